@@ -1,0 +1,1 @@
+"""What the tests need from the outside world: real servers, started and stopped for them alone."""

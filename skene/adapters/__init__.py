@@ -1,0 +1,1 @@
+"""What skene talks to: one file or folder for each outside thing, imported only where it is used."""

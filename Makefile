@@ -1,0 +1,93 @@
+# Everything here needs Python 3.11 or newer and make, and builds .venv by itself.
+
+# PYTHON=/path/to/python picks the interpreter that .venv is made with; WORKERS how many processes run the tests.
+PYTHON ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Or pyright would ask the network whether there is a newer one.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help demo test oldest check format constraints clean
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+help:
+	@echo "make demo         the freemium loop from the first call to a customer who paid, in this terminal"
+	@echo "make test         every test"
+	@echo "make oldest       every test, with the oldest releases that pyproject.toml allows"
+	@echo "make check        format, lint, layers, types, and full coverage of the definitions and the engine"
+	@echo "make format       rewrite the code as make check wants it"
+	@echo "make constraints  pin the newest release of everything in constraints.txt"
+	@echo "make clean        remove .venv, caches and build results"
+
+demo: $(READY)
+	@$(BIN)/skene demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+# Each lower bound in pyproject.toml taken at its word.
+OLDEST := import tomllib; [print(d.replace(">=", "==")) for d in \
+	tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]]
+
+oldest:
+	@$(MAKE) $(VENV)-oldest/.ready VENV=$(VENV)-oldest PINS=
+	@$(VENV)-oldest/bin/python -c '$(OLDEST)' > $(VENV)-oldest/oldest.txt
+	@$(VENV)-oldest/bin/python -m pip install -qq -r $(VENV)-oldest/oldest.txt
+	@$(VENV)-oldest/bin/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+check: $(READY)
+	@echo "== format";   $(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
+	@echo "== lint";     $(BIN)/ruff check --quiet .
+	@echo "== layers";   $(BIN)/lint-imports --no-cache > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@echo "== mypy";     $(BIN)/mypy
+	@echo "== pyright";  $(BIN)/pyright
+	@echo "== coverage of the definitions and the engine"
+	@$(BIN)/coverage run --data-file=$(VENV)/coverage --source=skene/definitions,skene/engine \
+		-m pytest -q tests/definitions tests/engine
+	@$(BIN)/coverage report --data-file=$(VENV)/coverage --fail-under=100
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# A new environment without any pins shows what fits together today.
+constraints:
+	@rm -rf $(VENV)-new; touch constraints.txt
+	@$(MAKE) $(VENV)-new/.ready VENV=$(VENV)-new PINS=
+	@$(VENV)-new/bin/python -m pip freeze --exclude-editable > constraints.txt
+	@rm -rf $(VENV)-new
+	@echo "constraints.txt: $$(wc -l < constraints.txt) releases pinned"
+
+PINS ?= --constraint constraints.txt
+
+# Dependency groups need pip 25.1, which Python 3.11 does not bring along.
+$(READY): pyproject.toml constraints.txt
+	@python="$(PYTHON)"; \
+	for found in $$python python3.11 python3.12 python3.13 python3.14 python3 python; do \
+		$$found -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+		if [ -n "$$python" ]; then echo "PYTHON=$$python is not Python 3.11 or newer" >&2; exit 1; fi; \
+		found=; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Python 3.11 or newer is needed and was not found; name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then \
+		echo "== making $(VENV) with $$($$found --version)"; \
+		$$found -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
+	fi
+	@echo "== installing into $(VENV)"
+	@$(BIN)/python -m pip install -qq --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install -qq $(PINS) --editable . --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)-new $(VENV)-oldest .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist htmlcov
+	find skene tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

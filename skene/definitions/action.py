@@ -1,0 +1,177 @@
+"""What a step does: the `action` namespace."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self, cast
+
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+
+from skene.definitions.base import Definition, part
+from skene.definitions.checks import choice, one_of, text
+from skene.definitions.faults import DefinitionError, Fault, describe, key_path, refuse
+from skene.definitions.values import FrozenDict, repeated_keys
+
+__all__ = ["BlockAction", "EmailAction", "block", "email"]
+
+_TEMPLATE = 'the name of a template such as "upgrade_prompt" (A-Z a-z 0-9 _ - . and / between folders)'
+_PATH = r"(?!.*\.\.)(?:(?!\./)[A-Za-z0-9_.-]+/)*(?!\.$)[A-Za-z0-9_.-]+"
+_PROVIDER = 'the name of a notifier such as "resend" (a-z 0-9 _ -, a letter first)'
+_MESSAGE = "a message of 1 to 2,000 characters"
+_VARIABLE = "the name of a variable: letters, digits and _"
+_SHARES = "shares of the limit above 0 and up to 1, each once and ascending, such as (0.8, 1.0)"
+
+
+def _personalization(value: object) -> FrozenDict[str, str]:
+    allowed = 'text for each variable of the template, such as {"name": "{{user.name}}"}'
+    if not isinstance(value, Mapping):
+        raise refuse(value, allowed)
+    given = cast(Mapping[object, object], value)
+    faults = repeated_keys(given)
+    read: dict[str, str] = {}
+    for key, entry in given.items():
+        if isinstance(key, str) and key.isidentifier() and isinstance(entry, str):
+            read[key] = entry
+        elif isinstance(key, str) and key.isidentifier():
+            faults.append(Fault(key_path(key), describe(entry, key), "text"))
+        else:
+            faults.append(Fault(key_path(key), describe(key), _VARIABLE))
+    if faults:
+        raise DefinitionError(faults)
+    return FrozenDict(read)
+
+
+def _status(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 400 <= value <= 499:
+        raise refuse(value, "an HTTP status from 400 to 499, such as 402 or 429")
+    return int(value)
+
+
+def _share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1
+
+
+def _shares(value: object) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise refuse(value, _SHARES, f"({value},)" if _share(value) else None)
+    given = cast(Sequence[float], value)
+    wrong = [(place, one) for place, one in enumerate(given) if not _share(one)]
+    faults = [Fault(f"[{place}]", describe(one), _SHARES) for place, one in wrong]
+    if faults:
+        raise DefinitionError(faults)
+    for place, (before, after) in enumerate(pairwise(given), start=1):
+        if after <= before:
+            raise refuse(after, _SHARES, path=f"[{place}]", given=f"{after} after {before}")
+    return tuple(float(one) for one in given)
+
+
+class EmailAction(Definition):
+    """An e-mail made from a template.
+
+    Attributes:
+        provider: The notifier that sends it, by its name in `Skene(notifiers=…)`; None for the only one.
+        template: The template's name.
+        personalization: What the template's variables stand for.
+        subject: The subject line; None for the template's own.
+    """
+
+    example: ClassVar[str] = 'action.email("upgrade_prompt")'
+
+    type: Annotated[Literal["email"], choice("email")] = "email"
+    provider: Annotated[str, text(_PROVIDER, 50, pattern=r"[a-z][a-z0-9_-]*")] | None = None
+    template: Annotated[str, text(_TEMPLATE, 200, pattern=_PATH)] = Field(description=_TEMPLATE)
+    personalization: Annotated[Mapping[str, str], PlainValidator(_personalization)] | None = None
+    subject: Annotated[str, text("one line of 1 to 200 characters", 200)] | None = None
+
+
+AnyEmail = Annotated[EmailAction, PlainValidator(one_of(EmailAction))]
+"""An e-mail as the field of a definition."""
+
+
+class BlockAction(Definition):
+    """Refuses calls over the limit, asks once to upgrade, and may warn before.
+
+    Attributes:
+        message: What the refused caller reads.
+        upgrade_prompt: The e-mail that the first refusal of a window sends.
+        status_code: The HTTP status of a refusal; None for 402 (403 where the plan's limit is 0).
+        notify_at: The shares of the limit that send a warning when they are reached.
+        warning: The warning as it was given; `usage_warning` is the one to send.
+    """
+
+    example: ClassVar[str] = 'action.block("You have reached your limit.")'
+
+    type: Annotated[Literal["block"], choice("block")] = "block"
+    message: Annotated[str, text(_MESSAGE, 2000, lines=True)] = Field(description=_MESSAGE)
+    upgrade_prompt: AnyEmail | None = None
+    status_code: Annotated[int, BeforeValidator(_status)] | None = None
+    notify_at: Annotated[tuple[float, ...], BeforeValidator(_shares)] = ()
+    warning: AnyEmail | None = None
+
+    @property
+    def usage_warning(self) -> EmailAction | None:
+        """The warning to send: the one given, else skene's own template; None without `notify_at`."""
+        return (self.warning or EmailAction(template="usage_warning")) if self.notify_at else None
+
+    @model_validator(mode="after")
+    def _warning_is_sent(self) -> Self:
+        if self.warning and not self.notify_at:
+            allowed = "notify_at as well, such as (0.8,)"
+            raise refuse(self.warning, allowed, path="warning", given="an e-mail that is never sent")
+        return self
+
+
+AnyAction = Annotated[BlockAction, PlainValidator(one_of(BlockAction))]
+"""An action as the field of a definition."""
+
+
+def email(
+    template: str,
+    *,
+    provider: str | None = None,
+    personalization: Mapping[str, str] | None = None,
+    subject: str | None = None,
+) -> EmailAction:
+    """Describes an e-mail.
+
+    Args:
+        template: The name of a template: a file of yours or of skene's, or one hosted by the provider.
+        provider: The notifier that sends it, by its name in `Skene(notifiers=…)`.
+        personalization: What the template's variables stand for: `{"name": "{{user.name}}"}`.
+        subject: The subject line, if not the template's own.
+    """
+    return part(
+        EmailAction,
+        type="email",
+        provider=provider,
+        template=template,
+        personalization=personalization,
+        subject=subject,
+    )
+
+
+def block(
+    message: str,
+    *,
+    upgrade_prompt: EmailAction | None = None,
+    status_code: int | None = None,
+    notify_at: Sequence[float] = (),
+    warning: EmailAction | None = None,
+) -> BlockAction:
+    """Refuses calls over the limit.
+
+    Args:
+        message: What the refused caller reads, up to 2,000 characters.
+        upgrade_prompt: The e-mail that the first refusal in a window sends, once.
+        status_code: The HTTP status of a refusal, 400 to 499. Left out: 402, or 403 for a limit of 0.
+        notify_at: Shares of the limit, such as `(0.8, 1.0)`, that send a warning when they are reached.
+        warning: The e-mail that `notify_at` sends. Left out: skene's own `usage_warning`.
+    """
+    return part(
+        BlockAction,
+        type="block",
+        message=message,
+        upgrade_prompt=upgrade_prompt,
+        status_code=status_code,
+        notify_at=notify_at,
+        warning=warning,
+    )

@@ -1,0 +1,140 @@
+"""When a count starts again: what `period` of a usage condition may be."""
+
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from skene.definitions.base import Definition, part
+from skene.definitions.checks import Duration, choice, one_of
+from skene.definitions.faults import nearest, refuse
+
+Unit = Literal["day", "week", "month", "year"]
+
+_ABBREVIATIONS = {
+    "America/Los_Angeles": ("PST", "PDT", "PT"),
+    "America/Denver": ("MST", "MDT", "MT"),
+    "America/Chicago": ("CST", "CDT", "CT"),
+    "America/New_York": ("EST", "EDT", "ET"),
+    "Europe/London": ("BST", "GMT", "WET"),
+    "Europe/Berlin": ("CET", "CEST", "MET", "MEZ"),
+    "Europe/Helsinki": ("EET", "EEST"),
+    "Asia/Kolkata": ("IST",),
+    "Asia/Tokyo": ("JST",),
+    "UTC": ("Z", "UCT", "ZULU", "UTC+0", "+00:00"),
+}
+
+
+def _zone(value: object) -> str:
+    allowed = 'an IANA time zone such as "Europe/Helsinki", or "UTC"'
+    if not isinstance(value, str):
+        raise refuse(value, allowed)
+    try:
+        if value == "UTC" or ("/" in value and ZoneInfo(value).key):
+            return value
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    known = {name.lower(): name for name in available_timezones()}
+    if not known:
+        raise refuse(value, f"{allowed}; this machine has no time zone data: pip install tzdata")
+    short = (name for name, others in _ABBREVIATIONS.items() if value.upper() in others)
+    near = next(short, None) or known.get(value.lower().replace(" ", "_")) or nearest(value, known.values())
+    raise refuse(value, allowed, near and f'"{near}"')
+
+
+class FixedPeriod(Definition):
+    """A window that opens with the first counted use and lasts `length`: what a bare `"30d"` means."""
+
+    example: ClassVar[str] = 'a period such as "30d"'
+    shorthand: ClassVar[str | None] = "length"
+
+    type: Annotated[Literal["fixed"], choice("fixed")] = "fixed"
+    length: Duration = Field(description='a duration such as "30d"')
+
+
+class RollingPeriod(Definition):
+    """Never more than the limit in any trailing `length`."""
+
+    example: ClassVar[str] = 'rolling("30d")'
+
+    type: Annotated[Literal["rolling"], choice("rolling")] = "rolling"
+    length: Duration = Field(description='a duration such as "30d"')
+
+
+class CalendarPeriod(Definition):
+    """A day, an ISO week (from Monday), a month or a year of the calendar, by the clocks of one time zone."""
+
+    example: ClassVar[str] = 'calendar("month")'
+
+    type: Annotated[Literal["calendar"], choice("calendar")] = "calendar"
+    unit: Annotated[Unit, choice(*get_args(Unit))] = Field(description='"day", "week", "month" or "year"')
+    timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
+
+
+class BillingCyclePeriod(Definition):
+    """The subject's current billing period at Stripe."""
+
+    example: ClassVar[str] = "billing_cycle()"
+
+    type: Annotated[Literal["billing_cycle"], choice("billing_cycle")] = "billing_cycle"
+
+
+class LifetimePeriod(Definition):
+    """One window that never ends: the limit is for good."""
+
+    example: ClassVar[str] = "lifetime()"
+
+    type: Annotated[Literal["lifetime"], choice("lifetime")] = "lifetime"
+
+
+Period = FixedPeriod | RollingPeriod | CalendarPeriod | BillingCyclePeriod | LifetimePeriod
+
+_KINDS: tuple[type[Period], ...] = (
+    FixedPeriod,
+    RollingPeriod,
+    CalendarPeriod,
+    BillingCyclePeriod,
+    LifetimePeriod,
+)
+_read_kind = one_of(*_KINDS)
+
+
+def read_period(value: object) -> Period:
+    """Reads a bare `"30d"`, `30` and the like as a fixed period, all else by its type."""
+    if value is None or isinstance(value, (str, int, float, timedelta)):
+        return FixedPeriod.read(value)
+    return _read_kind(value)
+
+
+AnyPeriod = Annotated[Period, PlainValidator(read_period)]
+"""A period as the field of a definition."""
+
+
+def rolling(length: str | timedelta) -> RollingPeriod:
+    """Counts what was used in the trailing `length`, at any moment.
+
+    Args:
+        length: A duration such as `"30d"`, from one second to ten years.
+    """
+    return part(RollingPeriod, type="rolling", length=length)
+
+
+def calendar(unit: Unit, *, timezone: str = "UTC") -> CalendarPeriod:
+    """Counts per calendar day, ISO week, month or year.
+
+    Args:
+        unit: `"day"`, `"week"`, `"month"` or `"year"`.
+        timezone: The IANA name of the zone whose midnight opens the window: `"Europe/Helsinki"`.
+    """
+    return part(CalendarPeriod, type="calendar", unit=unit, timezone=timezone)
+
+
+def billing_cycle() -> BillingCyclePeriod:
+    """Counts per billing period of the subject's Stripe subscription."""
+    return part(BillingCyclePeriod, type="billing_cycle")
+
+
+def lifetime() -> LifetimePeriod:
+    """Counts for ever: a used-up limit does not come back."""
+    return part(LifetimePeriod, type="lifetime")

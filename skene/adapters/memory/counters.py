@@ -1,0 +1,120 @@
+"""Counting in memory."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from skene.adapters.memory.state import Key, Part, pack, unpack
+from skene.engine.counter import Counter, charge, give_back, present
+from skene.engine.window import Rolling, WindowRule
+from skene.errors import IdempotencyConflict
+from skene.ports.counters import Charge, Consume, Counted, Notice, Receipt, Tally
+
+__all__ = ["MemoryCounters"]
+
+_Present = tuple[Charge, str, int | None, Counter, bool]
+"""A charge, its plan and limit, its counter now, and whether it fits."""
+
+
+class MemoryCounters(Part):
+    """The port `Counters`."""
+
+    async def consume(self, call: Consume) -> Counted:
+        """Charge a call if every one of its counters admits it."""
+        return self._count(call, charging=True)
+
+    async def peek(self, call: Consume) -> Counted:
+        """What `consume` would answer now, without charging."""
+        return self._count(call, charging=False)
+
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
+        """Give back charged units, and free the key."""
+        for receipt in receipts:
+            table = self._state.counters.get((receipt.meter, receipt.plan), {})
+            counter = unpack(table.get(subject))
+            left = give_back(counter, receipt.at, receipt.cost) if counter else None
+            if left is not None:
+                table[subject] = pack(left)
+        if idempotency_key is not None:
+            self._state.keys.get(subject, {}).pop(idempotency_key, None)
+
+    async def record_notice(self, notice: Notice) -> bool:
+        """Record warnings for a running window and their messages, once."""
+        now = self._state.clock.now()
+        table = self._state.counters.get((notice.meter, notice.plan), {})
+        counter = unpack(table.get(notice.subject))
+        if counter is None or counter.start != notice.window_start or now >= counter.end:
+            return False
+        new = tuple(name for name in notice.names if name not in counter.notices)
+        if not new:
+            return False
+        table[notice.subject] = pack(replace(counter, notices=counter.notices + new))
+        self._state.post(notice.drafts, now)
+        return True
+
+    def set_used(self, subject: str, meter: str, plan: str, rule: WindowRule, used: int) -> None:
+        """For tests: put a counter to `used` units, in the running window or in one that opens now."""
+        now = self._state.clock.now()
+        table = self._state.counters.setdefault((meter, plan), {})
+        holder = self._state.holders.get(subject)
+        running = None if isinstance(rule, Rolling) else unpack(table.get(subject))
+        counter = present(running, rule, now, holder.cycle if holder else ())
+        table[subject] = pack(charge(replace(counter, used=0), rule, now, used)[0])
+
+    def _count(self, call: Consume, *, charging: bool) -> Counted:
+        state, subject = self._state, call.subject
+        now = state.clock.now()
+        holder = state.holders.get(subject)
+        standing = holder.standing_at(now) if holder else None
+        held = standing.plan if standing else call.default_plan
+        rows = [self._present(call, item, held, now, holder.cycle if holder else ()) for item in call.charges]
+        replayed = self._replayed(call)
+        admitted = replayed or all(row[4] for row in rows)
+        known = any(held in item.limits for item in call.charges)
+        counted = Counted(
+            admitted=admitted,
+            replayed=replayed,
+            now=now,
+            plan=held if known else call.default_plan,
+            held_plan=None if known or held == call.default_plan else held,
+            customer=holder.customer if holder else None,
+            checked_at=holder.checked_at if holder else None,
+            tallies=tuple(
+                [self._charge(subject, row, now) for row in rows]
+                if charging and admitted and not replayed
+                else [self._report(subject, row, now, replayed) for row in rows]
+            ),
+        )
+        if charging and admitted and not replayed and call.idempotency_key is not None:
+            state.keys.setdefault(subject, {})[call.idempotency_key] = Key(call.fingerprint, now)
+        return counted
+
+    def _present(
+        self, call: Consume, item: Charge, held: str, now: datetime, cycle: tuple[datetime, ...]
+    ) -> _Present:
+        plan = held if held in item.limits else call.default_plan
+        limit = item.limits[plan]
+        table = self._state.counters.get((item.meter, plan))
+        counter = present(unpack(table.get(call.subject)) if table else None, item.rule, now, cycle)
+        return item, plan, limit, counter, limit is None or counter.used + item.cost <= limit
+
+    def _replayed(self, call: Consume) -> bool:
+        key = self._state.keys.get(call.subject, {}).get(call.idempotency_key or "")
+        if key is not None and key.fingerprint != call.fingerprint:
+            raise IdempotencyConflict("this idempotency key was used for a different request")
+        return key is not None
+
+    def _charge(self, subject: str, row: _Present, now: datetime) -> Tally:
+        item, plan, limit, before, _ = row
+        after, at = charge(before, item.rule, now, item.cost)
+        self._state.counters.setdefault((item.meter, plan), {})[subject] = pack(after)
+        receipt = Receipt(item.meter, plan, at, item.cost)
+        return Tally(item, limit, after.used, True, after.start, after.end, after.notices, None, receipt)
+
+    def _report(self, subject: str, row: _Present, now: datetime, replayed: bool) -> Tally:
+        item, plan, limit, counter, fits = row
+        fits = fits or replayed  # what was admitted before fitted then
+        wall = None if fits else self._state.standing.get(subject, {}).get((item.step, plan))
+        stands = wall.wall.id if wall and wall.wall.window_end > now else None
+        return Tally(item, limit, counter.used, fits, counter.start, counter.end, counter.notices, stands)

@@ -1,0 +1,94 @@
+"""Walls and conversions in memory."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from statistics import median
+
+from skene.adapters.memory.state import Conversion, Part, WallRow
+from skene.ports.counters import Draft
+from skene.ports.ledger import FunnelRow, Wall
+
+__all__ = ["MemoryLedger"]
+
+
+class MemoryLedger(Part):
+    """The port `Ledger`."""
+
+    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+        """Record a wall and its messages, once per subject, step, plan and window."""
+        state, now = self._state, self._state.clock.now()
+        latest = state.standing.setdefault(wall.subject, {})
+        row = latest.get((wall.step, wall.plan))
+        if row is not None and row.wall.window_end > now:
+            return row.wall.id
+        state.walls[wall.id] = latest[wall.step, wall.plan] = WallRow(wall, now)
+        state.post(drafts, now)
+        return wall.id
+
+    async def get_wall(self, wall: str) -> Wall | None:
+        """A wall by its id."""
+        row = self._state.walls.get(wall)
+        return row.wall if row else None
+
+    async def mark_clicked(self, wall: str) -> bool:
+        """Record that a wall's link was followed."""
+        row = self._state.walls.get(wall)
+        if row is not None:
+            row.clicked_at = row.clicked_at or self._state.clock.now()
+        return row is not None
+
+    async def mark_checkout(self, wall: str, session: str | None) -> bool:
+        """Record that a checkout was opened from a wall."""
+        row = self._state.walls.get(wall)
+        if row is not None and row.checkout_at is None:
+            row.checkout_at, row.session = self._state.clock.now(), session
+        return row is not None
+
+    async def funnel(
+        self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
+    ) -> tuple[FunnelRow, ...]:
+        """One row per loop, then one for conversions that no wall explains."""
+        loops: dict[str, list[WallRow]] = {}
+        for row in self._state.walls.values():
+            if not row.wall.shadow and _within(row.opened_at, since, until) and loop in (None, row.wall.loop):
+                loops.setdefault(row.wall.loop, []).append(row)
+        paid: dict[str, list[Conversion]] = {}
+        unexplained = 0
+        for conversion in self._state.conversions:
+            wall = self._state.walls[conversion.wall].wall if conversion.wall else None
+            if wall is not None and not wall.shadow:
+                paid.setdefault(wall.id, []).append(conversion)
+            elif loop is None and _within(conversion.at, since, until):
+                unexplained += 1
+        rows = [_row(name, loops[name], paid) for name in sorted(loops)]
+        return (*rows, FunnelRow(None, conversions=unexplained)) if unexplained else tuple(rows)
+
+    @property
+    def conversions(self) -> tuple[Conversion, ...]:
+        """For tests: who began to pay, in that order."""
+        return tuple(self._state.conversions)
+
+
+def _within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or at >= since) and (until is None or at < until)
+
+
+def _row(loop: str, walls: list[WallRow], paid: dict[str, list[Conversion]]) -> FunnelRow:
+    pairs = [(row, conversion) for row in walls for conversion in paid.get(row.wall.id, ())]
+    times = [(conversion.at - row.opened_at).total_seconds() for row, conversion in pairs]
+    revenue: Counter[str] = Counter()
+    for _, conversion in pairs:
+        if conversion.amount is not None and conversion.currency is not None:
+            revenue[conversion.currency] += conversion.amount
+    return FunnelRow(
+        loop,
+        walls=len(walls),
+        prompts=sum(row.prompted for row in walls),
+        clicks=sum(row.clicked_at is not None for row in walls),
+        checkouts=sum(row.checkout_at is not None for row in walls),
+        conversions=len(pairs),
+        held_out=sum(row.wall.held_out for row in walls),
+        held_out_conversions=sum(row.wall.held_out for row, _ in pairs),
+        revenue=tuple(sorted(revenue.items())),
+        median_time_to_pay=timedelta(seconds=median(times)) if times else None,
+    )

@@ -1,0 +1,1 @@
+"""What tests of apps and adapters need: a world without networks, a clock that obeys, and the conformance suites."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, Self, cast
+from typing import Annotated, ClassVar, Literal, Self, TypeGuard
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import choice, one_of, text
 from skene.definitions.faults import DefinitionError, Fault, describe, key_path, refuse
-from skene.definitions.values import FrozenDict, repeated_keys
+from skene.definitions.values import FrozenDict, as_list, as_mapping, repeated_keys
 
 __all__ = ["BlockAction", "EmailAction", "block", "email"]
 
@@ -23,9 +23,9 @@ _SHARES = "shares of the limit above 0 and up to 1, each once and ascending, suc
 
 def _personalization(value: object) -> FrozenDict[str, str]:
     allowed = 'text for each variable of the template, such as {"name": "{{user.name}}"}'
-    if not isinstance(value, Mapping):
+    given = as_mapping(value)
+    if given is None:
         raise refuse(value, allowed)
-    given = cast(Mapping[object, object], value)
     faults = repeated_keys(given)
     read: dict[str, str] = {}
     for key, entry in given.items():
@@ -46,22 +46,22 @@ def _status(value: object) -> int:
     return int(value)
 
 
-def _share(value: object) -> bool:
+def _share(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def _shares(value: object) -> tuple[float, ...]:
-    if not isinstance(value, (list, tuple)):
+    given = as_list(value)
+    if given is None:
         raise refuse(value, _SHARES, f"({value},)" if _share(value) else None)
-    given = cast(Sequence[float], value)
-    wrong = [(place, one) for place, one in enumerate(given) if not _share(one)]
-    faults = [Fault(f"[{place}]", describe(one), _SHARES) for place, one in wrong]
-    if faults:
-        raise DefinitionError(faults)
-    for place, (before, after) in enumerate(pairwise(given), start=1):
+    shares = [one for one in given if _share(one)]
+    if len(shares) < len(given):
+        wrong = [(place, one) for place, one in enumerate(given) if not _share(one)]
+        raise DefinitionError(Fault(f"[{place}]", describe(one), _SHARES) for place, one in wrong)
+    for place, (before, after) in enumerate(pairwise(shares), start=1):
         if after <= before:
             raise refuse(after, _SHARES, path=f"[{place}]", given=f"{after} after {before}")
-    return tuple(float(one) for one in given)
+    return tuple(float(one) for one in shares)
 
 
 class EmailAction(Definition):

@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 
 from skene.definitions.faults import DefinitionError, Fault, describe, join, key_path, nearest, refuse, under
 from skene.definitions.units import format_duration
-from skene.definitions.values import repeated_keys
+from skene.definitions.values import as_mapping, repeated_keys
 
 D = TypeVar("D", bound="Definition")
 
@@ -77,8 +77,8 @@ class Faulty:
 class Definition(BaseModel):
     """The base of everything a user defines.
 
-    Both spellings of a key are understood (`upgrade_prompt`, `upgradePrompt`), unknown keys are refused, and it
-    dumps back to exactly the keys that were written, in their order, in camelCase.
+    Both spellings of a key are understood (`upgrade_prompt`, `upgradePrompt`), unknown keys are refused, and
+    it dumps back to exactly the keys that were written, in their order, in camelCase.
 
     Raises:
         DefinitionError: With every fault, when a value is not allowed.
@@ -120,11 +120,12 @@ class Definition(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _read_as_written(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _read_as_written(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(value, cls):
             return value
-        bare = cls.shorthand is not None and not isinstance(value, (Mapping, Definition, Faulty))
-        given = {cls.shorthand: value} if bare else _mapping(value, cls)
+        whole = isinstance(value, (Definition, Faulty)) or as_mapping(value) is not None
+        bare = cls.shorthand is not None and not whole
+        given = _mapping({cls.shorthand: value} if bare else value, cls)
         faults = repeated_keys(given)
         values, spelling = _by_field(cls, given, faults)
         try:
@@ -136,6 +137,16 @@ class Definition(BaseModel):
             if not faults:
                 return made
         raise DefinitionError(faults, cls.__name__)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy with other values under some field names, checked like any; raises DefinitionError."""
+        if not update:
+            return super().model_copy(deep=deep)
+        written = self._written.values
+        made = type(self)(**{name: getattr(self, name) for name in written} | dict(update))
+        kept = {name: written[name] for name in written if name not in update}
+        made._written = Written(made._written.values | kept)
+        return made
 
     @model_serializer(mode="plain")
     def _serialize(self) -> Any:
@@ -153,7 +164,8 @@ class Definition(BaseModel):
             raise DefinitionError(faults, "the dump")
         return dumped
 
-    def _dump_fields(self, path: str, faults: list[Fault]) -> Any:
+    def dump_fields(self, path: str, faults: list[Fault]) -> Any:
+        """Does the work of `dump` for what stands at `path`, adding to `faults`."""
         plain = {
             to_camel(name): _dump(getattr(self, name), raw, join(path, to_camel(name)), faults)
             for name, raw in self._written.values.items()
@@ -192,9 +204,10 @@ def misplaced(value: object, allowed: str) -> DefinitionError:
 def _mapping(value: object, cls: type[Definition]) -> Mapping[Any, Any]:
     if isinstance(value, Faulty) and issubclass(value.kind, cls):
         return value.values
-    if not isinstance(value, Mapping):
+    given = as_mapping(value)
+    if given is None:
         raise misplaced(value, cls.example)
-    return cast(Mapping[object, object], value)
+    return given
 
 
 def _by_field(
@@ -250,7 +263,7 @@ def _keep(value: Any) -> Any:
 def _dump(value: Any, raw: Any, path: str, faults: list[Fault]) -> Any:
     """Dumps one value that was written as `raw`."""
     if isinstance(value, Definition):
-        return value._dump_fields(path, faults)
+        return value.dump_fields(path, faults)
     if isinstance(value, Mapping):
         entries = cast(Mapping[str, Any], value).items()
         return {key: _dump(entry, entry, join(path, key_path(key)), faults) for key, entry in entries}

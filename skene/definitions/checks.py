@@ -2,22 +2,22 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator
 
 from skene.definitions.base import Definition, Faulty, misplaced
 from skene.definitions.faults import nearest, refuse
 from skene.definitions.units import parse_duration
-
+from skene.definitions.values import as_mapping
 
 D = TypeVar("D", bound=Definition)
 
 
 def one_of(*kinds: type[D]) -> Callable[[object], D]:
-    """Returns a reader of objects as the kind that their `type` names, so that the faults are those of that kind."""
+    """Returns a reader of objects as the kind their `type` names, so that the faults are of that kind."""
     by_type = {str(kind.model_fields["type"].default): kind for kind in kinds}
     examples = " or ".join(kind.example for kind in kinds)
 
@@ -25,10 +25,10 @@ def one_of(*kinds: type[D]) -> Callable[[object], D]:
         if isinstance(value, kinds):
             return value
         if isinstance(value, Faulty) and value.kind in kinds:
-            return cast(type[D], value.kind).read(value)
-        if not isinstance(value, Mapping):
+            return kinds[kinds.index(value.kind)].read(value)
+        given = as_mapping(value)
+        if given is None:
             raise misplaced(value, examples)
-        given = cast(Mapping[object, object], value)
         if "type" not in given:
             raise refuse(None, either(by_type), path="type", given="nothing")
         return by_type[_word(given["type"], by_type, "type")].read(given)
@@ -91,10 +91,6 @@ def _flag(value: object) -> bool:
     return value
 
 
-def _duration(value: object) -> timedelta:
-    return parse_duration(value)
-
-
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Name = Annotated[str, text("a name of 1 to 100 characters, without control characters", 100)]

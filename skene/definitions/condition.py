@@ -9,10 +9,10 @@ from pydantic import Field, PlainValidator
 
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import choice, one_of, printable, text
-from skene.definitions.faults import DefinitionError, key_path, refuse, under
+from skene.definitions.faults import DefinitionError, key_path, refuse
 from skene.definitions.period import AnyPeriod, Period
 from skene.definitions.units import LARGEST, Unlimited, parse_limit
-from skene.definitions.values import FrozenDict, repeated_keys
+from skene.definitions.values import FrozenDict, as_mapping, repeated_keys
 
 __all__ = ["UsageCondition", "usage"]
 
@@ -24,9 +24,9 @@ _METER = "a name of 1 to 100 of the characters a-z 0-9 _ . : -"
 
 
 def _limits(value: object) -> FrozenDict[str, int | Unlimited]:
-    if not isinstance(value, Mapping) or not value:
+    given = as_mapping(value)
+    if not given:
         raise refuse(value, _LIMIT)
-    given = cast(Mapping[object, object], value)
     faults = repeated_keys(given)
     limits: dict[str, int | Unlimited] = {}
     for plan, limit in given.items():
@@ -34,9 +34,9 @@ def _limits(value: object) -> FrozenDict[str, int | Unlimited]:
             faults.append(refuse(plan, _PLAN, path=key_path(plan)).faults[0])
             continue
         try:
-            limits[plan] = parse_limit(limit)
+            limits[plan] = parse_limit(limit, key_path(plan))
         except DefinitionError as error:
-            faults += under(key_path(plan), error.faults)
+            faults += error.faults
     if faults:
         raise DefinitionError(faults)
     return FrozenDict(limits)

@@ -8,11 +8,11 @@ The root of all errors lives here only because this is the bottom layer; `skene.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
-from typing import Self
+from typing import Self, cast
 
 _LONGEST = 60
 _SECRET_KEY = re.compile(r"secret|passw|token|api_?key|credential|authorization", re.IGNORECASE)
@@ -122,7 +122,7 @@ def describe(value: object, key: str = "") -> str:
         secret = _SECRET_KEY.search(key) or (isinstance(value, str) and _SECRET_TEXT.search(value))
         return f"a value of type {kind}" if secret else f"{_scalar(value)} ({kind})"
     if isinstance(value, (dict, list, tuple)):
-        return f"a {kind} of {len(value)}"
+        return f"a {kind} of {len(cast(Sized, value))}"
     return f"a value of type {kind}"
 
 

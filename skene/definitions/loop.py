@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -17,6 +17,7 @@ from skene.definitions.period import Period, read_period
 from skene.definitions.recovery import Recovery
 from skene.definitions.trigger import AnyTrigger, ApiTrigger
 from skene.definitions.units import UNLIMITED
+from skene.definitions.values import as_list, as_mapping
 
 _AT_LEAST_ONE = "a list with at least one step"
 
@@ -40,9 +41,9 @@ class Step(Definition):
 
 
 def _steps(value: object) -> tuple[Step, ...]:
-    if not isinstance(value, (list, tuple)) or not value:
+    given = as_list(value)
+    if not given:
         raise refuse(value, _AT_LEAST_ONE)
-    given = cast(Sequence[object], value)
     steps: list[Step] = []
     faults: list[Fault] = []
     for place, one in enumerate(given):
@@ -87,8 +88,8 @@ def _peek(value: object, *keys: str) -> object:
     for key in keys:
         if isinstance(value, Faulty):
             value = value.values.get(key)
-        elif isinstance(value, Mapping):
-            value = cast(Mapping[object, object], value).get(key)
+        elif (mapping := as_mapping(value)) is not None:
+            value = mapping.get(key)
         else:
             value = getattr(value, key, None) if isinstance(value, Definition) else None
     return value

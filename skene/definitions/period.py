@@ -1,14 +1,16 @@
 """When a count starts again: what `period` of a usage condition may be."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from skene.definitions.base import Definition, part
-from skene.definitions.checks import Duration, choice, one_of
+from skene.definitions.checks import choice, one_of
 from skene.definitions.faults import nearest, refuse
+from skene.definitions.units import parse_duration
 
 Unit = Literal["day", "week", "month", "year"]
 
@@ -43,6 +45,9 @@ def _zone(value: object) -> str:
     raise refuse(value, allowed, near and f'"{near}"')
 
 
+_Length = Annotated[timedelta, BeforeValidator(partial(parse_duration, calendar=True))]
+
+
 class FixedPeriod(Definition):
     """A window that opens with the first counted use and lasts `length`: what a bare `"30d"` means."""
 
@@ -50,7 +55,7 @@ class FixedPeriod(Definition):
     shorthand: ClassVar[str | None] = "length"
 
     type: Annotated[Literal["fixed"], choice("fixed")] = "fixed"
-    length: Duration = Field(description='a duration such as "30d"')
+    length: _Length = Field(description='a duration such as "30d"')
 
 
 class RollingPeriod(Definition):
@@ -59,7 +64,7 @@ class RollingPeriod(Definition):
     example: ClassVar[str] = 'rolling("30d")'
 
     type: Annotated[Literal["rolling"], choice("rolling")] = "rolling"
-    length: Duration = Field(description='a duration such as "30d"')
+    length: _Length = Field(description='a duration such as "30d"')
 
 
 class CalendarPeriod(Definition):

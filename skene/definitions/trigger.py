@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import Flag, choice, either, one_of, printable
 from skene.definitions.faults import DefinitionError, Fault, nearest, refuse, under
+from skene.definitions.values import as_list
 
 __all__ = ["ApiTrigger", "api"]
 
@@ -16,8 +17,7 @@ METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 
 _LONGEST = 1000
 _ALLOWED = (
-    'a path such as "/api/features/*": it starts with "/", "*" stands for a whole segment and a last "*" for all '
-    "that follow, with no address, query, pattern language or slash at the end"
+    'a path such as "/api/features/*", where "*" stands for a whole segment and nothing else is a pattern'
 )
 _SEGMENT = re.compile(r"\*|[^\s*{}\\^$()\[\]|\"<>?#%]+")
 
@@ -60,9 +60,9 @@ def _one_method(value: object) -> str:
 
 def _methods(value: object) -> tuple[str, ...]:
     """Reads one method or several, in any case, as sorted upper-case names."""
-    if not isinstance(value, (list, tuple)):
+    given = as_list(value)
+    if given is None:
         return (_one_method(value),)
-    given = cast(Sequence[object], value)
     read: set[str] = set()
     faults: list[Fault] = []
     for place, one in enumerate(given):
@@ -73,7 +73,7 @@ def _methods(value: object) -> tuple[str, ...]:
     if faults:
         raise DefinitionError(faults)
     if not read:
-        raise refuse(given, "at least one method, or leave it out to mean every method")
+        raise refuse(value, "at least one method, or leave it out to mean every method")
     return tuple(sorted(read))
 
 
@@ -107,8 +107,8 @@ def api(endpoint: str, *, method: str | Sequence[str] | None = None, optional: b
     """Starts the step at every call of the routes that a path pattern covers.
 
     Args:
-        endpoint: The full path of the routes, such as `"/api/features/*"`. An inner `*` stands for one segment,
-            a last one for one or more; the prefix alone is not covered. Case matters.
+        endpoint: The full path of the routes, such as `"/api/features/*"`. An inner `*` stands for one
+            segment, a last one for one or more; the prefix alone is not covered. Case matters.
         method: One method or several, in any case. Left out: every method but OPTIONS. HEAD counts as GET.
         optional: True lets the pattern cover no route; otherwise that is an error at start-up.
     """

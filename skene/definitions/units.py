@@ -22,6 +22,7 @@ _LIMIT_FORMS = 'a whole number ≥ 0 or "unlimited"'
 _CALENDAR = re.compile(
     r"p?(?:1|an?|every|per)?(?:(mo)(?:nth)?|(y)(?:ear)?)s?|(?:an?|every|per)?(?:(d)ay|(w)eek)"
 )
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _CALENDAR_UNITS = {"mo": "month", "y": "year", "d": "day", "w": "week"}
 _ADVERBS = {"daily": "day", "weekly": "week", "monthly": "month", "yearly": "year", "annually": "year"}
 _LONG_UNIT = re.compile(r"(w|d|h|m|s)(?:eeks?|ays?|ours?|rs?|in(?:ute)?s?|ec(?:ond)?s?)")
@@ -40,11 +41,12 @@ UNLIMITED: Final = Unlimited.UNLIMITED
 """No limit: usage is counted and never refused."""
 
 
-def parse_duration(value: object) -> timedelta:
+def parse_duration(value: object, *, calendar: bool = False) -> timedelta:
     """Reads a duration.
 
     Args:
         value: Text such as `"30d"`, `"12h"` or `"1h30m"` (`m` is always minutes), or a timedelta.
+        calendar: Whether `calendar("month")` would do as well, and so may be suggested.
 
     Returns:
         Whole seconds, from one second to ten years.
@@ -59,7 +61,7 @@ def parse_duration(value: object) -> timedelta:
     elif isinstance(value, str):
         seconds = _seconds(value)
         if seconds is None:
-            raise refuse(value, _DURATION_FORMS, _meant(value))
+            raise refuse(value, _DURATION_FORMS, _meant(value, calendar))
         length = timedelta(seconds=min(seconds, 2 * LONGEST.total_seconds()))
     else:
         number = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 3650
@@ -81,11 +83,12 @@ def format_duration(length: timedelta) -> str:
     return written
 
 
-def parse_limit(value: object) -> int | Literal[Unlimited.UNLIMITED]:
+def parse_limit(value: object, path: str = "") -> int | Literal[Unlimited.UNLIMITED]:
     """Reads a limit.
 
     Args:
-        value: A whole number from 0 to 2**63-1; or no limit: `UNLIMITED`, `math.inf`, `"Infinity"`, `"unlimited"`.
+        value: A whole number from 0 to 2**63-1; or `UNLIMITED`, `math.inf`, `"Infinity"`, `"unlimited"`.
+        path: Where it stands, for the message.
 
     Raises:
         DefinitionError: For anything else. Nothing is converted: not `True`, not `"100"`, not `100.0`.
@@ -96,14 +99,16 @@ def parse_limit(value: object) -> int | Literal[Unlimited.UNLIMITED]:
         return UNLIMITED
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
-            raise refuse(value, f"{_LIMIT_FORMS}; use 0 to block everyone")
+            raise refuse(value, f"{_LIMIT_FORMS}; use 0 to block everyone", path=path)
         if value > LARGEST:
-            raise refuse(value, f'a whole number ≤ {LARGEST:,} or "unlimited"', '"unlimited"')
+            raise refuse(value, f'a whole number ≤ {LARGEST:,} or "unlimited"', '"unlimited"', path=path)
         return int(value)
-    raise refuse(value, _LIMIT_FORMS, _limit_hint(value))
+    raise refuse(value, _LIMIT_FORMS, _limit_hint(value), path=path)
 
 
 def _limit_hint(value: object) -> str | None:
+    if value is None:
+        return '"unlimited"'
     if isinstance(value, float) and value.is_integer() and 0 <= value <= LARGEST:
         return str(int(value))
     if isinstance(value, str):
@@ -123,16 +128,14 @@ def _seconds(value: str) -> int | None:
     return sum(int(count or 0) * seconds for count, seconds in counts)
 
 
-def _meant(value: str) -> str | None:
+def _meant(value: str, calendar: bool) -> str | None:
     """Guesses which duration, or which calendar period, was meant by one that is not understood."""
     plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", value[:60]))
-    if plain == "P1M":
-        return 'calendar("month")'
-    plain = plain.lower()
+    plain = "1mo" if plain == "P1M" else plain.lower()
     named = _CALENDAR.fullmatch(plain)
     unit = _ADVERBS.get(plain) or (named and _CALENDAR_UNITS[named[named.lastindex or 0]])
     if unit:
-        return f'calendar("{unit}")'
+        return f'calendar("{unit}")' if calendar else f'"{_DAYS[unit]}d"'
     if re.fullmatch(r"0*[1-9][0-9]{0,3}", plain):
         return f'"{int(plain)}d"'
     plain = _LONG_UNIT.sub(r"\1", re.sub(r"^p(?=[0-9t])|t(?=[0-9])", "", plain))

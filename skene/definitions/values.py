@@ -1,8 +1,8 @@
 """Mappings as definitions keep them, and as JSON brings them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar, cast
 
 from skene.definitions.faults import Fault, key_path
 
@@ -57,3 +57,13 @@ def repeated_keys(value: Mapping[Any, Any]) -> list[Fault]:
     """Returns a fault for each key that stood twice in one JSON object."""
     keys: tuple[str, ...] = getattr(value, "repeated", ())
     return [Fault(key_path(key), "the key twice", "it once") for key in keys]
+
+
+def as_mapping(value: object) -> Mapping[object, object] | None:
+    """Returns the value if it is a mapping, else None."""
+    return cast(Mapping[object, object], value) if isinstance(value, Mapping) else None
+
+
+def as_list(value: object) -> Sequence[object] | None:
+    """Returns the value if it is a list or a tuple, else None; text is neither."""
+    return cast(Sequence[object], value) if isinstance(value, (list, tuple)) else None

@@ -1,0 +1,1 @@
+"""Growth loops as code for FastAPI, Stripe and PostgreSQL."""

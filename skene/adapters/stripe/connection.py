@@ -1,6 +1,6 @@
 """The way to Stripe: one SDK client for each event loop, a deadline on each call, errors in skene's words."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ class Connection:
 
     Args:
         api_key: a secret or restricted key.
-        base_url: another address than Stripe's, for tests; plain HTTP there skips TLS and proxies.
+        base_url: another address than Stripe's, for tests; plain HTTP there needs no TLS and no proxy.
         transport: an httpx transport to use instead of the network, for tests.
     """
 
@@ -34,7 +34,7 @@ class Connection:
         self._base_url = base_url
         self._transport = transport
         # A pooled connection belongs to the loop that opened it, so every loop has a client of its own.
-        self._clients: RunVar[tuple[stripe.StripeClient, stripe.HTTPXClient] | None] = RunVar("stripe", None)
+        self._clients: RunVar[tuple[stripe.StripeClient, httpx.AsyncClient] | None] = RunVar("stripe", None)
 
     async def ask(self, call: Callable[[stripe.StripeClient], Awaitable[T]], within: timedelta) -> T:
         """Make one or several calls within a deadline.
@@ -70,36 +70,53 @@ class Connection:
         opened = self._clients.get()
         self._clients.set(None)
         if opened is not None:
-            await opened[1].close_async()  # type: ignore[no-untyped-call] # the SDK leaves it untyped
+            await opened[1].aclose()
 
     def _client(self) -> stripe.StripeClient:
         opened = self._clients.get()
         if opened is None:
-            http = self._http()
+            local = self._transport is not None or (self._base_url or "").startswith("http://")
+            session = httpx.AsyncClient(
+                transport=self._transport, timeout=10, verify=not local, trust_env=not local
+            )
             client = stripe.StripeClient(
                 self._api_key,
                 base_addresses={"api": self._base_url} if self._base_url else {},
-                http_client=http,
+                http_client=_Http(session),
                 max_network_retries=_RETRIES,
             )
-            opened = (client, http)
+            opened = (client, session)
             self._clients.set(opened)
         return opened[0]
 
-    def _http(self) -> stripe.HTTPXClient:
-        if self._transport is not None or (self._base_url or "").startswith("http://"):
-            return _LocalClient(self._transport)
-        return stripe.HTTPXClient(timeout=10)
 
+class _Http(stripe.HTTPClient):
+    """Takes the SDK's requests over httpx.
 
-class _LocalClient(stripe.HTTPXClient):
-    """The SDK's HTTP client over a given transport; the SDK itself offers no way to pass one."""
+    The SDK's own HTTPXClient hands bodies to httpx in a deprecated way, so every call fails in a program that
+    turns warnings into errors; and it takes no transport.
+    """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
-        super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped in the SDK
-            timeout=10, verify_ssl_certs=False
-        )
-        self._client_async = httpx.AsyncClient(transport=transport, trust_env=False)
+    name = "httpx"
+
+    def __init__(self, session: httpx.AsyncClient) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] - partly untyped in the SDK
+        self._session = session
+
+    def sleep_async(self, secs: float) -> Awaitable[None]:
+        return anyio.sleep(secs)
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        try:
+            answer = await self._session.request(method, url, headers=headers, content=post_data)
+        except httpx.HTTPError as error:
+            fault = stripe.APIConnectionError(  # type: ignore[no-untyped-call] # untyped in the SDK
+                type(error).__name__, should_retry=True
+            )
+            raise fault from error
+        return answer.content, answer.status_code, answer.headers
 
 
 def where(error: stripe.StripeError) -> str:

@@ -1,0 +1,348 @@
+"""FakeStripe: the local Stripe as a test or a demo drives it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+
+from starlette.applications import Starlette
+
+from skene.testing.stripe_server.http import Api, ApiCall
+from skene.testing.stripe_server.objects import Obj
+from skene.testing.stripe_server.pages import Pages
+from skene.testing.stripe_server.state import State
+from skene.testing.stripe_server.webhooks import Deliver, Webhooks
+
+__all__ = ["FakeStripe"]
+
+_DEAD = ("canceled", "incomplete_expired")
+
+
+class FakeStripe:
+    """A Stripe account in memory, with an API, pages, and signed webhooks.
+
+    Args:
+        now: the present, aware UTC; the account's time.
+        prices: what can be bought; see `stock`.
+        api_key: the only key the API accepts.
+        webhook_secret: what webhooks are signed with.
+        base_url: where this server can be reached, for the addresses of its pages. May be set later.
+        deliver: takes a webhook's body and headers to the application and returns the status it answered.
+        webhook_url: where webhooks are posted when there is no `deliver`; None: they are only recorded.
+
+    Attributes:
+        app: the server, an ASGI application.
+        base_url: as above.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        prices: Iterable[str] = (),
+        api_key: str = "sk_test_local0stripe",
+        webhook_secret: str = "whsec_local0stripe0signing0secret",
+        base_url: str = "http://stripe.localhost",
+        deliver: Deliver | None = None,
+        webhook_url: str | None = None,
+    ) -> None:
+        self.api_key = api_key
+        self.webhook_secret = webhook_secret
+        self.base_url = base_url
+        self._now = now
+        self._state = State(now)
+        self._webhooks = Webhooks(webhook_secret, now)
+        self._webhooks.deliver, self._webhooks.url = deliver, webhook_url
+        self._api = Api(self._state, api_key, lambda: self.base_url)
+        self._people: dict[str, str] = {}
+        pages = Pages(self._state, self._flush)
+        self.app = Starlette(routes=[*self._api.routes(self._flush), *pages.routes()])
+        self.stock(prices)
+
+    def __repr__(self) -> str:
+        return f"<FakeStripe at {self.base_url}: {len(self._state.events)} events>"
+
+    # --- what happened --------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[Obj]:
+        """Every event so far, oldest first; `send` takes any of them, in any order and number."""
+        return list(self._state.events)
+
+    @property
+    def undelivered(self) -> list[Obj]:
+        """Events that were dropped or not answered with 2xx."""
+        return list(self._webhooks.undelivered)
+
+    @property
+    def requests(self) -> list[ApiCall]:
+        """Every API request so far, refused ones included."""
+        return list(self._api.requests)
+
+    # --- faults ---------------------------------------------------------------------------------------
+
+    @property
+    def down(self) -> bool:
+        """While set, every API request is answered with 503."""
+        return self._api.down
+
+    @down.setter
+    def down(self, value: bool) -> None:
+        self._api.down = value
+
+    @property
+    def delay(self) -> float:
+        """How many seconds every API answer takes."""
+        return self._api.delay.total_seconds()
+
+    @delay.setter
+    def delay(self, seconds: float) -> None:
+        self._api.delay = timedelta(seconds=seconds)
+
+    @property
+    def webhooks_dropped(self) -> bool:
+        """While set, no webhook is delivered."""
+        return self._webhooks.dropped
+
+    @webhooks_dropped.setter
+    def webhooks_dropped(self, value: bool) -> None:
+        self._webhooks.dropped = value
+
+    def fail(
+        self, status: int, *, times: int = 1, retry_after: timedelta | None = None, path: str = "/v1/"
+    ) -> None:
+        """Answer the next API requests with an error.
+
+        Args:
+            status: e.g. 429.
+            times: how many of them. The SDK repeats a request twice on its own after a 5xx.
+            retry_after: sent as a header.
+            path: only requests whose path begins so.
+        """
+        self._api.fail(status, times, retry_after, path)
+
+    # --- webhooks -------------------------------------------------------------------------------------
+
+    def connect(self, deliver: Deliver | str) -> None:
+        """Say where webhooks go: a function that delivers them, or the endpoint's address."""
+        if isinstance(deliver, str):
+            self._webhooks.deliver, self._webhooks.url = None, deliver
+        else:
+            self._webhooks.deliver, self._webhooks.url = deliver, None
+
+    async def send(self, event: Obj) -> bool:
+        """Deliver an event now, dropped or not; whether the application answered with 2xx."""
+        return await self._webhooks.send(event)
+
+    async def redeliver(self) -> bool:
+        """Try the undelivered events again, oldest first; whether none is left."""
+        return await self._webhooks.redeliver()
+
+    # --- what is sold ---------------------------------------------------------------------------------
+
+    def stock(self, prices: Iterable[str]) -> None:
+        """Put on sale what a StripeBilling's `prices` name, at 20.00 USD a month.
+
+        Args:
+            prices: price ids, product ids (which get a default price), lookup keys; `"*"` is left out.
+        """
+        for key in prices:
+            if key.startswith("prod_"):
+                self.add_price(f"price_of_{key}", product=key)
+            elif key.startswith("price_"):
+                self.add_price(key)
+            elif key != "*":
+                self.add_price(f"price_for_{key}", lookup_key=key)
+
+    def add_price(
+        self,
+        price: str,
+        *,
+        amount: int = 2000,
+        currency: str = "usd",
+        interval: str = "month",
+        product: str | None = None,
+        lookup_key: str | None = None,
+    ) -> None:
+        """Put a price on sale, or replace it.
+
+        Args:
+            price: its id.
+            amount: in the currency's minor unit.
+            currency: ISO 4217, lower case.
+            interval: `day`, `week`, `month` or `year`; empty for a price paid once.
+            product: its id; a product of the price's own if left out.
+            lookup_key: another name for it.
+        """
+        self._state.create_price(
+            price, product or f"prod_{price.removeprefix('price_')}", amount, currency, interval, lookup_key
+        )
+
+    # --- what customers do ----------------------------------------------------------------------------
+
+    def customer(self, subject: str) -> str | None:
+        """The id of the customer that a subject was last known as here, deleted or not."""
+        return self._people.get(subject) or self._find(subject)
+
+    async def subscribe(
+        self,
+        subject: str,
+        price: str | None = None,
+        *,
+        status: str = "active",
+        customer: str | None = None,
+        trial_days: int = 0,
+        quantity: int = 1,
+        metadata: Mapping[str, str] | None = None,
+        email: str | None = None,
+    ) -> str:
+        """Let a subject subscribe, without a checkout.
+
+        Args:
+            subject: named in the customer's and the subscription's metadata, as skene's own checkouts do.
+            price: what is bought; the only price there is, if left out.
+            status: what the subscription starts as.
+            customer: an existing customer; else the subject's own, created on first use.
+            trial_days: start with a trial of this length.
+            quantity: of the price.
+            metadata: of the subscription, in place of the one that names the subject; `{}` for none.
+            email: of a new customer.
+
+        Returns:
+            The subscription's id.
+
+        Raises:
+            LookupError: there is no such price.
+        """
+        owner = customer or self.customer(subject)
+        if owner is None or self._state.tables["customer"][owner].get("deleted"):
+            naming = {"skene_subject": subject} if metadata is None else metadata
+            owner = self._state.create_customer(email=email, metadata=naming)["id"]
+        self._people[subject] = owner
+        made = self._state.subscribe(
+            owner,
+            [(self._known_price(price), quantity)],
+            status=status,
+            trial_days=trial_days,
+            metadata={"skene_subject": subject} if metadata is None else metadata,
+        )
+        await self._flush()
+        return str(made["id"])
+
+    async def pay(self, session: str, email: str | None = None) -> str:
+        """Complete a Checkout session, as its page does; returns where the browser goes next."""
+        done = self._state.complete(session, email)
+        await self._flush()
+        return str(done["success_url"]).replace("{CHECKOUT_SESSION_ID}", session)
+
+    async def expire(self, session: str) -> None:
+        """Let a Checkout session expire."""
+        self._state.expire(session)
+        await self._flush()
+
+    async def cancel(self, subject: str, *, at_period_end: bool = False) -> None:
+        """End a subject's subscription: at once, or with its period."""
+        number = self._subscription(subject)
+        if at_period_end:
+            self._state.schedule_end(number, True)
+        else:
+            self._state.cancel(number)
+        await self._flush()
+
+    async def keep(self, subject: str) -> None:
+        """Take a cancellation at the period's end back."""
+        self._state.schedule_end(self._subscription(subject), False)
+        await self._flush()
+
+    async def set_status(self, subject: str, status: str) -> None:
+        """Give a subject's subscription another status.
+
+        `past_due` begins a period at this moment, since that is what its payment failed for.
+        """
+        number = self._subscription(subject)
+        if status == "canceled":
+            self._state.cancel(number)
+        else:
+            changes: Obj = {"status": status}
+            if status == "past_due":
+                changes["billing_cycle_anchor"] = self._state.seconds()
+            self._state.update(number, changes)
+            if status == "past_due":
+                self._state.start_period(number, self._state.seconds())
+        await self._flush()
+
+    async def switch_price(self, subject: str, price: str) -> None:
+        """Put a subject's subscription on another price."""
+        self._state.replace_price(self._subscription(subject), None, self._known_price(price))
+        await self._flush()
+
+    async def pause(self, subject: str) -> None:
+        """Pause a subject's subscription."""
+        number = self._subscription(subject)
+        self._state.update(number, {"status": "paused"}, "customer.subscription.paused")
+        await self._flush()
+
+    async def resume(self, subject: str) -> None:
+        """Resume a subject's paused subscription."""
+        number = self._subscription(subject)
+        self._state.update(number, {"status": "active"}, "customer.subscription.resumed")
+        await self._flush()
+
+    async def delete_customer(self, subject: str) -> None:
+        """Delete a subject's customer, which ends its subscriptions."""
+        owner = self.customer(subject)
+        if owner is None:
+            raise LookupError(f"{subject!r} is no customer")
+        self._people[subject] = owner
+        self._state.delete_customer(owner)
+        await self._flush()
+
+    async def catch_up(self) -> None:
+        """Let happen what is due by now: trials end, periods renew, cancelled subscriptions end."""
+        now = self._state.seconds()
+        for number, one in list(self._state.tables["subscription"].items()):
+            while one["status"] in ("active", "trialing"):
+                ends = one["items"]["data"][0]["current_period_end"]
+                if ends > now:
+                    break
+                if one["cancel_at"] is not None and one["cancel_at"] <= ends:
+                    self._state.cancel(number)
+                else:
+                    self._state.update(number, {"status": "active"})
+                    self._state.start_period(number, ends)
+        await self._flush()
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    async def _flush(self) -> None:
+        """Deliver what has happened since the last time, in order."""
+        while self._state.unsent:
+            await self._webhooks.offer(self._state.unsent.pop(0))
+
+    def _find(self, subject: str) -> str | None:
+        """The customer that metadata ties to a subject: a checkout puts it on the subscription alone."""
+        for kind, field in (("customer", "id"), ("subscription", "customer")):
+            for one in reversed(self._state.tables[kind].values()):
+                if one.get("metadata", {}).get("skene_subject") == subject:
+                    return str(one[field])
+        return None
+
+    def _subscription(self, subject: str) -> str:
+        owner = self.customer(subject)
+        owned = self._state.subscriptions_of(owner) if owner else []
+        living = [one for one in owned if one["status"] not in _DEAD]
+        if not living:
+            raise LookupError(f"{subject!r} has no subscription")
+        return str(living[-1]["id"])
+
+    def _known_price(self, price: str | None) -> str:
+        prices = self._state.tables["price"]
+        if price is None and len(prices) == 1:
+            return next(iter(prices))
+        found = [
+            one["id"] for one in prices.values() if price in (one["id"], one["lookup_key"], one["product"])
+        ]
+        if price is None or not found:
+            close = get_close_matches(price or "", prices, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise LookupError(f"there is no price {price!r}, only {', '.join(prices) or 'none'}{hint}")
+        return str(found[0])

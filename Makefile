@@ -90,4 +90,4 @@ $(READY): pyproject.toml constraints.txt
 clean:
 	rm -rf $(VENV) $(VENV)-new $(VENV)-oldest .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist htmlcov
-	find skene tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,93 @@
-"""Growth loops as code for FastAPI, Stripe and PostgreSQL."""
+"""skene: growth loops as code, for teams that run FastAPI, Stripe and PostgreSQL.
+
+Write a loop with `define_loop`, give it back-ends with `Skene`, put it in front of routes with `skene.fastapi.Gate`.
+"""
+
+from skene.definitions import (
+    UNLIMITED,
+    Loop,
+    Recovery,
+    Step,
+    action,
+    billing_cycle,
+    calendar,
+    condition,
+    define_loop,
+    dump_loop,
+    lifetime,
+    load_loop,
+    rolling,
+    step,
+    trigger,
+)
+from skene.definitions.faults import Fault, SkeneError, SkeneWarning
+from skene.engine.decision import Decision, Reason
+from skene.errors import (
+    BillingError,
+    BillingUnavailable,
+    CheckoutUnavailable,
+    ConfigurationError,
+    DefinitionError,
+    DeliveryError,
+    DeliveryFailed,
+    DeliveryRefused,
+    DeliveryUnknown,
+    IdempotencyConflict,
+    LinkInvalid,
+    MeterUnknown,
+    QuotaExceeded,
+    SchemaOutdated,
+    StorageError,
+    StorageUnavailable,
+    SubjectInvalid,
+    WebhookRejected,
+)
+from skene.ports.ledger import FunnelRow
+from skene.ports.notifier import Profile
+from skene.runtime.skene import Hold
+from skene.wiring import Skene
+
+__all__ = [
+    "UNLIMITED",
+    "BillingError",
+    "BillingUnavailable",
+    "CheckoutUnavailable",
+    "ConfigurationError",
+    "Decision",
+    "DefinitionError",
+    "DeliveryError",
+    "DeliveryFailed",
+    "DeliveryRefused",
+    "DeliveryUnknown",
+    "Fault",
+    "FunnelRow",
+    "Hold",
+    "IdempotencyConflict",
+    "LinkInvalid",
+    "Loop",
+    "MeterUnknown",
+    "Profile",
+    "QuotaExceeded",
+    "Reason",
+    "Recovery",
+    "SchemaOutdated",
+    "Skene",
+    "SkeneError",
+    "SkeneWarning",
+    "Step",
+    "StorageError",
+    "StorageUnavailable",
+    "SubjectInvalid",
+    "WebhookRejected",
+    "action",
+    "billing_cycle",
+    "calendar",
+    "condition",
+    "define_loop",
+    "dump_loop",
+    "lifetime",
+    "load_loop",
+    "rolling",
+    "step",
+    "trigger",
+]

@@ -1,0 +1,134 @@
+"""From what was counted to a decision."""
+
+from datetime import datetime
+
+from skene.engine.decision import Decision, Reason
+from skene.engine.program import CompiledStep
+from skene.engine.window import FOREVER
+
+__all__ = ["crossed", "decide", "held_out", "tightest", "unavailable", "would_refuse"]
+
+PAYMENT_REQUIRED = 402
+FORBIDDEN = 403
+
+
+def would_refuse(step: CompiledStep, limit: int | None, used: int, *, fits: bool, admitted: bool) -> bool:
+    """Whether the step's own limit refuses the call, enforced or not.
+
+    A loop that only watches is counted without a limit; there `used` includes the call, and the limit is held
+    against it here.
+    """
+    if step.enforce:
+        return not fits
+    return admitted and limit is not None and used > limit
+
+
+def decide(
+    step: CompiledStep,
+    *,
+    subject: str,
+    plan: str,
+    used: int,
+    cost: int,
+    start: datetime,
+    end: datetime,
+    fits: bool,
+    admitted: bool,
+    replayed: bool,
+    now: datetime,
+) -> Decision:
+    """Put one step's count into words.
+
+    Args:
+        plan: the plan that was applied.
+        used: units in the window `[start, end)`, the call's own included if it was admitted.
+        fits: this step alone would admit the call; admitted: all of them together did.
+        replayed: an idempotency key had been admitted before.
+        now: when it was decided.
+    """
+    limit = step.limits.get(plan)
+    refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
+    if refused and step.enforce:
+        reason = Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
+    elif refused:
+        reason = Reason.SHADOW
+    elif replayed:
+        reason = Reason.REPLAYED
+    else:
+        reason = Reason.UNLIMITED if limit is None else Reason.WITHIN_LIMIT
+    blocked = refused and step.enforce
+    status = step.status_code or (FORBIDDEN if reason is Reason.NOT_IN_PLAN else PAYMENT_REQUIRED)
+    return Decision(
+        allowed=not blocked,
+        reason=reason,
+        subject=subject,
+        loop=step.loop,
+        step=step.key,
+        meter=step.meter,
+        plan=plan,
+        limit=limit,
+        used=used,
+        cost=cost,
+        period=step.period,
+        window_start=start,
+        resets_at=None if end == FOREVER else end,
+        decided_at=now,
+        message=step.message if blocked else None,
+        status_code=status if blocked else 200,
+    )
+
+
+def unavailable(step: CompiledStep, subject: str, plan: str, cost: int) -> Decision:
+    """The decision when nothing could be counted and the app prefers to let calls through."""
+    return Decision(
+        allowed=True,
+        reason=Reason.STORAGE_UNAVAILABLE,
+        subject=subject,
+        loop=step.loop,
+        step=step.key,
+        meter=step.meter,
+        plan=plan,
+        limit=step.limits.get(plan),
+        used=0,
+        cost=cost,
+        period=step.period,
+        window_start=None,
+        resets_at=None,
+        decided_at=None,
+    )
+
+
+def tightest(decisions: tuple[Decision, ...]) -> int:
+    """Index of the decision to report: a refusal first, then the one with the least left."""
+
+    def rank(index: int) -> tuple[bool, float, int]:
+        decision = decisions[index]
+        left = decision.remaining
+        return decision.allowed, float("inf") if left is None else left, index
+
+    return min(range(len(decisions)), key=rank)
+
+
+def crossed(step: CompiledStep, limit: int | None, used: int, noticed: tuple[str, ...]) -> tuple[float, ...]:
+    """Fractions of the limit that the use has reached and nobody has been told of, ascending."""
+    if not limit or not step.warnings:
+        return ()
+    return tuple(
+        fraction
+        for fraction, _ in step.warnings
+        if used >= fraction * limit and notice_name(step, fraction) not in noticed
+    )
+
+
+def notice_name(step: CompiledStep, fraction: float) -> str:
+    """The name under which a warning is remembered in its window."""
+    return f"{step.key}@{fraction:g}"
+
+
+def held_out(step: CompiledStep, digest: bytes) -> bool:
+    """Whether a subject belongs to the group that is not asked.
+
+    Args:
+        digest: at least 8 bytes of a hash over loop and subject: the same subject stays in or out for ever.
+    """
+    return int.from_bytes(digest[:8], "big") < step.holdout * 2**64

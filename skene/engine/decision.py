@@ -1,0 +1,73 @@
+"""The answer to "may this subject do this now?", as a value."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+__all__ = ["Decision", "Reason"]
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is."""
+
+    WITHIN_LIMIT = "within_limit"
+    UNLIMITED = "unlimited"
+    REPLAYED = "replayed"
+    """The same Idempotency-Key was admitted before; nothing was charged again."""
+    LIMIT_REACHED = "usage_limit_reached"
+    NOT_IN_PLAN = "feature_not_in_plan"
+    SHADOW = "shadow"
+    """It would have been refused, but the loop only watches (`enforce=False`)."""
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    """Let through uncounted, because the storage was away and `on_storage_error="allow"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for one subject at one instant, and on what grounds.
+
+    Attributes:
+        allowed: whether the call may go on.
+        reason: why.
+        subject: who is counted, as the app named them.
+        loop, step, meter: what decided: of several steps the tightest one.
+        plan: the plan held at that instant.
+        limit: units per window on that plan; None is unlimited.
+        used: units used in the window, this call included when it was admitted.
+        cost: units this call takes.
+        period: the period as written, e.g. `30d`.
+        window_start, resets_at: the window `[start, end)`; None where nothing is counted, `resets_at` also for a lifetime.
+        decided_at: the storage's clock when it was decided.
+        message: the loop's words for a refusal, else None.
+        status_code: the HTTP status a refusal is answered with.
+        upgrade_url: signed link to pay, on a refusal that has one.
+        wall: id of the refusal's wall, on a refusal.
+    """
+
+    allowed: bool
+    reason: Reason
+    subject: str
+    loop: str
+    step: str
+    meter: str
+    plan: str
+    limit: int | None
+    used: int
+    cost: int
+    period: str
+    window_start: datetime | None
+    resets_at: datetime | None
+    decided_at: datetime | None
+    message: str | None = None
+    status_code: int = 200
+    upgrade_url: str | None = field(default=None, repr=False)
+    wall: str | None = None
+
+    @property
+    def remaining(self) -> int | None:
+        """Units left in the window, never negative; None is unlimited."""
+        return None if self.limit is None else max(0, self.limit - self.used)
+
+    def __bool__(self) -> bool:
+        """A decision is not a truth value: `if decision:` would let refused calls through silently."""
+        raise TypeError("a Decision is neither true nor false; ask decision.allowed")

@@ -1,0 +1,49 @@
+"""What a decision sets in motion: messages with keys that follow from what they are about."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+
+from skene.definitions import EmailAction
+from skene.engine.decision import Decision
+
+__all__ = ["message_data", "message_key", "subject_digest"]
+
+
+def message_key(kind: str, *about: str) -> str:
+    """A key that is the same for the same message and for no other, and tells nothing of whom it goes to.
+
+    Args:
+        kind: e.g. `upgrade_prompt`.
+        about: loop, step, subject, plan, window: whatever makes it one message.
+    """
+    digest = sha256("\x1f".join(about).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{kind}:{digest[:40]}"
+
+
+def subject_digest(loop: str, subject: str) -> bytes:
+    """A stable hash of a subject within a loop, for dividing subjects into groups."""
+    return sha256(f"{loop}\x1f{subject}".encode("utf-8", "surrogatepass")).digest()
+
+
+def message_data(decision: Decision, message: str, mail: EmailAction, *, upgrade_url: str | None) -> dict[str, object]:
+    """What the mail's template can say about a decision; JSON values only."""
+    personalization: Mapping[str, str] = mail.personalization or {}
+    return {
+        **personalization,
+        "message": message,
+        "loop": decision.loop,
+        "meter": decision.meter,
+        "plan": decision.plan,
+        "limit": decision.limit,
+        "used": decision.used,
+        "remaining": decision.remaining,
+        "period": decision.period,
+        "resets_at": _iso(decision.resets_at),
+        "upgrade_url": upgrade_url,
+        "subject_line": mail.subject,
+    }
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()

@@ -1,0 +1,247 @@
+"""Loops, compiled once: what a request needs, looked up and not worked out."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from skene.definitions import (
+    ApiTrigger,
+    CalendarPeriod,
+    EmailAction,
+    Fault,
+    FixedPeriod,
+    LifetimePeriod,
+    Loop,
+    Period,
+    Recovery,
+    RollingPeriod,
+    Step,
+    Unlimited,
+    format_duration,
+)
+from skene.engine.window import Anchored, Edges, Rolling, WindowRule, calendar_edges
+
+__all__ = ["CompiledStep", "Cost", "Program", "compile_loops", "for_route"]
+
+Cost = int | Callable[[Any], int | Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledStep:
+    """One step of a loop, ready to be asked. Compared by identity: a program has each step once.
+
+    Attributes:
+        key: `loop` for the only step, else `loop.step`; unique in a program.
+        loop: the loop's key.
+        path: where the step is written, e.g. `freemium.steps[0]`, for error messages.
+        meter: name of its counter.
+        limits: by plan; None is unlimited.
+        counted_limits: what the storage holds against the count: all None where the loop only watches.
+        period: as written.
+        cost: units a call takes, or a function of the request.
+        charge: `success` gives units back when the call fails, `attempt` keeps them.
+        by_route: every route has a counter of its own.
+        message, status_code: how a refusal is worded and answered; None: 402, or 403 where the plan has no unit at all.
+        prompt: the mail that a wall asks with.
+        warnings: fraction of the limit → the mail that warns of it.
+    """
+
+    key: str
+    loop: str
+    path: str
+    meter: str
+    limits: Mapping[str, int | None]
+    counted_limits: Mapping[str, int | None]
+    period: str
+    window: Period
+    cost: Cost
+    charge: str
+    by_route: bool
+    message: str
+    status_code: int | None
+    prompt: EmailAction | None
+    warnings: tuple[tuple[float, EmailAction], ...]
+    enforce: bool
+    holdout: float
+    trigger: ApiTrigger | None
+
+    def rule(self, now: datetime) -> WindowRule:
+        """How this step's windows lie around `now`; a few minutes' error in `now` does not matter."""
+        window = self.window
+        if isinstance(window, FixedPeriod):
+            return Anchored(window.length)
+        if isinstance(window, RollingPeriod):
+            return Rolling(window.length)
+        if isinstance(window, CalendarPeriod):
+            return _calendar(window.unit, window.timezone, now.date())
+        if isinstance(window, LifetimePeriod):
+            return _LIFETIME
+        return _cycle(now.date())
+
+
+def _as_text(period: Period) -> str:
+    """How people read a period in answers and tables."""
+    if isinstance(period, FixedPeriod):
+        return format_duration(period.length)
+    if isinstance(period, RollingPeriod):
+        return f"rolling {format_duration(period.length)}"
+    return f"calendar {period.unit}" if isinstance(period, CalendarPeriod) else period.type
+
+
+_LIFETIME = Edges(())
+
+
+@lru_cache(maxsize=256)
+def _calendar(unit: str, zone: str, day: date) -> Edges:
+    return Edges(calendar_edges(unit, zone, _noon(day)))
+
+
+@lru_cache(maxsize=16)
+def _cycle(day: date) -> Edges:
+    """Without a subscription there is no cycle to follow: calendar months in UTC stand in."""
+    return Edges(calendar_edges("month", "UTC", _noon(day)), billing_cycle=True)
+
+
+def _noon(day: date) -> datetime:
+    return datetime.fromisoformat(f"{day.isoformat()}T12:00:00+00:00")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """All loops of an app, compiled.
+
+    Attributes:
+        steps: in the order they were written.
+        recoveries: by loop.
+        attribution: how far back a wall may be credited with a conversion: the longest of all loops.
+    """
+
+    steps: tuple[CompiledStep, ...]
+    recoveries: Mapping[str, Recovery]
+    attribution: timedelta
+
+    def named(self, name: str) -> tuple[CompiledStep, ...]:
+        """The steps of a loop, or the one step that `loop.step` names.
+
+        Raises:
+            LookupError: nothing has this name; the message lists what there is.
+        """
+        found = tuple(step for step in self.steps if name in (step.loop, step.key))
+        if not found:
+            known = sorted({step.loop for step in self.steps} | {step.key for step in self.steps})
+            raise LookupError(_unknown("loop or step", name, known))
+        return found
+
+    def metered(self, meter: str) -> tuple[CompiledStep, ...]:
+        """The steps that count on a meter.
+
+        Raises:
+            LookupError: no step does; the message lists the meters there are.
+        """
+        found = tuple(step for step in self.steps if step.meter == meter)
+        if not found:
+            raise LookupError(_unknown("meter", meter, sorted({step.meter for step in self.steps})))
+        return found
+
+    def plan_faults(self, plans: Sequence[str], default: str) -> tuple[Fault, ...]:
+        """What is missing when billing can yield `plans` and falls back to `default`."""
+        faults: list[Fault] = []
+        wanted = tuple(dict.fromkeys((default, *plans)))
+        for step in self.steps:
+            for plan in wanted:
+                if plan not in step.limits:
+                    near = get_close_matches(plan, step.limits, 1)
+                    faults.append(
+                        Fault(
+                            f"{step.path}.condition.limit",
+                            f"no limit for the plan {plan!r}, which billing can yield",
+                            f'give it a number or "unlimited"; limits are given for {", ".join(step.limits)}',
+                            f"{near[0]} → {plan}" if near else None,
+                        )
+                    )
+        return tuple(faults)
+
+
+def compile_loops(loops: Sequence[Loop], *, enforce: bool = True) -> tuple[Program, tuple[Fault, ...]]:
+    """Compile loops into a program.
+
+    Args:
+        loops: as defined.
+        enforce: False turns every loop into one that only watches.
+
+    Returns:
+        The program, and what keeps the loops from living together.
+    """
+    steps: list[CompiledStep] = []
+    faults: list[Fault] = []
+    names: set[str] = set()
+    for loop in loops:
+        if loop.key in names:
+            faults.append(Fault(loop.key, "two loops of this name", "give one of them another name=", None))
+        names.add(loop.key)
+        steps += [_compile(loop, i, step, enforce and loop.enforce) for i, step in enumerate(loop.steps)]
+    faults += _meter_faults(steps)
+    recoveries = MappingProxyType({loop.key: loop.recovery for loop in loops})
+    attribution = max((loop.attribution for loop in loops), default=timedelta(days=30))
+    return Program(tuple(steps), recoveries, attribution), tuple(faults)
+
+
+def _compile(loop: Loop, index: int, step: Step, enforce: bool) -> CompiledStep:
+    name = step.name or (None if len(loop.steps) == 1 else str(index + 1))
+    key = f"{loop.key}.{name}" if name else loop.key
+    usage, block = step.condition, step.action
+    limits = {plan: None if isinstance(n, Unlimited) else n for plan, n in usage.limit.items()}
+    warning = block.usage_warning
+    return CompiledStep(
+        key=key,
+        loop=loop.key,
+        path=f"{loop.key}.steps[{index}]",
+        meter=usage.meter or key,
+        limits=MappingProxyType(limits),
+        counted_limits=MappingProxyType(limits if enforce else dict.fromkeys(limits)),
+        period=_as_text(usage.period),
+        window=usage.period,
+        cost=usage.cost,
+        charge=usage.charge,
+        by_route=usage.group_by == "route",
+        message=block.message,
+        status_code=block.status_code,
+        prompt=block.upgrade_prompt,
+        warnings=tuple((fraction, warning) for fraction in block.notify_at) if warning else (),
+        enforce=enforce,
+        holdout=loop.holdout,
+        trigger=step.trigger,
+    )
+
+
+def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
+    """Steps may share a counter only if they mean the same by it."""
+    faults: list[Fault] = []
+    first: dict[str, CompiledStep] = {}
+    for step in steps:
+        other = first.setdefault(step.meter, step)
+        if dict(other.limits) != dict(step.limits) or other.window != step.window:
+            faults.append(
+                Fault(
+                    f"{step.path}.condition.meter",
+                    f"{step.meter!r} with another limit or period than {other.path} gives it",
+                    "steps that share a meter share its limit and period; rename one of them",
+                    None,
+                )
+            )
+    return faults
+
+
+def for_route(step: CompiledStep, route: str) -> CompiledStep:
+    """The step as it counts on one route: its own counter when it is grouped by route."""
+    return replace(step, meter=f"{step.meter}:{route}") if step.by_route else step
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no {kind} is called {name!r}; there are: {', '.join(known)}{hint}"

@@ -1,0 +1,116 @@
+"""What a customer's subscriptions entitle the subject to: the one place that maps a status to a plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+__all__ = ["GRACE_STATUSES", "HOLDING_STATUSES", "KNOWN_STATUSES", "Standing", "Subscription", "entitle"]
+
+HOLDING_STATUSES = frozenset({"active", "trialing"})
+GRACE_STATUSES = frozenset({"past_due"})
+ENDED_STATUSES = frozenset({"unpaid", "canceled", "incomplete", "incomplete_expired", "paused"})
+KNOWN_STATUSES = HOLDING_STATUSES | GRACE_STATUSES | ENDED_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One subscription as the billing service describes it.
+
+    Attributes:
+        id: the provider's id.
+        status: the provider's word, e.g. `active`, `past_due`.
+        plan: the plan its price maps to; None when no mapping covers the price.
+        period_start, period_end: the item's current billing period, aware UTC.
+        ends_at: when it is set to end (cancel at period end), or None.
+        anchor: the instant the billing cycle is counted from; keeps day 31.
+        interval, interval_count: the price's cycle: `day`, `week`, `month` or `year`, and how many of them.
+        amount: what one period costs, in the currency's minor unit; None when unknown.
+        currency: ISO 4217, lower case, or None.
+    """
+
+    id: str
+    status: str
+    plan: str | None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    ends_at: datetime | None = None
+    anchor: datetime | None = None
+    interval: str = "month"
+    interval_count: int = 1
+    amount: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The plan a subject holds, and until when that is known to be so.
+
+    Attributes:
+        plan: a key of the limit tables.
+        until: the plan ends at this instant unless the billing service says otherwise; None: no end in sight.
+        paying: money is owed or flows for it (a trial is not paying).
+        subscription: the subscription that gives the plan, or None on the default plan.
+    """
+
+    plan: str
+    until: datetime | None = None
+    paying: bool = False
+    subscription: Subscription | None = None
+
+    def at(self, now: datetime, default: str) -> "Standing":
+        """This standing as it is at `now`: past its end it is the default plan."""
+        if self.until is not None and now >= self.until:
+            return Standing(default)
+        return self
+
+
+def entitle(
+    subscriptions: Sequence[Subscription],
+    *,
+    plans: Sequence[str],
+    default: str,
+    grace: timedelta,
+    now: datetime,
+) -> tuple[Standing, tuple[str, ...]]:
+    """Decide the plan from all of a customer's subscriptions.
+
+    Args:
+        subscriptions: in any order; the result does not depend on it.
+        plans: least to most valuable; of several held, the one listed last wins.
+        default: the plan of those who hold none.
+        grace: how long a past-due subscription keeps its plan, from the start of the unpaid period.
+        now: aware UTC.
+
+    Returns:
+        The standing, and a warning for every subscription that could not be understood.
+    """
+    held: list[Standing] = []
+    warnings: list[str] = []
+    for subscription in sorted(subscriptions, key=lambda s: s.id):
+        status = subscription.status
+        if status not in KNOWN_STATUSES:
+            warnings.append(f"subscription {subscription.id} has the unknown status {status!r}: default plan")
+            continue
+        if status in ENDED_STATUSES:
+            continue
+        if subscription.plan is None or subscription.plan not in plans:
+            warnings.append(f"subscription {subscription.id} has a price that maps to no plan: default plan")
+            continue
+        standing = _held(subscription, status, grace)
+        if standing.until is None or now < standing.until:
+            held.append(standing)
+    if not held:
+        return Standing(default), tuple(warnings)
+    order = {plan: rank for rank, plan in enumerate(plans)}
+    return max(held, key=lambda s: (order[s.plan], s.paying, s.until is None, s.until or now)), tuple(warnings)
+
+
+def _held(subscription: Subscription, status: str, grace: timedelta) -> Standing:
+    assert subscription.plan is not None  # the caller has sorted those out
+    until = subscription.ends_at
+    if status in GRACE_STATUSES:
+        # The unpaid period began with its failed renewal; before that everything was paid.
+        since = subscription.period_start
+        if since is not None:
+            until = min(until, since + grace) if until is not None else since + grace
+    return Standing(subscription.plan, until, status != "trialing", subscription)

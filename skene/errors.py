@@ -1,0 +1,184 @@
+"""Everything skene raises. Exceptions carry data; nobody has to parse their text.
+
+SkeneError
+├── DefinitionError            a loop that cannot mean what was written (also a ValueError)
+├── ConfigurationError         parts that do not fit together, found at start-up
+├── SubjectInvalid             an id that cannot be counted (empty, not a string, …)
+├── MeterUnknown               code asked for a meter that no step defines
+├── QuotaExceeded              a refusal, for those who asked for an exception; carries the Decision
+├── IdempotencyConflict        the same Idempotency-Key with another request
+├── LinkInvalid                a signed link that is forged, expired or for somebody else
+├── StorageError
+│   ├── StorageUnavailable     cannot be reached, too slow, too busy: worth another try
+│   └── SchemaOutdated         the tables are missing or older than this version: `skene db upgrade`
+├── BillingError
+│   ├── BillingUnavailable     the billing service did not answer in time
+│   ├── WebhookRejected        not from the billing service, or not for us
+│   └── CheckoutUnavailable    this back-end sells nothing (plans set by hand, no price to offer)
+└── DeliveryError              a message was not sent
+    ├── DeliveryFailed         may work later
+    ├── DeliveryRefused        will never work: bad address, unverified sender, broken template
+    └── DeliveryUnknown        the provider may or may not have accepted it
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from skene.definitions.faults import DefinitionError, Fault, SkeneError
+
+if TYPE_CHECKING:
+    from skene.engine.decision import Decision
+
+__all__ = [
+    "BillingError",
+    "BillingUnavailable",
+    "CheckoutUnavailable",
+    "ConfigurationError",
+    "DefinitionError",
+    "DeliveryError",
+    "DeliveryFailed",
+    "DeliveryRefused",
+    "DeliveryUnknown",
+    "Fault",
+    "IdempotencyConflict",
+    "LinkInvalid",
+    "MeterUnknown",
+    "QuotaExceeded",
+    "SchemaOutdated",
+    "SkeneError",
+    "StorageError",
+    "StorageUnavailable",
+    "SubjectInvalid",
+    "WebhookRejected",
+]
+
+
+class ConfigurationError(SkeneError):
+    """Parts that are valid alone but do not fit together.
+
+    Attributes:
+        faults: every one that was found, in the order of the configuration.
+    """
+
+    def __init__(self, faults: Sequence[Fault] | str) -> None:
+        self.faults: tuple[Fault, ...] = () if isinstance(faults, str) else tuple(faults)
+        if isinstance(faults, str):
+            message = faults
+        else:
+            noun = "fault" if len(self.faults) == 1 else "faults"
+            message = "\n".join(
+                [f"skene cannot start: {len(self.faults)} {noun}", *(f"  {f}" for f in self.faults)]
+            )
+        super().__init__(message)
+
+
+class SubjectInvalid(SkeneError, ValueError):
+    """The subject's id is not a non-empty string that can be stored."""
+
+
+class MeterUnknown(SkeneError, LookupError):
+    """No step of any loop defines this meter."""
+
+
+class QuotaExceeded(SkeneError):
+    """The subject is at its limit.
+
+    Attributes:
+        decision: the refusal, with limit, use and reset.
+    """
+
+    def __init__(self, decision: "Decision") -> None:
+        self.decision = decision
+        super().__init__(decision.message or f"the limit of {decision.meter} is reached")
+
+
+class IdempotencyConflict(SkeneError):
+    """An Idempotency-Key was used before by the same subject for a different request."""
+
+
+class LinkInvalid(SkeneError):
+    """A signed link is malformed, forged or expired; `reason` says which."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the link is not valid: {reason}")
+
+
+class StorageError(SkeneError):
+    """The storage failed in a way that is not the caller's doing."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage cannot be reached or did not answer in time; nothing is known to be counted.
+
+    Attributes:
+        retry_after: when another try makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta = timedelta(seconds=1)) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class SchemaOutdated(StorageError):
+    """The tables are missing or older than this version needs; run `skene db upgrade`."""
+
+
+class BillingError(SkeneError):
+    """The billing service refused or failed."""
+
+
+class BillingUnavailable(BillingError):
+    """The billing service did not answer in time, or asked to be left alone for a while.
+
+    Attributes:
+        retry_after: what the service asked for, if it did.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class WebhookRejected(BillingError):
+    """A webhook that is not authentic, not for this account, or not readable.
+
+    Attributes:
+        status: the HTTP status to answer with (400, 401 or 413).
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class CheckoutUnavailable(BillingError):
+    """There is nothing this back-end can sell to the subject."""
+
+
+class DeliveryError(SkeneError):
+    """A message was not delivered."""
+
+
+class DeliveryFailed(DeliveryError):
+    """The provider did not take the message; the same attempt later may work.
+
+    Attributes:
+        retry_after: the provider's own wish, if it stated one.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class DeliveryRefused(DeliveryError):
+    """The provider will never take this message; repeating it is useless."""
+
+
+class DeliveryUnknown(DeliveryError):
+    """The connection broke after the message was handed over: it may have been accepted.
+
+    Repeating it is safe only with the same idempotency key, and only while the provider remembers keys.
+    """

@@ -1,0 +1,5 @@
+"""skene for FastAPI: gates on routes, answers for refusals, and the routes that billing and people come back to."""
+
+from skene.fastapi.gate import Gate
+
+__all__ = ["Gate"]

@@ -1,0 +1,108 @@
+"""What the gate answers: problem details (RFC 9457) and the RateLimit fields of the current IETF draft."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import ceil
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from skene.engine.decision import Decision, Reason
+
+__all__ = ["Refused", "as_json", "problem", "rate_limit_fields", "refusal", "unavailable"]
+
+MEDIA_TYPE = "application/problem+json"
+DOCS = "https://github.com/skene-sdk/skene/blob/main/docs/reference/http.md"
+TITLES = {
+    Reason.LIMIT_REACHED: "Usage limit reached",
+    Reason.NOT_IN_PLAN: "Feature not in plan",
+}
+
+
+class Refused(Exception):  # noqa: N818 - states the fact, as the public errors do
+    """Carries an answer out of a dependency or a websocket, where none can be returned."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        super().__init__(f"answered {response.status_code} by the gate")
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """A problem+json answer."""
+    body = {"type": f"{DOCS}#{code}", "title": title, "status": status, "detail": detail, "code": code, **more}
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def refusal(decision: Decision) -> Response:
+    """The answer to a call that was not admitted."""
+    headers = {}
+    if decision.status_code == 429 and decision.resets_at and decision.decided_at:
+        headers["Retry-After"] = str(_seconds(decision.resets_at, decision.decided_at))
+    return problem(
+        decision.status_code,
+        str(decision.reason),
+        TITLES.get(decision.reason, "Refused"),
+        decision.message or "",
+        headers=headers,
+        **as_json(decision),
+        upgrade_url=decision.upgrade_url,
+    )
+
+
+def unavailable(retry_after: float) -> Response:
+    """The answer while nothing can be counted: an outage, never a limit."""
+    return problem(
+        503,
+        "storage_unavailable",
+        "Temporarily unavailable",
+        "Usage cannot be counted at the moment; nothing was charged. Try again shortly.",
+        headers={"Retry-After": str(max(1, ceil(retry_after)))},
+    )
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    """How a subject stands, as the answers and `GET …/usage` show it."""
+    return {
+        "loop": decision.loop,
+        "meter": decision.meter,
+        "plan": decision.plan,
+        "limit": decision.limit,
+        "used": decision.used,
+        "remaining": decision.remaining,
+        "period": decision.period,
+        "resets_at": decision.resets_at.isoformat() if decision.resets_at else None,
+    }
+
+
+def rate_limit_fields(decision: Decision, given_back: int = 0) -> list[tuple[bytes, bytes]]:
+    """The `RateLimit-Policy` and `RateLimit` fields; none where nothing is limited.
+
+    Args:
+        given_back: units returned because the call failed.
+    """
+    if decision.limit is None or decision.decided_at is None:
+        return []
+    name = _quoted(decision.plan)
+    policy, state = f"{name};q={decision.limit}", f"{name};r={(decision.remaining or 0) + given_back}"
+    if decision.resets_at is not None and decision.window_start is not None:
+        policy += f";w={_seconds(decision.resets_at, decision.window_start)}"
+        state += f";t={_seconds(decision.resets_at, decision.decided_at)}"
+    return [(b"ratelimit-policy", policy.encode("ascii")), (b"ratelimit", state.encode("ascii"))]
+
+
+def _quoted(name: str) -> str:
+    """A structured-field string: printable ASCII, quotes and backslashes escaped."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in name)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _seconds(later: datetime, earlier: datetime) -> int:
+    return max(0, ceil((later - earlier).total_seconds()))

@@ -1,0 +1,154 @@
+"""Charges a request: from what FastAPI knows of it to what the runtime is asked."""
+
+import inspect
+from hashlib import sha256
+from uuid import UUID
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from skene.engine.decision import Decision
+from skene.engine.decide import tightest
+from skene.engine.program import CompiledStep, for_route
+from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
+from skene.fastapi.answers import problem, refusal, unavailable
+from skene.fastapi.visit import Visit
+from skene.runtime.gate import Ask, Gatekeeper
+
+__all__ = ["Charging", "subject_text"]
+
+MAX_KEY = 256
+FINGERPRINTED_BODY = 1_048_576
+
+
+class Charging:
+    """Charges visits and words what came of it."""
+
+    def __init__(self, gatekeeper: Gatekeeper, idempotency_header: str | None) -> None:
+        self._gatekeeper = gatekeeper
+        self._header = idempotency_header
+
+    async def charge(self, visit: Visit, steps: tuple[CompiledStep, ...], route: str) -> Response | None:
+        """Charge a visit for the steps it has not been charged for yet.
+
+        Args:
+            visit: with its connection and subject.
+            steps: every step that covers the route.
+            route: the route's full path template, for counters of their own.
+
+        Returns:
+            The answer to give instead of the handler's; None when the call may go on.
+        """
+        due = tuple(step for step in steps if step.key not in visit.charged)
+        if not due:
+            return None
+        subject = subject_text(visit.subject)
+        if subject is None:
+            return _unknown_subject()
+        connection = visit.connection
+        assert connection is not None  # set by the dependency that brought the visit here
+        key, fingerprint = None, ""
+        given = connection.headers.get(self._header) if self._header else None
+        if given is not None:
+            if not _valid_key(given):
+                return _bad_key(self._header or "")
+            key = sha256(given.encode("ascii")).hexdigest()
+            fingerprint = await _fingerprint(connection)
+        try:
+            return await self._admit(visit, connection, subject, due, route, key, fingerprint)
+        except StorageUnavailable as error:
+            return unavailable(error.retry_after.total_seconds())
+        except SubjectInvalid:
+            return _unknown_subject()
+        except IdempotencyConflict:
+            return problem(
+                422,
+                "idempotency_key_reused",
+                "Idempotency key reused",
+                f"This {self._header} was used before for another request. Use a new key for a new request.",
+            )
+
+    async def _admit(
+        self,
+        visit: Visit,
+        connection: HTTPConnection,
+        subject: str,
+        due: tuple[CompiledStep, ...],
+        route: str,
+        key: str | None,
+        fingerprint: str,
+    ) -> Response | None:
+        asks = [Ask(for_route(step, route), await _cost(step, connection)) for step in due]
+        paid = [ask for ask in asks if ask.cost > 0]
+        visit.charged.update(step.key for step in due)
+        if not paid:
+            seen = await self._gatekeeper.look(subject, asks)
+            visit.decision = _report(visit.decision, seen[tightest(seen)])
+            return None
+        admission = await self._gatekeeper.admit(subject, paid, idempotency_key=key, fingerprint=fingerprint)
+        visit.admissions.append(admission)
+        visit.decision = _report(visit.decision, admission.decision)
+        return None if admission.decision.allowed else refusal(admission.decision)
+
+
+def subject_text(subject: object) -> str | None:
+    """The subject's id as text. Ids are opaque: numbers and UUIDs are written out, anything else is no id."""
+    if isinstance(subject, str):
+        return subject or None
+    if isinstance(subject, UUID) or (isinstance(subject, int) and not isinstance(subject, bool)):
+        return str(subject)
+    return None
+
+
+def _report(before: Decision | None, now: Decision) -> Decision:
+    """Of two decisions about one request, the tighter one."""
+    return now if before is None else (before, now)[tightest((before, now))]
+
+
+async def _cost(step: CompiledStep, connection: HTTPConnection) -> int:
+    if not callable(step.cost):
+        return step.cost
+    cost = step.cost(connection)
+    if inspect.isawaitable(cost):
+        cost = await cost
+    if isinstance(cost, bool) or not isinstance(cost, int) or cost < 0:
+        raise ValueError(f"{step.path}.condition.cost: the function gave {cost!r}; a whole number ≥ 0 is allowed")
+    return cost
+
+
+async def _fingerprint(connection: HTTPConnection) -> str:
+    """What makes a request the same request: method, address and, up to 1 MiB, its body."""
+    digest = sha256()
+    digest.update(str(connection.scope.get("method", "GET")).encode())
+    digest.update(str(connection.scope["path"]).encode("utf-8", "surrogatepass"))
+    digest.update(b"?" + connection.scope.get("query_string", b""))
+    size = connection.headers.get("content-length", "0")
+    if isinstance(connection, Request) and size.isdigit() and 0 < int(size) <= FINGERPRINTED_BODY:
+        try:
+            digest.update(await connection.body())
+        except RuntimeError:
+            pass  # a form was read as a stream: its address has to do
+    return digest.hexdigest()
+
+
+def _valid_key(key: str) -> bool:
+    return 1 <= len(key) <= MAX_KEY and all(" " < c <= "~" for c in key)
+
+
+def _bad_key(header: str) -> Response:
+    return problem(
+        400,
+        "idempotency_key_invalid",
+        "Idempotency key invalid",
+        f"{header} must be 1 to {MAX_KEY} printable ASCII characters without spaces.",
+    )
+
+
+def _unknown_subject() -> Response:
+    return problem(
+        401,
+        "subject_unknown",
+        "Not authenticated",
+        "Usage is counted per user, and this request names none.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )

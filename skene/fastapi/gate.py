@@ -1,0 +1,208 @@
+"""`Gate`: puts loops in front of routes."""
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fastapi import Depends, FastAPI
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp
+
+from skene.engine.decision import Decision
+from skene.engine.program import CompiledStep
+from skene.errors import ConfigurationError
+from skene.fastapi.answers import Refused
+from skene.fastapi.arming import Arming, Gated
+from skene.fastapi.charging import Charging
+from skene.fastapi.coverage import find_routes
+from skene.fastapi.middleware import SettleMiddleware
+from skene.fastapi.openapi import describe_refusals
+from skene.fastapi.routes import make_routes
+from skene.fastapi.visit import Visit, visit_of
+from skene.fastapi.wrapping import mark_enforced
+from skene.runtime.skene import Runtime
+
+__all__ = ["Gate"]
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Gate:
+    """Counts and decides in front of FastAPI endpoints.
+
+    The same gate works in three ways, and charges a request once however many of them meet:
+
+    - `gate.install(app)` gates every route that a trigger's pattern covers;
+    - `@gate.enforce("freemium")` gates one endpoint by hand;
+    - `decision: Annotated[Decision, Depends(gate)]` gates an endpoint and shows it the decision.
+
+    It stands behind authentication and validation: a request that these turn away costs nothing. All three need
+    `gate.install(app)`, which also settles what was charged.
+    """
+
+    def __init__(
+        self,
+        skene: Runtime,
+        subject: Callable[..., Any],
+        *,
+        idempotency_header: str | None = "Idempotency-Key",
+    ) -> None:
+        """
+        Args:
+            skene: the loops and their back-ends.
+            subject: a FastAPI dependency that returns the caller's id (text, a number or a UUID), or None.
+            idempotency_header: name of the header that makes a retry free; None ignores it.
+        """
+        self.skene = skene
+        self._subject = subject
+        self._charging = Charging(skene.gatekeeper, idempotency_header)
+        # FastAPI reads this signature to solve the app's own dependency for us.
+        connection = inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)
+        who = inspect.Parameter("subject", inspect.Parameter.KEYWORD_ONLY, default=Depends(subject))
+        self.__signature__ = inspect.Signature([connection, who])
+        self._arming = Arming(self, self._charging, self.__signature__, self._arrive)
+        self._app: FastAPI | None = None
+        self._routes_seen = -1
+        self._started = False
+
+    def __repr__(self) -> str:
+        name = getattr(self._subject, "__name__", type(self._subject).__name__)
+        return f"Gate({', '.join(loop.key for loop in self.skene.loops)}; subject={name})"
+
+    # -- as a dependency, as a decorator ------------------------------------------------------------------------------
+
+    async def __call__(self, connection: HTTPConnection, subject: object) -> Decision:
+        """The decision about this request: `Annotated[Decision, Depends(gate)]`.
+
+        As an endpoint's own parameter it is filled in after validation. Deeper down (in another dependency, or in
+        `dependencies=[…]`) it charges when FastAPI gets there, and gives back if the request is then found invalid.
+        """
+        visit = self._arrive(connection, subject)
+        gated = self._arming.gated_route(connection.scope.get("route"))
+        if gated is not None:
+            steps, path = gated.steps_for(connection.scope), gated.path
+        else:
+            steps, path = self.default_steps(), str(getattr(connection.scope.get("route"), "path", ""))
+        answer = await self._charging.charge(visit, steps, path)
+        if answer is not None:
+            raise Refused(answer)
+        assert visit.decision is not None  # a charge without an answer leaves a decision
+        return visit.decision
+
+    def enforce(self, name: str) -> Callable[[Endpoint], Endpoint]:
+        """Gate one endpoint by hand: `@gate.enforce("freemium")`, between the route's decorator and the function.
+
+        Args:
+            name: a loop (all of its steps must admit), or one step as `loop.step`.
+
+        Raises:
+            ConfigurationError: there is no such loop or step.
+        """
+        try:
+            self.skene.program.named(name)
+        except LookupError as error:
+            raise ConfigurationError(f"gate.enforce({name!r}): {error}") from None
+
+        def decorate(endpoint: Endpoint) -> Endpoint:
+            return mark_enforced(endpoint, name, self._arming.hidden_dependency(name, endpoint))
+
+        return decorate
+
+    def default_steps(self) -> tuple[CompiledStep, ...]:
+        """What `Depends(gate)` asks on a route that no pattern covers: the only loop there is.
+
+        Raises:
+            ConfigurationError: there are several loops.
+        """
+        if len(self.skene.loops) == 1:
+            return self.skene.program.steps
+        names = ", ".join(loop.key for loop in self.skene.loops)
+        raise ConfigurationError(
+            f"Depends(gate) on a route that no pattern covers: say which loop with @gate.enforce(…): {names}"
+        )
+
+    def _arrive(self, connection: HTTPConnection, subject: object) -> Visit:
+        visit = visit_of(connection)
+        visit.connection, visit.subject = connection, subject
+        return visit
+
+    # -- on an app ----------------------------------------------------------------------------------------------------
+
+    def install(self, app: FastAPI) -> None:
+        """Gate every route that a pattern covers, and mount skene's own routes. Call it once, anywhere before start-up.
+
+        Routes are looked at when the app starts, so the order of declarations does not matter. Joins the app's
+        lifespan: opens the back-ends, runs the recovery worker.
+
+        Raises:
+            ConfigurationError: the app is serving already, or has a gate.
+        """
+        if app.middleware_stack is not None or self._app is not None:
+            raise ConfigurationError("gate.install(app): call it once, before the app serves its first request")
+        self._app = app
+        app.add_exception_handler(Refused, answer_refused)  # type: ignore[arg-type]  # Starlette types handlers for any Exception
+        app.include_router(make_routes(self.skene, self._subject), prefix=self.skene.prefix)
+        build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
+
+        def build_with_gate() -> ASGIApp:
+            return SettleMiddleware(build(), self.skene.gatekeeper, self._before_request)
+
+        @asynccontextmanager
+        async def lifespan_with_skene(running: FastAPI) -> AsyncGenerator[Mapping[str, Any] | None]:
+            self.look_at_routes()
+            async with self.skene.lifespan(running):
+                self._started = True
+                async with lifespan(running) as state:
+                    yield state
+
+        def openapi_with_refusals() -> dict[str, Any]:
+            self.look_at_routes()
+            return describe_refusals(openapi(), app, self.gated)
+
+        setattr(app, "build_middleware_stack", build_with_gate)  # noqa: B010 - a type checker forbids assigning methods
+        setattr(app, "openapi", openapi_with_refusals)  # noqa: B010 - as above
+        app.router.lifespan_context = lifespan_with_skene
+
+    @property
+    def gated(self) -> tuple[Gated, ...]:
+        """The routes that are gated, and by which steps; known once the app has started or `look_at_routes` was called."""
+        return self._arming.gated
+
+    def look_at_routes(self) -> None:
+        """Settle which routes are gated. Done at start-up; again if routes were added since.
+
+        Raises:
+            ConfigurationError: a pattern covers no route, or one that cannot be gated; all faults at once.
+        """
+        app = self._app
+        if app is None:
+            raise ConfigurationError("gate.install(app) has not been called")
+        if self._routes_seen == len(app.router.routes):
+            return
+        faults = self._arming.arm(tuple(find_routes(app)), self.skene.program.steps, self.skene.prefix)
+        if faults:
+            raise ConfigurationError(faults)
+        for gated in self.gated:
+            if gated.app is not None and gated.app is not app:
+                gated.app.exception_handlers.setdefault(Refused, answer_refused)  # type: ignore[arg-type]  # as above
+        self._routes_seen = len(app.router.routes)
+
+    async def _before_request(self) -> None:
+        """Routes added after start-up are gated too, and an app without a lifespan starts with its first request."""
+        if self._app is not None and self._routes_seen != len(self._app.router.routes):
+            self.look_at_routes()
+        if not self._started:
+            await self.skene.start()
+            self._started = True
+
+
+async def answer_refused(connection: HTTPConnection, refused: Refused) -> Any:
+    """Give the answer that a dependency or a websocket could not give itself."""
+    if connection.scope["type"] == "http":
+        return refused.response
+    if "websocket.http.response" in connection.scope.get("extensions", {}):
+        await connection.send_denial_response(refused.response)  # type: ignore[attr-defined]  # a WebSocket here
+    else:
+        await connection.close(1008, "refused")  # type: ignore[attr-defined]  # a WebSocket here
+    return None

@@ -1,0 +1,196 @@
+"""Counting: the port's hot verbs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from skene.engine.window import WindowRule
+
+__all__ = ["Charge", "Consume", "Counted", "Counters", "Draft", "Notice", "Receipt", "Tally"]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One counter that a call takes units from.
+
+    Attributes:
+        step: key of the step that asks; walls are told apart by it.
+        meter: name of the counter.
+        cost: units to take, 1 or more.
+        limits: units per window by plan; None is unlimited. The default plan is among them; a plan that is not counts as
+            the default plan.
+        rule: how the windows lie.
+    """
+
+    step: str
+    meter: str
+    cost: int
+    limits: Mapping[str, int | None]
+    rule: WindowRule
+
+
+@dataclass(frozen=True, slots=True)
+class Consume:
+    """A call that wants to be counted.
+
+    Attributes:
+        subject: a storable id (see `engine.subject`).
+        default_plan: the plan of subjects who hold none.
+        charges: every counter involved, each meter at most once; all admit or none is charged.
+        idempotency_key: names this call among the subject's (1–64 ASCII characters), or None.
+        fingerprint: what the key stands for; another one under the same key is a conflict.
+    """
+
+    subject: str
+    default_plan: str
+    charges: tuple[Charge, ...]
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Names what was charged, so that it can be given back in the same window (or part of a rolling one)."""
+
+    meter: str
+    plan: str
+    at: datetime
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How one counter stands after the decision.
+
+    Attributes:
+        charge: what was asked.
+        limit: the limit on the subject's plan, None if unlimited.
+        used: units used in the window; includes the cost if it was charged now.
+        fits: this counter alone would admit the call, or did so before (a replay).
+        start, end: the window.
+        notices: names of the warnings already recorded for this window.
+        wall: id of the wall that stands for this step, plan and window, or None. Only looked up when it does not fit.
+        receipt: set when it was charged.
+    """
+
+    charge: Charge
+    limit: int | None
+    used: int
+    fits: bool
+    start: datetime
+    end: datetime
+    notices: tuple[str, ...] = ()
+    wall: str | None = None
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The storage's answer.
+
+    Attributes:
+        admitted: every counter fitted and was charged (or the call is a replay).
+        replayed: the idempotency key had been admitted before; nothing was charged now.
+        now: the storage's clock, aware UTC.
+        plan: the plan that was applied.
+        held_plan: the plan as recorded, when no limit table knows it and the default was applied; else None.
+        customer: the subject's customer id at the billing service, if any.
+        checked_at: when the billing service was last asked because of a refusal, or None.
+        tallies: one per charge, in their order.
+    """
+
+    admitted: bool
+    replayed: bool
+    now: datetime
+    plan: str
+    held_plan: str | None
+    customer: str | None
+    checked_at: datetime | None
+    tallies: tuple[Tally, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message to be put into the outbox.
+
+    Attributes:
+        key: unique for ever; a second draft with the same key is dropped.
+        kind: `upgrade_prompt` or `usage_warning`.
+        loop, step, subject, plan: whom and what it is about; the plan held when it was written.
+        channel: name of the notifier.
+        template: its template.
+        data: what the template can say, JSON.
+        wall: the wall it belongs to, or None.
+        cancel_on_upgrade: do not send when the subject no longer holds `plan`.
+    """
+
+    key: str
+    kind: str
+    loop: str
+    step: str
+    subject: str
+    plan: str
+    channel: str
+    template: str
+    data: Mapping[str, object]
+    wall: str | None = None
+    cancel_on_upgrade: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Warnings that are due for a window: recorded with their messages, once."""
+
+    subject: str
+    meter: str
+    plan: str
+    window_start: datetime
+    names: tuple[str, ...]
+    drafts: tuple[Draft, ...]
+
+
+class Counters(Protocol):
+    """Counts uses. Time is the storage's own clock, unless it was given one."""
+
+    async def consume(self, call: Consume) -> Counted:
+        """Charge a call if every one of its counters admits it, in one atomic step and one round trip.
+
+        A counter fits when the plan's limit is None or `used + cost <= limit`. From any number of tasks, processes and
+        machines, a window is never charged beyond its limit. A call that is not admitted changes nothing and writes
+        nothing. The plan is the one recorded for the subject, unless its end has passed. With an idempotency key that
+        was admitted before, nothing is charged and the counters are reported as they are. Cancelling the caller leaves
+        the call either wholly charged or not at all.
+
+        Raises:
+            IdempotencyConflict: the key was admitted before with another fingerprint.
+            StorageUnavailable: no answer within 2 s; nothing is known to be charged.
+        """
+        ...
+
+    async def peek(self, call: Consume) -> Counted:
+        """What `consume` would answer now, without charging. `admitted` says whether it would be; no receipts.
+
+        Raises:
+            StorageUnavailable: as above.
+        """
+        ...
+
+    async def refund(self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None) -> None:
+        """Give back charged units in the window they were charged in, past windows included; never below zero.
+
+        With the key the call had been admitted under, a repetition is charged afresh. The caller calls this once per
+        receipt. Receipts of forgotten subjects are ignored.
+
+        Raises:
+            StorageUnavailable: the units may stay charged.
+        """
+        ...
+
+    async def record_notice(self, notice: Notice) -> bool:
+        """Record warnings for a running window and their messages, in one transaction; once per name and window.
+
+        Returns:
+            Whether anything was recorded now.
+        """
+        ...

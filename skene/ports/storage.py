@@ -1,0 +1,46 @@
+"""The port to the user's database: four narrow ports, one transaction per verb."""
+
+from typing import Protocol
+
+from skene.ports.accounts import Accounts
+from skene.ports.counters import Counters
+from skene.ports.ledger import Ledger
+from skene.ports.outbox import Outbox
+
+__all__ = ["Storage"]
+
+
+class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
+    """Where everything is kept.
+
+    Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may raise
+    `StorageUnavailable`; after it nothing is known to have happened, and calling again is right. Adapters are safe to
+    use from many tasks of one event loop.
+    """
+
+    async def start(self) -> None:
+        """Connect, and make sure that the tables are there. May be called again, then does nothing.
+
+        Raises:
+            SchemaOutdated: tables are missing or old.
+            StorageUnavailable: the database cannot be reached.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything. May be called twice; the storage can be started again."""
+        ...
+
+    async def forget(self, subject: str) -> int:
+        """Erase a person: counters, messages, billing record, keys. Walls and conversions stay, under no name.
+
+        A webhook that comes later does not bring the person back: the customer's id stays blocked as a digest.
+
+        Returns:
+            How many rows were erased or made anonymous.
+        """
+        ...
+
+    async def prune(self) -> int:
+        """Delete what is only needed for a time: idempotency keys after 24 h. Returns how many rows."""
+        ...

@@ -1,0 +1,1 @@
+"""The loops at work: wiring, the gate, the recovery worker, webhooks and upgrade links."""

@@ -1,0 +1,280 @@
+"""Asking the loops: may this subject do this now?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import anyio
+
+from skene.engine.decide import crossed, decide, held_out, notice_name, tightest, unavailable
+from skene.engine.decision import Decision, Reason
+from skene.engine.effects import message_data, message_key, subject_digest
+from skene.engine.program import CompiledStep
+from skene.engine.subject import storable_id
+from skene.engine.window import Rolling
+from skene.errors import StorageUnavailable, SubjectInvalid
+from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
+from skene.ports.ledger import Wall
+from skene.runtime.parts import Parts
+
+__all__ = ["Admission", "Ask", "Gatekeeper"]
+
+LOOKUP_EVERY = timedelta(seconds=60)
+"""How often at most the billing service is asked about one subject that is about to be refused."""
+LOOKUP_TIMEOUT = timedelta(seconds=2)
+REFUND_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A step that is asked, and the units it is asked for."""
+
+    step: CompiledStep
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A decision, and what it takes to undo it.
+
+    Attributes:
+        decision: the one to report.
+        receipts: units to give back if the call fails; empty after a refusal.
+        subject: the storable id.
+        idempotency_key: the key the call was admitted under.
+    """
+
+    decision: Decision
+    subject: str
+    receipts: tuple[Receipt, ...] = ()
+    idempotency_key: str | None = None
+
+
+class Refresh(Protocol):
+    """Brings a customer's plan up to date; see `runtime.webhooks`."""
+
+    async def __call__(self, customer: str, *, timeout: timedelta) -> bool: ...
+
+
+class Gatekeeper:
+    """Counts and decides. One round trip for an admitted call; a refusal writes only the first time in a window."""
+
+    def __init__(self, parts: Parts, refresh: Refresh) -> None:
+        self._parts = parts
+        self._refresh = refresh
+
+    async def admit(
+        self,
+        subject: str,
+        asks: Sequence[Ask],
+        *,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> Admission:
+        """Charge a call and decide.
+
+        Args:
+            subject: as the app names it.
+            asks: every step involved; all admit or none is charged.
+            idempotency_key, fingerprint: see `ports.counters.Consume`.
+
+        Raises:
+            SubjectInvalid: the id is empty or not a string.
+            IdempotencyConflict: the key stands for another call.
+            StorageUnavailable: the storage is away, and the app does not let calls through then.
+        """
+        call = self._call(subject, asks, idempotency_key, fingerprint)
+        parts = self._parts
+        try:
+            counted = await parts.storage.consume(call)
+            if not counted.admitted and await self._learned_of_payment(call, counted):
+                counted = await parts.storage.consume(call)
+        except StorageUnavailable:
+            if parts.on_storage_error != "allow":
+                raise
+            parts.log.warning("storage unavailable: %s let through uncounted", asks[0].step.key)
+            return Admission(unavailable(asks[0].step, subject, parts.default_plan, asks[0].cost), call.subject)
+        decision = await self._conclude(subject, asks, call, counted)
+        keep = {ask.step.meter for ask in asks if ask.step.charge == "attempt"}
+        receipts = tuple(t.receipt for t in counted.tallies if t.receipt and t.charge.meter not in keep)
+        return Admission(decision, call.subject, receipts, idempotency_key)
+
+    async def look(self, subject: str, asks: Sequence[Ask]) -> tuple[Decision, ...]:
+        """What would be decided now, one decision per step; nothing is charged or recorded."""
+        call = self._call(subject, asks, None, "")
+        counted = await self._parts.storage.peek(call)
+        return self._decisions(subject, asks, counted)
+
+    async def release(self, admission: Admission, cost: int | None = None) -> None:
+        """Give back what a call took, because it failed; finishes even while the caller is being cancelled.
+
+        Args:
+            cost: only this many units; all of them if None.
+        """
+        receipts = admission.receipts
+        if cost is not None:
+            receipts = tuple(replace(receipt, cost=cost) for receipt in receipts)
+        if not receipts:
+            return
+        key = admission.idempotency_key if cost is None else None
+        with anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
+            try:
+                await self._parts.storage.refund(admission.subject, receipts, key)
+            except StorageUnavailable:
+                self._parts.log.warning("storage unavailable: units of a failed call stay charged")
+        if scope.cancelled_caught:
+            self._parts.log.warning("storage too slow: units of a failed call may stay charged")
+
+    def _call(self, subject: object, asks: Sequence[Ask], key: str | None, fingerprint: str) -> Consume:
+        if not isinstance(subject, str) or not subject:
+            raise SubjectInvalid(f"a subject is a non-empty string; got {type(subject).__name__}")
+        now = self._parts.clock.now()
+        by_meter: dict[str, Charge] = {}
+        for ask in asks:
+            step = ask.step
+            if step.meter not in by_meter:
+                by_meter[step.meter] = Charge(step.key, step.meter, ask.cost, step.counted_limits, step.rule(now))
+        return Consume(
+            storable_id(subject), self._parts.default_plan, tuple(by_meter.values()), key, fingerprint
+        )
+
+    async def _learned_of_payment(self, call: Consume, counted: Counted) -> bool:
+        """Before refusing a known customer, ask the billing service; at most once a minute for each."""
+        if counted.customer is None:
+            return False
+        if counted.checked_at is not None and counted.now - counted.checked_at < LOOKUP_EVERY:
+            return False
+        customer = await self._parts.storage.claim_lookup(call.subject, LOOKUP_EVERY)
+        return customer is not None and await self._refresh(customer, timeout=LOOKUP_TIMEOUT)
+
+    def _decisions(self, subject: str, asks: Sequence[Ask], counted: Counted) -> tuple[Decision, ...]:
+        tallies = {tally.charge.meter: tally for tally in counted.tallies}
+        return tuple(
+            decide(
+                ask.step,
+                subject=subject,
+                plan=counted.plan,
+                used=tallies[ask.step.meter].used,
+                cost=ask.cost,
+                start=tallies[ask.step.meter].start,
+                end=tallies[ask.step.meter].end,
+                fits=tallies[ask.step.meter].fits,
+                admitted=counted.admitted,
+                replayed=counted.replayed,
+                now=counted.now,
+            )
+            for ask in asks
+        )
+
+    async def _conclude(
+        self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted
+    ) -> Decision:
+        if counted.held_plan is not None:
+            self._parts.log.warning(
+                "a subject holds the plan %r, which no limit table knows: default applied", counted.held_plan
+            )
+        decisions = self._decisions(subject, asks, counted)
+        tallies = {tally.charge.meter: tally for tally in counted.tallies}
+        for ask, decision in zip(asks, decisions, strict=True):
+            if counted.admitted and not counted.replayed:
+                await self._notice(ask.step, call.subject, decision, tallies[ask.step.meter])
+        index = tightest(decisions)
+        decision = decisions[index]
+        if decision.allowed:
+            return decision
+        step = asks[index].step
+        return await self._refused(step, call.subject, decision, tallies[step.meter])
+
+    async def _refused(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> Decision:
+        wall = tally.wall or await self._open_wall(step, subject, decision, tally, shadow=False)
+        return replace(decision, wall=wall, upgrade_url=self._parts.links.upgrade(wall=wall))
+
+    async def _open_wall(
+        self, step: CompiledStep, subject: str, decision: Decision, tally: Tally, *, shadow: bool
+    ) -> str:
+        parts = self._parts
+        wall_id = parts.clock.new_id()
+        start, end = _wall_window(decision, tally)
+        out = step.holdout > 0 and held_out(step, subject_digest(step.loop, subject))
+        wall = Wall(
+            id=wall_id,
+            loop=step.loop,
+            step=step.key,
+            subject=subject,
+            plan=decision.plan,
+            meter=step.meter,
+            limit=decision.limit or 0,
+            used=decision.used,
+            window_start=start,
+            window_end=end,
+            held_out=out,
+            shadow=shadow,
+        )
+        drafts: tuple[Draft, ...] = ()
+        if step.prompt is not None and not out and not shadow:
+            url = parts.links.upgrade(wall=wall_id)
+            data = message_data(decision, step.message, step.prompt, upgrade_url=url)
+            drafts = (
+                Draft(
+                    key=message_key(
+                        "upgrade_prompt", step.key, subject, decision.plan, start.isoformat()
+                    ),
+                    kind="upgrade_prompt",
+                    loop=step.loop,
+                    step=step.key,
+                    subject=subject,
+                    plan=decision.plan,
+                    channel=parts.channel(step.prompt),
+                    template=step.prompt.template,
+                    data=data,
+                    wall=wall_id,
+                ),
+            )
+        opened = await parts.storage.open_wall(wall, drafts)
+        if opened == wall_id and drafts:
+            parts.wake()
+        return opened
+
+    async def _notice(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
+        """Record the warnings that this call has made due, and the wall of a loop that only watches."""
+        if decision.reason is Reason.SHADOW:
+            name = notice_name(step, 2.0)
+            if name not in tally.notices:
+                await self._open_wall(step, subject, decision, tally, shadow=True)
+                await self._parts.storage.record_notice(
+                    Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
+                )
+            return
+        due = crossed(step, decision.limit, decision.used, tally.notices) if step.enforce else ()
+        if not due:
+            return
+        mails = dict(step.warnings)
+        # Several thresholds crossed at once are one mail: the highest.
+        fraction, mail = due[-1], mails[due[-1]]
+        url = self._parts.links.upgrade(subject=subject)
+        draft = Draft(
+            key=message_key(
+                "usage_warning", step.key, subject, decision.plan, tally.start.isoformat(), f"{fraction:g}"
+            ),
+            kind="usage_warning",
+            loop=step.loop,
+            step=step.key,
+            subject=subject,
+            plan=decision.plan,
+            channel=self._parts.channel(mail),
+            template=mail.template,
+            data=message_data(decision, step.message, mail, upgrade_url=url),
+        )
+        names = tuple(notice_name(step, f) for f in due)
+        notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
+        if await self._parts.storage.record_notice(notice):
+            self._parts.wake()
+
+
+def _wall_window(decision: Decision, tally: Tally) -> tuple[datetime, datetime]:
+    """How long a wall stands. A rolling window slides on, so its wall stands for one whole length."""
+    rule = tally.charge.rule
+    if isinstance(rule, Rolling) and decision.decided_at is not None:
+        return decision.decided_at, decision.decided_at + rule.length
+    return tally.start, tally.end

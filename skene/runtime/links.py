@@ -1,0 +1,86 @@
+"""Signed links: what a person follows from a message or a refusal."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
+
+from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+
+from skene.errors import LinkInvalid
+from skene.ports.clock import Clock
+
+__all__ = ["LinkTarget", "Links"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTarget:
+    """What a link stands for: a wall, or a subject without one."""
+
+    wall: str | None
+    subject: str | None
+
+
+class Links:
+    """Makes and reads the links to `GET …/upgrade`.
+
+    A link names a wall, not a person, and works until it expires. It can only be made with the key, so it cannot be
+    turned into a link for somebody else.
+    """
+
+    def __init__(self, key: bytes, base_url: str, clock: Clock, *, lifetime: timedelta) -> None:
+        """
+        Args:
+            key: secret key material.
+            base_url: where the routes are mounted, e.g. `https://app.acme.test/skene`.
+            clock: for issue and expiry.
+            lifetime: how long a link works.
+        """
+        self.base_url = base_url.rstrip("/")
+        self.clock = clock
+        self._lifetime = lifetime
+        self._serializer = URLSafeTimedSerializer(
+            key, salt="skene.upgrade", signer=_signer(self), signer_kwargs={"key_derivation": "hmac"}
+        )
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of the public address."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def upgrade(self, *, wall: str | None = None, subject: str | None = None) -> str:
+        """The link that leads a subject to payment."""
+        payload = {"w": wall} if wall is not None else {"s": subject}
+        return f"{self.base_url}/upgrade?token={quote(str(self._serializer.dumps(payload)))}"
+
+    def read(self, token: str) -> LinkTarget:
+        """Read a link's token.
+
+        Raises:
+            LinkInvalid: malformed, forged or expired.
+        """
+        try:
+            payload: object = self._serializer.loads(token, max_age=int(self._lifetime.total_seconds()))
+        except SignatureExpired as error:
+            raise LinkInvalid("expired") from error
+        except (BadData, ValueError, OverflowError) as error:
+            raise LinkInvalid("not one of ours") from error
+        if not isinstance(payload, dict):
+            raise LinkInvalid("not one of ours")
+        wall, subject = payload.get("w"), payload.get("s")
+        if not isinstance(wall or subject, str):
+            raise LinkInvalid("not one of ours")
+        return LinkTarget(wall, subject)
+
+
+def _signer(links: Links) -> type[TimestampSigner]:
+    """A signer that reads our clock instead of the process's."""
+
+    class ClockSigner(TimestampSigner):
+        def get_timestamp(self) -> int:
+            return int(links.clock.now().timestamp())
+
+        def timestamp_to_datetime(self, ts: int) -> datetime:
+            return datetime.fromtimestamp(ts, tz=UTC)
+
+    return ClockSigner

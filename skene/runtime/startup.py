@@ -1,0 +1,64 @@
+"""What only wiring can show: found at start-up, before the first request."""
+
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from skene.definitions import EmailAction, Fault
+from skene.engine.program import CompiledStep
+from skene.runtime.parts import Parts
+
+__all__ = ["find_faults", "step_mails"]
+
+
+def find_faults(parts: Parts) -> tuple[Fault, ...]:
+    """Unknown providers, plans without a limit, templates that cannot be sent, an unusable public address."""
+    faults = [*parts.program.plan_faults(parts.billing.plans, parts.billing.default), *_url_faults(parts)]
+    checked: set[tuple[str, str]] = set()
+    for step in parts.program.steps:
+        for where, mail in step_mails(step):
+            fault = _mail_fault(parts, where, mail, checked)
+            if fault is not None:
+                faults.append(fault)
+    return tuple(faults)
+
+
+def step_mails(step: CompiledStep) -> tuple[tuple[str, EmailAction], ...]:
+    """Every mail a step can send, with where it is written."""
+    prompt = ((f"{step.path}.action.upgrade_prompt", step.prompt),) if step.prompt is not None else ()
+    return (*prompt, *((f"{step.path}.action.warning", mail) for _, mail in step.warnings))
+
+
+def _mail_fault(
+    parts: Parts, where: str, mail: EmailAction, checked: set[tuple[str, str]]
+) -> Fault | None:
+    known = ", ".join(parts.notifiers) or "none"
+    if not parts.notifiers:
+        return Fault(f"{where}.provider", "no notifier at all", "pass Skene(notifiers={name: …})", None)
+    name = parts.channel(mail)
+    notifier = parts.notifiers.get(name)
+    if notifier is None:
+        near = get_close_matches(name, parts.notifiers, 1)
+        return Fault(
+            f"{where}.provider",
+            f"{name!r}, which is not among the notifiers",
+            f"the notifiers given to Skene are: {known}",
+            near[0] if near else None,
+        )
+    if (name, mail.template) in checked:
+        return None
+    checked.add((name, mail.template))
+    try:
+        notifier.check(mail.template)
+    except (LookupError, ValueError) as error:
+        text = str(error.args[0]) if error.args else str(error)
+        return Fault(f"{where}.template", f"{mail.template!r}", text, None)
+    return None
+
+
+def _url_faults(parts: Parts) -> list[Fault]:
+    url = parts.links.base_url
+    split = urlsplit(url)
+    if split.scheme in ("http", "https") and split.hostname and not (split.query or split.fragment):
+        return []
+    allowed = "an address such as https://app.acme.test, without query or fragment"
+    return [Fault("Skene(public_url=…)", repr(url), allowed, None)]

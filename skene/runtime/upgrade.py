@@ -1,0 +1,79 @@
+"""From a link in a mail, or in a refusal, to the page where one pays."""
+
+from dataclasses import dataclass
+
+from skene.engine.subject import storable_id
+from skene.errors import CheckoutUnavailable
+from skene.ports.billing import CheckoutOrder
+from skene.runtime.parts import Parts
+
+__all__ = ["Upgrade"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Buyer:
+    subject: str
+    wall: str | None
+
+
+class Upgrade:
+    """Opens checkouts and portals."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def follow(self, token: str) -> str:
+        """Follow a signed link: record the click, open a fresh checkout, and say where the browser goes.
+
+        Raises:
+            LinkInvalid: forged, malformed or expired.
+            CheckoutUnavailable: nothing can be sold, or the subject is gone.
+            BillingUnavailable, StorageUnavailable: try again.
+        """
+        parts = self._parts
+        target = parts.links.read(token)
+        if target.wall is None:
+            return await self._checkout(_Buyer(target.subject or "", None))
+        wall = await parts.storage.get_wall(target.wall)
+        if wall is None:
+            raise CheckoutUnavailable("this link belongs to nobody any more")
+        await parts.storage.mark_clicked(wall.id)
+        return await self._checkout(_Buyer(wall.subject, wall.id))
+
+    async def portal(self, subject: str) -> str:
+        """Address of the page where a subject manages what they pay for.
+
+        Raises:
+            CheckoutUnavailable: the subject is no customer, or there is no such page.
+        """
+        known = await self._parts.storage.get_customer(storable_id(subject))
+        if known is None or known.customer is None:
+            raise CheckoutUnavailable("there is no subscription to manage")
+        return await self._parts.billing.portal(known.customer, return_url=self._parts.links.origin)
+
+    async def _checkout(self, buyer: _Buyer) -> str:
+        parts = self._parts
+        known = await parts.storage.get_customer(buyer.subject)
+        if known is not None and known.customer is not None and known.paying:
+            # Somebody who pays already does not need a second subscription.
+            return await parts.billing.portal(known.customer, return_url=parts.links.origin)
+        email = known.email if known else None
+        if email is None and parts.profile is not None:
+            profile = await parts.profile(buyer.subject)
+            email = profile.email if profile else None
+        order = CheckoutOrder(
+            subject=buyer.subject,
+            wall=buyer.wall,
+            customer=known.customer if known else None,
+            email=email,
+            return_url=f"{parts.links.base_url}/checkout/return?session_id={{CHECKOUT_SESSION_ID}}",
+            cancel_url=parts.links.origin,
+        )
+        session = await parts.billing.checkout(order, idempotency_key=parts.clock.new_id())
+        if session.customer is not None and order.customer is None:
+            # Tied before anything is paid: the payer can be looked up even if every webhook is lost.
+            await parts.storage.link(buyer.subject, session.customer)
+        if buyer.wall is not None:
+            await parts.storage.mark_checkout(buyer.wall, session.id)
+        return session.url
+

@@ -1,0 +1,135 @@
+"""What billing tells us: webhooks, fetches, the return from a checkout."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from skene.engine.standing import Standing, Subscription, entitle
+from skene.engine.subject import storable_id
+from skene.engine.window import cycle_edges
+from skene.errors import BillingUnavailable, StorageUnavailable
+from skene.ports.accounts import Applied, Ticket, Update
+from skene.ports.billing import Account, BillingEvent
+from skene.runtime.parts import Parts
+
+__all__ = ["BillingSync"]
+
+
+class BillingSync:
+    """Keeps plans equal to what billing says, by fetching the truth whenever something changed.
+
+    Events are only hints that a customer has changed: what is applied is always a fresh fetch, and a fetch begun later
+    wins. So neither order nor number of webhooks matters.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def receive(self, body: bytes, headers: Mapping[str, str]) -> Applied | None:
+        """Handle one webhook.
+
+        Returns:
+            What changed; None when it was known already or concerns no customer.
+
+        Raises:
+            WebhookRejected: not authentic.
+            BillingUnavailable, StorageUnavailable: not recorded; the sender must send it again.
+        """
+        parts = self._parts
+        event = parts.billing.parse_webhook(body, headers, parts.clock.now())
+        if event.customer is None:
+            await parts.storage.record_event(event.id, event.type)
+            return None
+        return await self._sync(event.customer, event)
+
+    async def refresh(self, customer: str, *, timeout: timedelta) -> bool:
+        """Fetch and apply one customer's state; False if that did not work in time. Never raises for a failure."""
+        try:
+            return await self._sync(customer, None, timeout=timeout) is not None
+        except (BillingUnavailable, StorageUnavailable) as error:
+            self._parts.log.warning("customer could not be looked up, last known plan stands: %s", error)
+            return False
+
+    async def checkout_returned(self, session: str, subject: str | None = None) -> bool:
+        """Apply a checkout as soon as the browser comes back, without waiting for its webhook.
+
+        Returns:
+            Whether the subject's plan is in force now.
+
+        Raises:
+            LookupError: there is no such session.
+            BillingUnavailable: ask again.
+        """
+        result = await self._parts.billing.checkout_result(session)
+        if not result.complete or result.customer is None:
+            return False
+        applied = await self._sync(result.customer, None, subject=result.subject)
+        return applied is not None and applied.after != self._parts.default_plan
+
+    async def sync(self, customer: str) -> Applied | None:
+        """Fetch and apply one customer's state. None: the customer belongs to somebody who was forgotten."""
+        return await self._sync(customer, None)
+
+    async def _sync(
+        self,
+        customer: str,
+        event: BillingEvent | None,
+        *,
+        subject: str | None = None,
+        timeout: timedelta | None = None,
+    ) -> Applied | None:
+        parts = self._parts
+        ticket = await parts.storage.begin_sync(customer, event.id if event else None)
+        if ticket is None:
+            return None
+        account = await parts.billing.fetch(customer, timeout=timeout)
+        named = account.subject or (event.subject if event else None) or subject
+        return await parts.storage.apply_billing(self._update(ticket, account, named, event))
+
+    def _update(
+        self, ticket: Ticket, account: Account, subject: str | None, event: BillingEvent | None
+    ) -> Update:
+        parts = self._parts
+        billing, now = parts.billing, parts.clock.now()
+        standing, warnings = entitle(
+            () if account.deleted else account.subscriptions,
+            plans=billing.plans,
+            default=billing.default,
+            grace=billing.grace,
+            now=now,
+        )
+        for warning in warnings:
+            parts.log.warning("customer %s: %s", account.customer, warning)
+        return Update(
+            ticket=ticket,
+            subject=storable_id(subject) if subject else None,
+            standing=standing,
+            default_plan=billing.default,
+            attribution=parts.program.attribution,
+            subscriptions_json=_as_json(account.subscriptions),
+            cycle=_cycle(standing),
+            email=account.email,
+            event=event.id if event else None,
+            event_type=event.type if event else "",
+        )
+
+
+def _cycle(standing: Standing) -> tuple[datetime, ...]:
+    held = standing.subscription
+    if held is None or held.period_start is None or held.period_end is None:
+        return ()
+    return cycle_edges(
+        held.period_start,
+        held.period_end,
+        anchor=held.anchor,
+        interval=held.interval,
+        interval_count=held.interval_count,
+    )
+
+
+def _as_json(subscriptions: tuple[Subscription, ...]) -> str:
+    def plain(value: object) -> str:
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+
+    return json.dumps([asdict(s) for s in sorted(subscriptions, key=lambda s: s.id)], default=plain)

@@ -1,0 +1,172 @@
+"""The recovery worker: takes messages out of the outbox and sees them delivered, each at most once."""
+
+from datetime import timedelta
+
+import anyio
+
+from skene.definitions import Recovery
+from skene.engine.backoff import next_delay
+from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
+from skene.ports.notifier import MessageContext, Notifier, Profile
+from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.runtime.parts import Parts
+
+__all__ = ["Worker"]
+
+LEASE = timedelta(seconds=30)
+SEND_TIMEOUT = 15.0
+"""Shorter than half the lease, so that a slow provider cannot make a claim run out."""
+BATCH = 10
+POLL = 2.0
+"""Seconds between looks into the outbox when nobody wakes the worker: messages written by other processes."""
+PRUNE_EVERY = timedelta(hours=1)
+
+
+class Worker:
+    """Delivers what is due. Any number of workers, in any number of processes, share one outbox."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._wake: anyio.Event | None = None
+
+    def wake(self) -> None:
+        """Something was put into the outbox by this process."""
+        if self._wake is not None:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. A message in hand is finished first; what is only claimed goes back by its lease."""
+        self._wake = anyio.Event()
+        pruned = self._parts.clock.now() - PRUNE_EVERY
+        try:
+            while True:
+                try:
+                    sent = 0 if self._parts.paused else await self.work_once()
+                    if self._parts.clock.now() - pruned >= PRUNE_EVERY:
+                        pruned = self._parts.clock.now()
+                        await self._parts.storage.prune()
+                except StorageUnavailable as error:
+                    self._parts.log.warning("outbox cannot be read, trying again: %s", error)
+                    sent = 0
+                if not sent:
+                    with anyio.move_on_after(POLL):
+                        await self._wake.wait()
+                    self._wake = anyio.Event()
+        finally:
+            self._wake = None
+
+    async def drain(self) -> int:
+        """Work until nothing is due. Returns how many messages were dealt with."""
+        total = 0
+        while done := await self.work_once():
+            total += done
+        return total
+
+    async def work_once(self) -> int:
+        """Claim some messages that are due and deal with each. Returns how many."""
+        claimed = await self._parts.storage.claim(BATCH, LEASE)
+        for index, message in enumerate(claimed):
+            try:
+                # A send that has begun is seen to its end even while the app shuts down: its outcome is then known.
+                with anyio.CancelScope(shield=True):
+                    await self._deal_with(message)
+                await anyio.lowlevel.checkpoint()
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                    for rest in claimed[index + 1 :]:
+                        await self._parts.storage.settle(rest, Outcome(MessageState.PENDING))
+                raise
+        return len(claimed)
+
+    async def _deal_with(self, message: Claimed) -> None:
+        try:
+            outcome = await self._attempt(message)
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # one poisoned message must not stop the others
+            self._parts.log.exception("message %s of loop %s failed", message.id, message.draft.loop)
+            outcome = self._failed(message, DeliveryFailed(f"unexpected {type(error).__name__}"))
+        if outcome is None:
+            return
+        if outcome.state in (MessageState.DEAD, MessageState.PARKED):
+            self._parts.log.warning(
+                "message %s of loop %s is %s: %s",
+                message.id,
+                message.draft.loop,
+                outcome.state,
+                outcome.reason,
+            )
+        await self._parts.storage.settle(message, outcome)
+
+    async def _attempt(self, message: Claimed) -> Outcome | None:
+        draft = message.draft
+        if (
+            draft.cancel_on_upgrade
+            and not message.unsettled
+            and message.current_plan not in (None, draft.plan)
+        ):
+            return Outcome(MessageState.CANCELLED, reason=f"the subject holds the plan {message.current_plan}")
+        notifier = self._parts.notifiers.get(draft.channel)
+        if notifier is None:
+            return Outcome(MessageState.DEAD, reason=f"no notifier is called {draft.channel!r}")
+        if self._too_late(message, notifier):
+            return Outcome(MessageState.PARKED, reason="may have been sent, and the provider no longer remembers")
+        body = message.body
+        if body is None:
+            context = await self._context(message)
+            if context is None:
+                return Outcome(MessageState.SKIPPED, reason="no e-mail address: no profile and no customer")
+            try:
+                body = notifier.render(context)
+            except DeliveryRefused as error:
+                return Outcome(MessageState.DEAD, reason=str(error), failed=True)
+        if not await self._parts.storage.begin_attempt(message, body):
+            return None  # another worker has it by now
+        try:
+            with anyio.fail_after(SEND_TIMEOUT):
+                provider_id = await notifier.send(body, idempotency_key=f"skene-{draft.key}")
+        except TimeoutError:
+            return self._failed(message, DeliveryUnknown("no answer in time"))
+        except DeliveryError as error:
+            return self._failed(message, error)
+        return Outcome(MessageState.SENT, provider_id=provider_id)
+
+    def _too_late(self, message: Claimed, notifier: Notifier) -> bool:
+        """Whether an earlier attempt may have arrived and repeating it could arrive twice."""
+        first = message.first_attempt_at
+        if first is None or (not notifier.remembers_keys and not message.unsettled):
+            return False  # without memory of keys, what failed for certain may still be tried again
+        return message.now - first >= notifier.remembers_keys
+
+    def _failed(self, message: Claimed, error: DeliveryError) -> Outcome:
+        if isinstance(error, DeliveryRefused):
+            return Outcome(MessageState.DEAD, failed=True, reason=str(error))
+        notifier = self._parts.notifiers.get(message.draft.channel)
+        unknown = isinstance(error, DeliveryUnknown)
+        if unknown and (notifier is None or not notifier.remembers_keys):
+            return Outcome(MessageState.PARKED, failed=True, reason=str(error))
+        delay = next_delay(
+            self._recovery(message),
+            message.failures + 1,
+            chance=self._parts.clock.chance(),
+            retry_after=error.retry_after if isinstance(error, DeliveryFailed) else None,
+        )
+        if delay is not None:
+            return Outcome(MessageState.PENDING, delay, failed=True, reason=str(error))
+        # No attempt is left. What perhaps arrived is not called dead: a person should look.
+        return Outcome(MessageState.PARKED if unknown else MessageState.DEAD, failed=True, reason=str(error))
+
+    def _recovery(self, message: Claimed) -> Recovery:
+        return self._parts.program.recoveries.get(message.draft.loop) or Recovery()
+
+    async def _context(self, message: Claimed) -> MessageContext | None:
+        profile = await self._parts.profile(message.draft.subject) if self._parts.profile else None
+        if profile is None or not profile.email:
+            if not message.email:
+                return None
+            profile = (profile or Profile()).model_copy(update={"email": message.email})
+        data = dict(message.draft.data)
+        subject_line = data.pop("subject_line", None)
+        return MessageContext.model_validate(
+            {"template": message.draft.template, "subject_line": subject_line, "user": profile, "data": data}
+        )

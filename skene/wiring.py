@@ -1,0 +1,211 @@
+"""`Skene`: the runtime with its usual parts filled in. The one place where runtime and adapters meet."""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from skene.adapters.manual import ManualBilling
+from skene.adapters.system import SystemClock
+from skene.definitions import Fault, Loop
+from skene.errors import ConfigurationError
+from skene.ports.billing import Billing
+from skene.ports.clock import Clock
+from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.storage import Storage
+from skene.runtime.parts import OnStorageError
+from skene.runtime.skene import Runtime
+
+if TYPE_CHECKING:
+    from skene.adapters.stripe import StripeBilling
+
+__all__ = ["Skene"]
+
+DEFAULT_DATABASE = "skene.db"
+DEFAULT_OUTBOX = "outbox"
+
+
+class Skene(Runtime):
+    """Your loops on your back-ends.
+
+    Example:
+        `skene = Skene(freemium, storage=PostgresStorage("postgresql://localhost/app"), billing=StripeBilling(…),
+        notifiers={"resend": ResendNotifier(…)}, profile=load_profile)`
+    """
+
+    def __init__(
+        self,
+        *loops: Loop,
+        storage: Storage,
+        billing: Billing | None = None,
+        notifiers: Mapping[str, Notifier] | None = None,
+        profile: ProfileResolver | None = None,
+        clock: Clock | None = None,
+        public_url: str | None = None,
+        secret: str | bytes | None = None,
+        prefix: str = "/skene",
+        on_storage_error: OnStorageError = "deny",
+        enforce: bool = True,
+        worker: bool = True,
+        link_lifetime: timedelta = timedelta(days=30),
+    ) -> None:
+        """
+        Args:
+            loops: what `define_loop` or `load_loop` made.
+            storage: your database.
+            billing: who pays for what; without one, plans are set by hand.
+            notifiers: who sends messages, by the name that loops call them (`provider=`).
+            profile: an async function from a subject's id to its `Profile`; without it the customer's address is used.
+            clock: for tests.
+            public_url: where people reach your app; links in messages begin with it. `http://localhost:8000` if None.
+            secret: signs those links; if None it is derived from the billing back-end's own secrets.
+            prefix: where skene's routes are mounted.
+            on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
+            enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
+            worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
+            link_lifetime: how long links in messages work.
+        """
+        super().__init__(
+            *loops,
+            storage=storage,
+            billing=billing or _by_hand(loops),
+            notifiers=notifiers or {},
+            clock=clock or SystemClock(),
+            profile=profile,
+            public_url=public_url,
+            secret=secret,
+            prefix=prefix,
+            on_storage_error=on_storage_error,
+            enforce=enforce,
+            worker=worker,
+            link_lifetime=link_lifetime,
+        )
+
+    @classmethod
+    def from_env(
+        cls,
+        *loops: Loop,
+        plans: Mapping[str, str] | None = None,
+        profile: ProfileResolver | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Take everything from the environment and `.env`, with embedded defaults for what is not set.
+
+        `DATABASE_URL` (else the SQLite file `skene.db`), `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else plans set
+        by hand), `RESEND_API_KEY` and `SKENE_SENDER` (else e-mails are written to `./outbox`), `SKENE_PUBLIC_URL`,
+        `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
+
+        Args:
+            plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means the plan
+                listed last in the loops' limits.
+            profile: as in `Skene(…)`.
+            env: use this instead of the process's environment and `.env`.
+
+        Raises:
+            ConfigurationError: settings that are there but cannot work, or only one of two that belong together.
+        """
+        settings = env if env is not None else _environment()
+        given = {name: settings.get(name, "").strip() for name in _VARIABLES}
+        faults = _half_set(given)
+        if faults:
+            raise ConfigurationError(faults)
+        return cls(
+            *loops,
+            storage=storage_from(given["DATABASE_URL"]),
+            billing=_stripe(given, loops, plans),
+            notifiers=_notifiers(given, loops),
+            profile=profile,
+            public_url=given["SKENE_PUBLIC_URL"] or None,
+            secret=given["SKENE_SECRET"] or None,
+        )
+
+
+_VARIABLES = (
+    "DATABASE_URL",
+    "STRIPE_API_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "RESEND_API_KEY",
+    "SKENE_SENDER",
+    "SKENE_PUBLIC_URL",
+    "SKENE_SECRET",
+)
+_PAIRS = (("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"), ("RESEND_API_KEY", "SKENE_SENDER"))
+
+
+def storage_from(url: str) -> Storage:
+    """The storage that an address stands for: PostgreSQL, an SQLite file, or `skene.db` when it is empty.
+
+    Raises:
+        ConfigurationError: another kind of address.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme.split("+")[0] in ("postgres", "postgresql"):
+        from skene.adapters.postgres import PostgresStorage
+
+        return PostgresStorage(url)
+    if scheme.split("+")[0] in ("", "sqlite"):
+        from skene.adapters.sqlite import SqliteStorage
+
+        return SqliteStorage(Path(rest.removeprefix("/")) if rest else Path(DEFAULT_DATABASE))
+    allowed = "postgresql://… or sqlite:///file.db"
+    raise ConfigurationError([Fault("DATABASE_URL", f"an address that begins with {scheme!r}", allowed, None)])
+
+
+def _environment() -> dict[str, str]:
+    from dotenv import dotenv_values, find_dotenv
+
+    written = dotenv_values(find_dotenv(usecwd=True))
+    return {**{k: v for k, v in written.items() if v is not None}, **os.environ}
+
+
+def _half_set(given: Mapping[str, str]) -> list[Fault]:
+    faults: list[Fault] = []
+    for first, second in _PAIRS:
+        if bool(given[first]) != bool(given[second]):
+            missing, there = (second, first) if given[first] else (first, second)
+            faults.append(Fault(missing, "nothing", f"a value, since {there} is set; or unset {there}", None))
+    return faults
+
+
+def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(plan for loop in loops for step in loop.steps for plan in step.condition.limit))
+
+
+def _default_plan(plans: tuple[str, ...]) -> str:
+    return "free" if "free" in plans or not plans else plans[0]
+
+
+def _by_hand(loops: tuple[Loop, ...]) -> ManualBilling:
+    plans = _plans(loops)
+    default = _default_plan(plans)
+    return ManualBilling([plan for plan in plans if plan != default] or ["paid"], default=default)
+
+
+def _stripe(
+    given: Mapping[str, str], loops: tuple[Loop, ...], plans: Mapping[str, str] | None
+) -> "StripeBilling | None":
+    if not given["STRIPE_API_KEY"]:
+        return None
+    from skene.adapters.stripe import StripeBilling
+
+    known = _plans(loops)
+    return StripeBilling(
+        api_key=given["STRIPE_API_KEY"],
+        webhook_secret=given["STRIPE_WEBHOOK_SECRET"],
+        plans=plans or {"*": known[-1]},
+        default=_default_plan(known),
+    )
+
+
+def _notifiers(given: Mapping[str, str], loops: tuple[Loop, ...]) -> dict[str, Notifier]:
+    if given["RESEND_API_KEY"]:
+        from skene.adapters.resend import ResendNotifier
+
+        return {"resend": ResendNotifier(api_key=given["RESEND_API_KEY"], sender=given["SKENE_SENDER"])}
+    from skene.adapters.file import FileNotifier
+
+    files = FileNotifier(DEFAULT_OUTBOX)
+    mails = [mail for loop in loops for step in loop.steps for mail in (step.action.upgrade_prompt, step.action.usage_warning)]
+    names = {mail.provider for mail in mails if mail is not None and mail.provider}
+    return dict.fromkeys(sorted(names or {"file"}), files)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from skene.adapters.memory.state import Key, Part, pack, unpack
+from skene.adapters.memory.state import Key, Packed, Part, pack, unpack
 from skene.engine.counter import Counter, charge, give_back, present
 from skene.engine.window import Rolling, WindowRule
 from skene.errors import IdempotencyConflict
@@ -11,8 +11,8 @@ from skene.ports.counters import Charge, Consume, Counted, Notice, Receipt, Tall
 
 __all__ = ["MemoryCounters"]
 
-_Present = tuple[Charge, str, int | None, Counter, bool]
-"""A charge, its plan and limit, its counter now, and whether it fits."""
+_Row = tuple[Charge, str, int | None, dict[str, Packed], Counter, bool]
+"""A charge, its plan and limit, where its counter lies and how it stands now, and whether it fits."""
 
 
 class MemoryCounters(Part):
@@ -67,37 +67,39 @@ class MemoryCounters(Part):
         now = state.clock.now()
         holder = state.holders.get(subject)
         standing = holder.standing_at(now) if holder else None
+        cycle = holder.cycle if holder else ()
         held = standing.plan if standing else call.default_plan
-        rows = [self._present(call, item, held, now, holder.cycle if holder else ()) for item in call.charges]
-        replayed = self._replayed(call)
-        admitted = replayed or all(row[4] for row in rows)
-        known = any(held in item.limits for item in call.charges)
-        counted = Counted(
-            admitted=admitted,
-            replayed=replayed,
-            now=now,
-            plan=held if known else call.default_plan,
-            held_plan=None if known or held == call.default_plan else held,
-            customer=holder.customer if holder else None,
-            checked_at=holder.checked_at if holder else None,
-            tallies=tuple(
-                [self._charge(subject, row, now) for row in rows]
-                if charging and admitted and not replayed
-                else [self._report(subject, row, now, replayed) for row in rows]
-            ),
+        replayed = call.idempotency_key is not None and self._replayed(call)
+        rows: list[_Row] = []
+        admitted, known = True, held == call.default_plan
+        for item in call.charges:
+            known = known or held in item.limits
+            plan = held if held in item.limits else call.default_plan
+            limit = item.limits[plan]
+            table = state.counters.get((item.meter, plan))
+            if table is None:
+                table = state.counters.setdefault((item.meter, plan), {})
+            counter = present(unpack(table.get(subject)), item.rule, now, cycle)
+            fits = limit is None or counter.used + item.cost <= limit
+            admitted = admitted and fits
+            rows.append((item, plan, limit, table, counter, fits or replayed))
+        admitted = admitted or replayed
+        if charging and admitted and not replayed:
+            tallies = tuple([self._charge(subject, row, now) for row in rows])
+            if call.idempotency_key is not None:
+                state.keys.setdefault(subject, {})[call.idempotency_key] = Key(call.fingerprint, now)
+        else:
+            tallies = tuple([self._report(subject, row, now) for row in rows])
+        return Counted(
+            admitted,
+            replayed,
+            now,
+            held if known else call.default_plan,
+            None if known else held,
+            holder.customer if holder else None,
+            holder.checked_at if holder else None,
+            tallies,
         )
-        if charging and admitted and not replayed and call.idempotency_key is not None:
-            state.keys.setdefault(subject, {})[call.idempotency_key] = Key(call.fingerprint, now)
-        return counted
-
-    def _present(
-        self, call: Consume, item: Charge, held: str, now: datetime, cycle: tuple[datetime, ...]
-    ) -> _Present:
-        plan = held if held in item.limits else call.default_plan
-        limit = item.limits[plan]
-        table = self._state.counters.get((item.meter, plan))
-        counter = present(unpack(table.get(call.subject)) if table else None, item.rule, now, cycle)
-        return item, plan, limit, counter, limit is None or counter.used + item.cost <= limit
 
     def _replayed(self, call: Consume) -> bool:
         key = self._state.keys.get(call.subject, {}).get(call.idempotency_key or "")
@@ -105,16 +107,15 @@ class MemoryCounters(Part):
             raise IdempotencyConflict("this idempotency key was used for a different request")
         return key is not None
 
-    def _charge(self, subject: str, row: _Present, now: datetime) -> Tally:
-        item, plan, limit, before, _ = row
+    def _charge(self, subject: str, row: _Row, now: datetime) -> Tally:
+        item, plan, limit, table, before, _ = row
         after, at = charge(before, item.rule, now, item.cost)
-        self._state.counters.setdefault((item.meter, plan), {})[subject] = pack(after)
+        table[subject] = pack(after)
         receipt = Receipt(item.meter, plan, at, item.cost)
         return Tally(item, limit, after.used, True, after.start, after.end, after.notices, None, receipt)
 
-    def _report(self, subject: str, row: _Present, now: datetime, replayed: bool) -> Tally:
-        item, plan, limit, counter, fits = row
-        fits = fits or replayed  # what was admitted before fitted then
+    def _report(self, subject: str, row: _Row, now: datetime) -> Tally:
+        item, plan, limit, _, counter, fits = row
         wall = None if fits else self._state.standing.get(subject, {}).get((item.step, plan))
         stands = wall.wall.id if wall and wall.wall.window_end > now else None
         return Tally(item, limit, counter.used, fits, counter.start, counter.end, counter.notices, stands)

@@ -2,39 +2,25 @@
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
 
-import anyio
 import httpx
 import stripe
 
 from skene.adapters.stripe.connection import Connection, is_missing, where
-from skene.adapters.stripe.reading import (
-    SUBJECT_KEY,
-    WALL_KEY,
-    Json,
-    items,
-    mapping,
-    reference,
-    subscription,
-    text,
-)
+from skene.adapters.stripe.fetching import customer_and_subscriptions
+from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, mapping, plain, reference, subscription, text
+from skene.adapters.stripe.selling import Seller
 from skene.adapters.stripe.settings import Settings
 from skene.adapters.stripe.webhook import read_event, subject_of, verify
 from skene.errors import BillingUnavailable, CheckoutUnavailable
 from skene.ports.billing import Account, BillingEvent, CheckoutOrder, CheckoutResult, CheckoutSession
 
-if TYPE_CHECKING:
-    from stripe.params import checkout as checkout_params
-
 __all__ = ["StripeBilling"]
 
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,250}")
-_PLAIN_REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,200}")  # what every kind of Checkout accepts
 
 
 class StripeBilling:
@@ -42,7 +28,7 @@ class StripeBilling:
 
     Args:
         api_key: a secret (`sk_…`) or restricted (`rk_…`) key. A restricted one needs to read customers,
-            subscriptions, prices and products, and to write checkout and customer portal sessions.
+            subscriptions, prices and products, and to write customers, checkout and portal sessions.
         webhook_secret: the signing secret (`whsec_…`) of the webhook endpoint.
         plans: what each price means: a price id, a lookup key or a product id (the first of these that fits,
             in this order), or `"*"` for any price, mapped to a plan. List the least valuable plan first: of
@@ -88,7 +74,7 @@ class StripeBilling:
             webhook_tolerance=webhook_tolerance,
         )
         self._connection = Connection(api_key, base_url, transport)
-        self._resolved_price: str | None = None
+        self._seller = Seller(self._settings.sells, allow_promotion_codes)
 
     def __repr__(self) -> str:
         mode = {True: "live", False: "test", None: "unknown"}[self._settings.livemode]
@@ -138,11 +124,11 @@ class StripeBilling:
         )
         return read_event(body, settings.livemode)
 
-    async def fetch(  # the deadline is part of the port: noqa below
+    async def fetch(
         self,
         customer: str,
         *,
-        timeout: timedelta | None = None,  # noqa: ASYNC109
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - the port's
     ) -> Account:
         """Ask Stripe for a customer and all of its subscriptions; see the port.
 
@@ -153,7 +139,7 @@ class StripeBilling:
             return Account(customer, deleted=True)
         try:
             found, entries = await self._connection.ask(
-                lambda client: _customer_and_subscriptions(client, customer),
+                lambda client: customer_and_subscriptions(client, customer),
                 timeout or self._settings.timeout,
             )
         except stripe.InvalidRequestError as error:
@@ -162,41 +148,37 @@ class StripeBilling:
             raise BillingUnavailable(f"Stripe refused to show a customer: {where(error)}") from error
         if found.get("deleted") is True:
             return Account(customer, deleted=True)
-        newest_first = sorted(entries, key=lambda entry: entry[0].get("created") or 0, reverse=True)
-        named = [
-            mapping(found.get("metadata")),
-            *(mapping(entry[0].get("metadata")) for entry in newest_first),
-        ]
+        naming = [mapping(source.get("metadata")) for source in (found, *(source for source, _ in entries))]
         return Account(
             customer=customer,
-            subject=next((subject for data in named if (subject := text(data.get(SUBJECT_KEY)))), None),
+            subject=next((subject for data in naming if (subject := text(data.get(SUBJECT_KEY)))), None),
             email=text(found.get("email")),
             subscriptions=tuple(
-                subscription(entry, lines, self._settings.plans, self._settings.order)
-                for entry, lines in newest_first
+                subscription(source, lines, self._settings.plans, self._settings.order)
+                for source, lines in entries
             ),
         )
 
     async def checkout(self, order: CheckoutOrder, *, idempotency_key: str) -> CheckoutSession:
         """Open a Checkout session for a subscription; see the port.
 
-        A customer that Stripe no longer has, or an address that it does not take, is left out rather than
-        standing between a person and their purchase.
+        An order without a customer gets one, named after its subject; so does one whose customer was deleted.
+        An address that Stripe does not take is left out.
 
         Raises:
             CheckoutUnavailable: there is no price to sell, or Stripe does not sell it this way.
             BillingUnavailable: as for `fetch`.
         """
         try:
-            session = await self._connection.ask(
-                lambda client: self._open(client, order, idempotency_key), self._settings.timeout
+            session, customer = await self._connection.ask(
+                lambda client: self._seller.open(client, order, idempotency_key), self._settings.timeout
             )
         except stripe.InvalidRequestError as error:
             sells = self._settings.sells
             raise CheckoutUnavailable(f"Stripe refuses to sell {sells!r} ({where(error)})") from error
         if not session.url:
             raise BillingUnavailable("Stripe opened a checkout without an address")
-        return CheckoutSession(session.id, session.url)
+        return CheckoutSession(session.id, session.url, customer)
 
     async def checkout_result(self, session: str) -> CheckoutResult:
         """Say what became of a Checkout session; see the port.
@@ -215,7 +197,7 @@ class StripeBilling:
             if is_missing(error):
                 raise LookupError("Stripe knows no such checkout session") from None
             raise BillingUnavailable(f"Stripe refused to show a checkout: {where(error)}") from error
-        source = _plain(found)
+        source = plain(found)
         metadata = mapping(source.get("metadata"))
         return CheckoutResult(
             complete=source.get("status") == "complete",
@@ -248,126 +230,3 @@ class StripeBilling:
     async def aclose(self) -> None:
         """Release this event loop's connections. May be called twice."""
         await self._connection.aclose()
-
-    async def _open(
-        self, client: stripe.StripeClient, order: CheckoutOrder, idempotency_key: str
-    ) -> stripe.checkout.Session:
-        params = self._session_params(order, await self._price(client))
-        while True:
-            # What is sent is part of the key: a changed order is a new one, not a conflict with the earlier.
-            written = json.dumps([idempotency_key, params], sort_keys=True).encode()
-            key = "skene-" + hashlib.sha256(written).hexdigest()
-            try:
-                return await client.v1.checkout.sessions.create_async(
-                    cast("checkout_params.SessionCreateParams", params), {"idempotency_key": key}
-                )
-            except stripe.InvalidRequestError as error:
-                if "customer" in params and is_missing(error, "customer"):
-                    del params["customer"]
-                    if order.email:
-                        params["customer_email"] = order.email
-                elif "customer_email" in params and error.param == "customer_email":
-                    del params["customer_email"]
-                else:
-                    raise
-
-    def _session_params(self, order: CheckoutOrder, price: str) -> dict[str, Any]:
-        metadata = {SUBJECT_KEY: order.subject}
-        if order.wall:
-            metadata[WALL_KEY] = order.wall
-        params: dict[str, Any] = {
-            "mode": "subscription",
-            "line_items": [{"price": price, "quantity": 1}],
-            "metadata": metadata,
-            "subscription_data": {"metadata": metadata},
-            "success_url": order.return_url,
-            "cancel_url": order.cancel_url,
-        }
-        if _PLAIN_REFERENCE.fullmatch(order.subject):
-            # Shown in the dashboard; what counts is the metadata.
-            params["client_reference_id"] = order.subject
-        if order.customer:
-            params["customer"] = order.customer
-        elif order.email:
-            params["customer_email"] = order.email
-        if self._settings.allow_promotion_codes:
-            params["allow_promotion_codes"] = True
-        return params
-
-    async def _price(self, client: stripe.StripeClient) -> str:
-        sells = self._settings.sells
-        if sells is None:
-            raise CheckoutUnavailable(
-                'there is no price to sell: `plans` names none; give checkout_price="price_…"'
-            )
-        if sells.startswith("price_"):
-            return sells
-        if self._resolved_price is None:
-            self._resolved_price = await _resolve(client, sells)
-        return self._resolved_price
-
-
-async def _resolve(client: stripe.StripeClient, sells: str) -> str:
-    """The price behind a product id or a lookup key."""
-    if sells.startswith("prod_"):
-        product = _plain(await client.v1.products.retrieve_async(sells))
-        price = reference(product.get("default_price"))
-        if price is None:
-            raise CheckoutUnavailable(f"the product {sells!r} has no default price in Stripe")
-        return price
-    found = items(
-        _plain(await client.v1.prices.list_async({"lookup_keys": [sells], "active": True, "limit": 1}))
-    )
-    price = text(found[0].get("id")) if found else None
-    if price is None:
-        raise CheckoutUnavailable(f"Stripe has no active price with the lookup key {sells!r}")
-    return price
-
-
-async def _customer_and_subscriptions(
-    client: stripe.StripeClient, customer: str
-) -> tuple[Json, list[tuple[Json, list[Json]]]]:
-    """Read both at once: somebody may be waiting for it."""
-    found: list[Json] = []
-    entries: list[tuple[Json, list[Json]]] = []
-    errors: list[stripe.StripeError] = []
-
-    async def read_customer() -> None:
-        try:
-            found.append(_plain(await client.v1.customers.retrieve_async(customer)))
-        except stripe.StripeError as error:
-            errors.append(error)
-            group.cancel_scope.cancel()
-
-    async def read_subscriptions() -> None:
-        try:
-            page = await client.v1.subscriptions.list_async(
-                {"customer": customer, "status": "all", "limit": 100}
-            )
-            async for entry in page.auto_paging_iter():
-                source = _plain(entry)
-                entries.append((source, await _lines(client, source)))
-        except stripe.StripeError as error:
-            errors.append(error)
-            group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(read_customer)
-        group.start_soon(read_subscriptions)
-    if errors:
-        raise errors[0]
-    return found[0], entries
-
-
-async def _lines(client: stripe.StripeClient, source: Json) -> list[Json]:
-    """All items of a subscription; Stripe embeds only the first ones."""
-    embedded = mapping(source.get("items"))
-    if embedded.get("has_more") is not True:
-        return items(embedded)
-    page = await client.v1.subscription_items.list_async({"subscription": source["id"], "limit": 100})
-    return [_plain(entry) async for entry in page.auto_paging_iter()]
-
-
-def _plain(source: stripe.StripeObject) -> Json:
-    # The SDK's objects raise on a field that is absent; plain data can be asked.
-    return cast("Json", source.to_dict())

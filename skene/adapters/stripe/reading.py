@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, cast
 
+import stripe
+
 from skene.ports.billing import Subscription
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "instant",
     "items",
     "mapping",
+    "plain",
     "reference",
     "subscription",
     "text",
@@ -26,6 +29,11 @@ SUBJECT_KEY = "skene_subject"
 
 WALL_KEY = "skene_wall"
 """Where Stripe's metadata names the wall that led to a checkout."""
+
+
+def plain(source: stripe.StripeObject) -> Json:
+    """An object of the SDK's as plain data: that can be asked for what may be absent, the object cannot."""
+    return cast("Json", source.to_dict())
 
 
 def text(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """Verifies and reads Stripe's webhooks.
 
-The signature is checked here, over the bytes as received, and not by the SDK: that one decodes the body before
-it verifies, accepts times in the future, reads the wall clock, and lets other exceptions out.
+The signature is checked here, over the bytes as received, and not by the SDK: that one decodes the body
+before verifying it, accepts times in the future, reads the wall clock, and lets other exceptions out.
 """
 
 import hashlib

@@ -93,6 +93,8 @@ def entitle(
             continue
         if status in ENDED_STATUSES:
             continue
+        if subscription.plan == default:
+            continue
         if subscription.plan is None or subscription.plan not in plans:
             warnings.append(f"subscription {subscription.id} has a price that maps to no plan: default plan")
             continue

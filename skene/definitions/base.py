@@ -43,9 +43,6 @@ class Written:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Written)
 
-    def __hash__(self) -> int:
-        return hash(Written)
-
 
 class Faulty:
     """Stands in for a part of a loop that has faults, until `define_loop` reports those of all parts at once.
@@ -139,13 +136,13 @@ class Definition(BaseModel):
         raise DefinitionError(faults, cls.__name__)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Returns a copy with other values under some field names, checked like any; raises DefinitionError."""
+        """Returns a copy with some fields changed, checked like any; raises DefinitionError."""
         if not update:
             return super().model_copy(deep=deep)
         written = self._written.values
         made = type(self)(**{name: getattr(self, name) for name in written} | dict(update))
         kept = {name: written[name] for name in written if name not in update}
-        made._written = Written(made._written.values | kept)
+        made._written = Written(made._written.values | kept, bare=self._written.bare)
         return made
 
     @model_serializer(mode="plain")

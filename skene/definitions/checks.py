@@ -74,8 +74,9 @@ def printable(value: str) -> bool:
 
 
 def either(words: Iterable[str]) -> str:
-    """Lists words for a message: `"day" or "week"`."""
-    return " or ".join(f'"{word}"' for word in words)
+    """Lists words for a message: `"day", "week" or "month"`."""
+    *some, last = [f'"{word}"' for word in words]
+    return f"{', '.join(some)} or {last}" if some else last
 
 
 def _word(value: object, words: Iterable[str], path: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from skene.definitions.faults import DefinitionError, refuse
 from skene.definitions.loop import Loop, warn_of
-from skene.definitions.values import JsonObject
+from skene.definitions.values import JsonObject, as_mapping
 
 _SOURCES = "a mapping, JSON text, or the path of a .json file"
 
@@ -29,6 +29,8 @@ def load_loop(source: Mapping[str, Any] | str | bytes | os.PathLike[str]) -> Loo
             loop = Loop.read(_parse(_content(source)))
         elif isinstance(source, (str, bytes)):
             loop = Loop.read(_parse(source))
+        elif as_mapping(source) is None:
+            raise refuse(source, _SOURCES)
         else:
             loop = Loop.read(source)
     except DefinitionError as error:

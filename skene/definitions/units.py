@@ -80,7 +80,7 @@ def format_duration(length: timedelta) -> str:
         count, rest = divmod(left, seconds)
         if count and unit != "w":
             written, left = f"{written}{count}{unit}", rest
-    return written
+    return written or "0s"
 
 
 def parse_limit(value: object, path: str = "") -> int | Literal[Unlimited.UNLIMITED]:
@@ -93,9 +93,8 @@ def parse_limit(value: object, path: str = "") -> int | Literal[Unlimited.UNLIMI
     Raises:
         DefinitionError: For anything else. Nothing is converted: not `True`, not `"100"`, not `100.0`.
     """
-    if value is UNLIMITED or value == "Infinity" or value == "unlimited":
-        return UNLIMITED
-    if isinstance(value, float) and value == math.inf:
+    unlimited = isinstance(value, (str, float)) and value in ("Infinity", "unlimited", math.inf)
+    if value is UNLIMITED or unlimited:
         return UNLIMITED
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:

@@ -1,0 +1,526 @@
+"""Definitions that look right and are not: refused with where, what was given and what is allowed."""
+
+import json
+import math
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skene.definitions import (
+    UNLIMITED,
+    DefinitionError,
+    Loop,
+    Recovery,
+    SkeneError,
+    SkeneWarning,
+    action,
+    billing_cycle,
+    calendar,
+    condition,
+    define_loop,
+    load_loop,
+    rolling,
+    step,
+    trigger,
+)
+
+SEED = Path(__file__).with_name("seed.json")
+ENDPOINT = "steps[0].trigger.endpoint"
+METHOD = "steps[0].trigger.method"
+FREE = "steps[0].condition.limit.free"
+PAID = "steps[0].condition.limit.paid"
+PERIOD = "steps[0].condition.period"
+BLOCK = "steps[0].action"
+PROMPT = "steps[0].action.upgradePrompt"
+
+
+def place(loop: Any, path: str) -> tuple[Any, Any]:
+    """Finds what holds the place that a path names, and the key of that place in it."""
+    keys: list[Any] = [
+        int(key) if key.isdigit() else key for key in path.replace("[", ".").replace("]", "").split(".")
+    ]
+    for key in keys[:-1]:
+        loop = loop[key]
+    return loop, keys[-1]
+
+
+def seed_with(path: str, value: Any) -> dict[str, Any]:
+    loop: dict[str, Any] = json.loads(SEED.read_text(encoding="utf-8"))
+    holder, key = place(loop, path)
+    holder[key] = value
+    return loop
+
+
+def only_fault(loop: Any) -> str:
+    with pytest.raises(DefinitionError) as caught:
+        load_loop(loop)
+    (fault,) = caught.value.faults
+    return str(fault)
+
+
+BAD = [
+    # limits
+    (FREE, -1, "got -1 (int)", "≥ 0", "use 0 to block everyone"),
+    (FREE, True, "got True (bool)", 'give a whole number ≥ 0 or "unlimited"'),
+    (FREE, "100", 'got "100" (str)', "whole number", "did you mean 100?"),
+    (FREE, 100.0, "got 100.0 (float)", "whole number", "did you mean 100?"),
+    (FREE, 100.5, "got 100.5 (float)", "whole number"),
+    (FREE, None, "got None", "whole number", 'did you mean "unlimited"?'),
+    (FREE, [100], "got a list of 1", "whole number"),
+    (FREE, "unlimitd", "whole number", 'did you mean "unlimited"?'),
+    (FREE, "infinity", "whole number", 'did you mean "Infinity"?'),
+    (FREE, "lots", "whole number"),
+    (PAID, math.nan, "got nan (float)", "whole number"),
+    (PAID, -math.inf, "got -inf (float)", "whole number"),
+    (FREE, 2**63, "≤ 9,223,372,036,854,775,807", '"unlimited"'),
+    (FREE, 10**30, "≤ 9,223,372,036,854,775,807", '"unlimited"'),
+    (FREE, 10**5000, "digits", "≤ 9,223,372,036,854,775,807"),
+    ("steps[0].condition.limit", {}, "got a dict of 0", "a limit for each plan"),
+    ("steps[0].condition.limit", 100, "got 100 (int)", "a limit for each plan"),
+    # steps
+    ("steps", [], "got a list of 0", "at least one step"),
+    ("steps", {}, "got a dict of 0", "at least one step"),
+    ("steps", None, "got None", "at least one step"),
+    ("steps", "steps", "at least one step"),
+    ("steps[0]", "step", 'got "step" (str)', "step(condition="),
+    ("steps[0].trigger", [], "got a list of 0", "trigger.api("),
+    ("steps[0].condition", None, "got None", "condition.usage("),
+    (BLOCK, "block", 'got "block" (str)', "action.block("),
+    # types
+    ("type", "fremium", 'got "fremium" (str)', 'did you mean "freemium"?'),
+    ("type", "Freemium", 'did you mean "freemium"?'),
+    ("type", None, "got None", '"freemium"'),
+    ("steps[0].trigger.type", "API", 'got "API" (str)', 'give "api"; did you mean "api"?'),
+    ("steps[0].trigger.type", "cron", 'give "api"'),
+    ("steps[0].trigger.type", 1, "got 1 (int)", 'give "api"'),
+    ("steps[0].condition.type", "usag", 'did you mean "usage"?'),
+    (BLOCK + ".type", "blok", 'did you mean "block"?'),
+    (PROMPT + ".type", "e-mail", 'did you mean "email"?'),
+    ("recovery", None, "got None", "Recovery("),
+    ("recovery.backoff", "Fixed", '"exponential" or "fixed"', 'did you mean "fixed"?'),
+    # keys
+    ("steps[0].condition.limt", {}, "got an unknown key", "did you mean limit?"),
+    (BLOCK + ".upgrade_promt", None, "got an unknown key", "did you mean upgrade_prompt?"),
+    (BLOCK + ".upgradePromt", None, "got an unknown key", "did you mean upgradePrompt?"),
+    (
+        BLOCK + ".upgrade_prompt",
+        {"type": "email", "template": "x"},
+        "twice, as upgradePrompt and upgrade_prompt",
+    ),
+    ("recovery.type", "retry", "got an unknown key", "retries, backoff, base, cap"),
+    ("xyzzy", 1, "got an unknown key", "one of type, name, opinion, steps, recovery"),
+    # periods
+    (PERIOD, "30", 'got "30" (str)', '"30d" or "1h30m"', 'did you mean "30d"?'),
+    (PERIOD, 30, "got 30 (int)", 'did you mean "30d"?'),
+    (PERIOD, 30.0, "got 30.0 (float)", '"30d"'),
+    (PERIOD, True, "got True (bool)", '"30d"'),
+    (PERIOD, 0, "got 0 (int)", '"30d"'),
+    (PERIOD, "0d", 'got "0d" (str)', "from 1 second to 10 years"),
+    (PERIOD, "-1d", 'got "-1d" (str)', '"30d"'),
+    (PERIOD, "P1M", 'did you mean calendar("month")?'),
+    (PERIOD, "P1Y", 'did you mean calendar("year")?'),
+    (PERIOD, "1 month", 'did you mean calendar("month")?'),
+    (PERIOD, "1y", 'did you mean calendar("year")?'),
+    (PERIOD, "monthly", 'did you mean calendar("month")?'),
+    (PERIOD, "week", 'did you mean calendar("week")?'),
+    (PERIOD, "day", 'did you mean calendar("day")?'),
+    (PERIOD, "30 D", 'did you mean "30d"?'),
+    (PERIOD, "30 days", 'did you mean "30d"?'),
+    (PERIOD, "PT5M", 'did you mean "5m"?'),
+    (PERIOD, "5h30d", '"1h30m"', "in that order"),
+    (PERIOD, "1d1d", "each once"),
+    (PERIOD, "1.5h", '"1h30m"'),
+    (PERIOD, "１d", 'got "１d" (str)', 'did you mean "1d"?'),
+    (PERIOD, "", 'got "" (str)', '"30d"'),
+    (PERIOD, "9" * 20 + "d", "from 1 second to 10 years"),
+    (PERIOD, "9" * 5000 + "d", '"30d"'),
+    (PERIOD, "3654d", "from 1 second to 10 years"),
+    (PERIOD, timedelta(0), "got 0:00:00", "from 1 second"),
+    (PERIOD, timedelta(days=-1), "from 1 second"),
+    (PERIOD, timedelta(milliseconds=1500), "whole seconds"),
+    (PERIOD, timedelta.max, "got 999999999 days", "whole seconds"),
+    (PERIOD, None, "got None", '"30d"'),
+    (PERIOD, [], "got a list of 0", 'rolling("30d")', "billing_cycle()"),
+    # triggers
+    (ENDPOINT, "api/x", 'got "api/x" (str)', 'did you mean "/api/x"?'),
+    (ENDPOINT, "/api/**", "whole segment", 'did you mean "/api/*"?'),
+    (ENDPOINT, "/api/v*", "whole segment", 'did you mean "/api/*"?'),
+    (ENDPOINT, "*", 'did you mean "/*"?'),
+    (ENDPOINT, "", 'got "" (str)', "a path such as"),
+    (ENDPOINT, "/api/features/*?x", 'did you mean "/api/features/*"?'),
+    (ENDPOINT, "/api/x#y", 'did you mean "/api/x"?'),
+    (ENDPOINT, "https://example.org/api/x", 'did you mean "/api/x"?'),
+    (ENDPOINT, "/api/features/", 'did you mean "/api/features"?'),
+    (ENDPOINT, "//api//x", 'did you mean "/api/x"?'),
+    (ENDPOINT, "/users/{user_id}/x", 'did you mean "/users/*/x"?'),
+    (ENDPOINT, "/users/<id>", 'did you mean "/users/*"?'),
+    (ENDPOINT, r"^/api/\d+$", "nothing else is a pattern"),
+    (ENDPOINT, "/api/(a|b)", "nothing else is a pattern"),
+    (ENDPOINT, "/api/.+", "nothing else is a pattern"),
+    (ENDPOINT, "/api/[a-z]", "nothing else is a pattern"),
+    (ENDPOINT, "/api/%66", "a path such as"),
+    (ENDPOINT, "/api/../x", "a path such as"),
+    (ENDPOINT, "/api/./x", "a path such as"),
+    (ENDPOINT, "/api/a b", "a path such as"),
+    (ENDPOINT, "/api/a\x00b", "a path such as"),
+    (ENDPOINT, "/api/\ud800", "a path such as"),
+    (ENDPOINT, "/" + "a" * 1000, "a path such as"),
+    (ENDPOINT, 5, "got 5 (int)", "a path such as"),
+    (METHOD, "FETCH", 'got "FETCH" (str)', '"GET"', 'did you mean "PATCH"?'),
+    (METHOD, "Get ", 'did you mean "GET"?'),
+    (METHOD, [], "got a list of 0", "leave it out"),
+    (METHOD, "*", "leave it out to mean every method"),
+    (METHOD, 5, "got 5 (int)", '"GET"'),
+    ("steps[0].trigger.optional", "yes", 'got "yes" (str)', "True or False"),
+    ("enforce", 1, "got 1 (int)", "True or False"),
+    # conditions
+    ("steps[0].condition.meter", "My Exports", 'got "My Exports" (str)', "a-z 0-9"),
+    ("steps[0].condition.meter", "", "a-z 0-9"),
+    ("steps[0].condition.meter", "m" * 101, "text of 101 characters"),
+    ("steps[0].condition.meter", 5, "got 5 (int)"),
+    ("steps[0].condition.groupBy", "path", '"route"'),
+    ("steps[0].condition.charge", "sucess", 'did you mean "success"?'),
+    ("steps[0].condition.cost", 0, "got 0 (int)", "from 1 to 2**63-1", "function of the request"),
+    ("steps[0].condition.cost", True, "got True (bool)"),
+    ("steps[0].condition.cost", 1.5, "got 1.5 (float)"),
+    ("steps[0].condition.cost", 2**63, "from 1 to 2**63-1"),
+    ("steps[0].condition.cost", lambda: 1, "does not take one argument"),
+    # actions
+    (BLOCK + ".message", "", 'got "" (str)', "1 to 2,000 characters"),
+    (BLOCK + ".message", " \n", "1 to 2,000 characters"),
+    (BLOCK + ".message", "x" * 1_000_000, "text of 1,000,000 characters", "1 to 2,000 characters"),
+    (BLOCK + ".message", "a\x00b", "1 to 2,000 characters"),
+    (BLOCK + ".message", "\ud800", r'got "\ud800" (str)'),
+    (BLOCK + ".message", None, "got None"),
+    (BLOCK + ".statusCode", 200, "got 200 (int)", "400 to 499"),
+    (BLOCK + ".statusCode", True, "got True (bool)"),
+    (BLOCK + ".statusCode", "402", "400 to 499"),
+    (BLOCK + ".notifyAt", 0.8, "got 0.8 (float)", "did you mean (0.8,)?"),
+    (BLOCK + ".notifyAt", 80, "got 80 (int)", "above 0 and up to 1"),
+    (BLOCK + ".warning", {"type": "email", "template": "x"}, "never sent", "notify_at"),
+    (PROMPT + ".template", "../../x", 'got "../../x" (str)', "the name of a template"),
+    (PROMPT + ".template", "/etc/x", "the name of a template"),
+    (PROMPT + ".template", "a\\b", "the name of a template"),
+    (PROMPT + ".template", "a//b", "the name of a template"),
+    (PROMPT + ".template", "./a", "the name of a template"),
+    (PROMPT + ".template", "a/.", "the name of a template"),
+    (PROMPT + ".template", "a/", "the name of a template"),
+    (PROMPT + ".template", "", "the name of a template"),
+    (PROMPT + ".template", "a" * 201, "text of 201 characters"),
+    (PROMPT + ".provider", "Send Grid", "the name of a notifier"),
+    (PROMPT + ".provider", "", "the name of a notifier"),
+    (PROMPT + ".subject", "Hi\r\nBcc: x@example.org", "one line"),
+    (PROMPT + ".subject", "Hi\u2028", "one line"),
+    (PROMPT + ".personalization", [], "got a list of 0", "text for each variable"),
+    # the loop
+    ("recovery.retries", -1, "got -1 (int)", "from 0 (one attempt, no more) to 100"),
+    ("recovery.retries", True, "got True (bool)"),
+    ("recovery.retries", 1e9, "got 1000000000.0 (float)"),
+    ("recovery.retries", 101, "to 100"),
+    ("recovery.base", 0, "got 0 (int)", "a duration"),
+    ("recovery.base", "1 month", 'did you mean "30d"?'),
+    ("recovery.base", "6m", "shorter than base, which is 6m"),
+    ("holdout", 1, "got 1 (int)", "up to, but not, 1", "did you mean 0.01?"),
+    ("holdout", -0.1, "from 0"),
+    ("holdout", math.nan, "got nan (float)"),
+    ("holdout", False, "got False (bool)"),
+    ("attribution", "0s", "from 1 second to 10 years"),
+    ("name", "", "1 to 100 characters"),
+    ("name", "x" * 101, "text of 101 characters"),
+    ("name", "a\nb", "without control characters"),
+    ("opinion", 5, "got 5 (int)", "2,000 characters"),
+    ("steps[0].name", " ", "1 to 100 characters"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [pytest.param(path, value, words, id=f"{path} {words}") for path, value, *words in BAD],
+)
+def test_it_is_refused_where_it_stands(path: str, value: object, words: list[str]) -> None:
+    fault = only_fault(seed_with(path, value))
+    where = "recovery.cap" if "shorter than base" in words[0] else path
+    assert fault.startswith(f"{where}: got ")
+    for word in words:
+        assert word in fault
+    assert "; give " in fault
+
+
+BELOW = [
+    ("steps[0].condition.limit", {"": 1}, 'steps[0].condition.limit[""]: ', "a plan's name"),
+    ("steps[0].condition.limit", {5: 1}, "steps[0].condition.limit[5 (int)]: got 5 (int)", "a plan's name"),
+    ("steps[0].condition.limit", {"a\n": 1}, r'steps[0].condition.limit["a\n"]: ', "a plan's name"),
+    ("steps[0].condition.limit", {"my plan": -1}, 'steps[0].condition.limit["my plan"]: got -1', "≥ 0"),
+    (METHOD, ["GET", "FETCH"], METHOD + '[1]: got "FETCH"', 'did you mean "PATCH"?'),
+    (BLOCK + ".notifyAt", [0.5, 80], BLOCK + ".notifyAt[1]: got 80 (int)", "above 0 and up to 1"),
+    (BLOCK + ".notifyAt", [0], BLOCK + ".notifyAt[0]: got 0 (int)", "above 0"),
+    (BLOCK + ".notifyAt", [True], BLOCK + ".notifyAt[0]: got True (bool)", "above 0"),
+    (BLOCK + ".notifyAt", [math.nan], BLOCK + ".notifyAt[0]: got nan", "above 0"),
+    (BLOCK + ".notifyAt", [1, 0.5], BLOCK + ".notifyAt[1]: got 0.5 after 1", "ascending"),
+    (BLOCK + ".notifyAt", [0.5, 0.5], BLOCK + ".notifyAt[1]: got 0.5 after 0.5", "each once"),
+    (
+        PROMPT + ".personalization",
+        {"a b": ""},
+        PROMPT + '.personalization["a b"]: ',
+        "the name of a variable",
+    ),
+    (PROMPT + ".personalization", {"a": 5}, PROMPT + ".personalization.a: got 5 (int)", "give text"),
+    (
+        PERIOD,
+        {},
+        PERIOD + ".type: got nothing",
+        '"fixed", "rolling", "calendar", "billing_cycle" or "lifetime"',
+    ),
+    (PERIOD, {"type": "monthly"}, PERIOD + '.type: got "monthly"', '"calendar"'),
+    (PERIOD, {"type": "calender", "unit": "month"}, PERIOD + ".type: got", 'did you mean "calendar"?'),
+    (PERIOD, {"type": "fixed"}, PERIOD + ".length: got nothing", '"30d"'),
+    (PERIOD, {"type": "rolling", "length": "1y"}, PERIOD + '.length: got "1y"', 'calendar("year")'),
+    (PERIOD, {"type": "calendar"}, PERIOD + ".unit: got nothing", '"month"'),
+    (PERIOD, {"type": "calendar", "unit": "Month"}, PERIOD + '.unit: got "Month"', 'did you mean "month"?'),
+    (PERIOD, {"type": "lifetime", "length": "1d"}, PERIOD + ".length: got an unknown key", "one of type"),
+    ("steps[0].trigger", {}, "steps[0].trigger.type: got nothing", 'give "api"'),
+    ("steps[0].trigger", {"type": "api"}, ENDPOINT + ": got nothing", "a path such as"),
+    (
+        "steps[0].condition",
+        {"type": "usage", "period": "1d"},
+        "steps[0].condition.limit: got nothing",
+        "each plan",
+    ),
+    ("steps[0].condition", {"type": "usage", "limit": {"free": 1}}, PERIOD + ": got nothing", '"30d"'),
+    (BLOCK, {"type": "block"}, BLOCK + ".message: got nothing", "2,000 characters"),
+    (PROMPT, {"type": "email"}, PROMPT + ".template: got nothing", "upgrade_prompt"),
+    ("recovery", {5: 1}, "recovery[5 (int)]: got an unknown key", "retries"),
+    ("recovery", {"x" * 99: 1}, 'recovery["' + "x" * 59 + '…"]: got an unknown key', "retries"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "start", "word"), BELOW)
+def test_it_is_refused_below_where_it_stands(path: str, value: object, start: str, word: str) -> None:
+    fault = only_fault(seed_with(path, value))
+    assert fault.startswith(start)
+    assert word in fault
+
+
+@pytest.mark.parametrize(
+    "zone", ["PST", "EST", "Mars/X", "europe/helsinki", "Europe", "../etc/passwd", "a/\x00", 3]
+)
+def test_a_time_zone_is_an_iana_name(zone: Any) -> None:
+    period = {"type": "calendar", "unit": "month", "timezone": zone}
+    assert "an IANA time zone" in only_fault(seed_with(PERIOD, period))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("PST", "America/Los_Angeles"),
+        ("cet", "Europe/Berlin"),
+        ("europe/helsinki", "Europe/Helsinki"),
+        ("Europe/Helsinky", "Europe/Helsinki"),
+        ("America/New York", "America/New_York"),
+    ],
+)
+def test_a_time_zone_nearby_is_named(given: str, meant: str) -> None:
+    period = {"type": "calendar", "unit": "month", "timezone": given}
+    assert f'did you mean "{meant}"?' in only_fault(seed_with(PERIOD, period))
+
+
+def test_a_machine_without_time_zones_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skene.definitions.period.available_timezones", set)
+    period = {"type": "calendar", "unit": "month", "timezone": "Mars/X"}
+    assert "pip install tzdata" in only_fault(seed_with(PERIOD, period))
+
+
+@pytest.mark.parametrize(
+    "path", ["type", "steps", "steps[0].condition", "steps[0].action", "steps[0].trigger.endpoint"]
+)
+def test_what_is_missing_is_named(path: str) -> None:
+    loop = seed_with("opinion", "")
+    holder, key = place(loop, path)
+    del holder[key]
+    assert only_fault(loop).startswith(f"{path}: got nothing; give ")
+
+
+def faulty_loop() -> Loop:
+    return define_loop(
+        type="premium",  # type: ignore[arg-type]  # a fault
+        name="",
+        steps=[
+            step(
+                trigger=trigger.api("api/x", method="FETCH"),
+                condition=condition.usage(
+                    limit={"free": True, "paid": -1}, period=rolling("1 month"), meter="A"
+                ),
+                action=action.block(
+                    "", upgrade_prompt=action.email("../x", provider="", personalization={"k": 1})
+                ),  # type: ignore[dict-item]  # a fault
+                name="one",
+            ),
+            step(
+                condition=condition.usage(limit={}, period=calendar("month", timezone="PST")),
+                action=condition.usage(limit={"free": 0}, period=billing_cycle()),  # type: ignore[arg-type]  # a fault
+                name="one",
+            ),
+        ],
+        holdout=1.5,
+    )
+
+
+def test_all_faults_of_a_loop_in_code_come_in_one_error() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        faulty_loop()
+    assert [fault.path for fault in caught.value.faults] == [
+        "type",
+        "name",
+        "steps[0].trigger.endpoint",
+        "steps[0].trigger.method",
+        "steps[0].condition.limit.free",
+        "steps[0].condition.limit.paid",
+        "steps[0].condition.period.length",
+        "steps[0].condition.meter",
+        "steps[0].action.message",
+        "steps[0].action.upgrade_prompt.provider",
+        "steps[0].action.upgrade_prompt.template",
+        "steps[0].action.upgrade_prompt.personalization.k",
+        "steps[1].condition.limit",
+        "steps[1].condition.period.timezone",
+        "steps[1].action",
+        "steps[1].name",
+        "holdout",
+    ]
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "the loop has 17 faults:"
+    assert '  steps[0].condition.limit.free: got True (bool); give a whole number ≥ 0 or "unlimited"' in lines
+    assert "  steps[1].action: got a value of type UsageCondition; give " in "\n".join(lines)
+    assert isinstance(caught.value, SkeneError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_the_traceback_shows_the_users_line_and_one_of_ours() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        faulty_loop()
+    files = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert files == ["test_bad_definitions.py", "test_bad_definitions.py", "loop.py"]
+    assert caught.value.__suppress_context__
+
+
+def test_a_faulty_part_in_the_wrong_place_is_said_to_be_that() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        define_loop(
+            type="freemium",
+            steps=[step(condition=action.block(""), action=trigger.api(""))],  # type: ignore[arg-type]  # faults
+        )
+    assert [fault.given for fault in caught.value.faults] == ["a faulty BlockAction", "a faulty ApiTrigger"]
+
+
+def test_a_faulty_part_refuses_any_other_use() -> None:
+    part = trigger.api("api/x")
+    assert repr(part).startswith('<faulty ApiTrigger: endpoint: got "api/x"')
+    with pytest.raises(DefinitionError, match="endpoint: got"):
+        _ = part.endpoint
+    with pytest.raises(DefinitionError, match="endpoint: got"):
+        _ = part.methods
+    with pytest.raises(TypeError):
+        len(part)  # type: ignore[arg-type]  # it has none
+    assert not hasattr(part, "__len__")
+
+
+def test_recovery_is_refused_at_once() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        Recovery(retries=-1, base="1y")
+    assert str(caught.value).splitlines()[0] == "Recovery has 2 faults:"
+    assert [fault.path for fault in caught.value.faults] == ["retries", "base"]
+    assert caught.value.faults[1].hint == '"365d"'
+
+
+def test_a_misspelt_argument_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="limt"):
+        condition.usage(limt={"free": 1}, period="1d")  # type: ignore[call-arg]  # the point
+    with pytest.raises(DefinitionError, match="did you mean retries"):
+        Recovery(retrys=1)  # type: ignore[call-arg]  # the point
+
+
+def two_steps(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    base: dict[str, Any] = {"type": "usage", "limit": {"free": 1}, "period": "30d"}
+    block = {"type": "block", "message": "No."}
+    return {
+        "type": "freemium",
+        "steps": [
+            {"condition": base | first, "action": block},
+            {"condition": base | second, "action": block},
+        ],
+    }
+
+
+def test_two_steps_of_one_meter_have_one_period() -> None:
+    assert load_loop(two_steps({"meter": "x", "period": "60m"}, {"meter": "x", "period": "1h"}))
+    assert load_loop(two_steps({"meter": "x"}, {"meter": "y", "period": "1h"}))
+    assert load_loop(two_steps({}, {"period": "1h"}))
+    fault = only_fault(two_steps({"meter": "x"}, {"meter": "x", "period": "1h"}))
+    assert fault == (
+        'steps[1].condition.period: got another period than steps[0] has for the meter "x" (str); '
+        "give the same period, or another meter"
+    )
+
+
+def test_what_does_not_fit_together_is_reported_with_the_rest() -> None:
+    loop = two_steps({"meter": "x", "limit": {"free": -1}}, {"meter": "x", "period": "1h"})
+    loop["steps"][0]["name"] = loop["steps"][1]["name"] = "same"
+    with pytest.raises(DefinitionError) as caught:
+        load_loop(loop)
+    assert [fault.path for fault in caught.value.faults] == [
+        "steps[0].condition.limit.free",
+        "steps[1].name",
+        "steps[1].condition.period",
+    ]
+    assert "the name of steps[0]; give a name that no other step has" in str(caught.value)
+
+
+def test_a_free_plan_without_a_limit_is_pointed_out_at_the_users_line() -> None:
+    with pytest.warns(
+        SkeneWarning, match=r"steps\[0\].condition.limit.free: the free plan is unlimited"
+    ) as caught:
+        load_loop(seed_with(FREE, math.inf))
+    assert caught[0].filename == __file__
+    with pytest.warns(SkeneWarning) as caught:
+        define_loop(
+            type="freemium",
+            steps=[
+                step(
+                    condition=condition.usage(limit={"free": UNLIMITED}, period="1d"),
+                    action=action.block("No."),
+                )
+            ],
+        )
+    assert caught[0].filename == __file__
+
+
+def test_a_free_limit_above_the_paid_one_is_the_users_business() -> None:
+    assert load_loop(seed_with(PAID, 1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("apiKey", "hunter2"),
+        (FREE, "sk_live_hunter2hunter2"),
+        (PROMPT + ".provider", "whsec_HUNTER2 hunter2"),
+        (PROMPT + ".template", "postgresql://app:hunter2@db/x"),
+        (PERIOD, {"type": "fixed", "length": "re_hunter2hunter2"}),
+        ("steps[0].condition.limit", {"api_key": "hunter2"}),
+        (PROMPT + ".personalization", {"secret": 5, "password": ["hunter2"]}),
+        (PROMPT + ".personalization", {"token": {"x": "hunter2"}}),
+        (BLOCK, ["hunter2"]),
+    ],
+)
+def test_no_message_shows_what_may_be_secret(path: str, value: object) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        load_loop(seed_with(path, value))
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    assert "5 (int)" not in str(caught.value)
+
+
+def test_long_values_are_shortened() -> None:
+    assert f'got "{"x" * 59}…" (str)' in only_fault(seed_with("recovery.base", "x" * 5000))

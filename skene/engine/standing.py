@@ -98,21 +98,21 @@ def entitle(
         if subscription.plan is None or subscription.plan not in plans:
             warnings.append(f"subscription {subscription.id} has a price that maps to no plan: default plan")
             continue
-        standing = _held(subscription, status, grace)
+        standing = _held(subscription, subscription.plan, grace)
         if standing.until is None or now < standing.until:
             held.append(standing)
     if not held:
         return Standing(default), tuple(warnings)
     order = {plan: rank for rank, plan in enumerate(plans)}
-    return max(held, key=lambda s: (order[s.plan], s.paying, s.until is None, s.until or now)), tuple(warnings)
+    best = max(held, key=lambda s: (order[s.plan], s.paying, s.until is None, s.until or now))
+    return best, tuple(warnings)
 
 
-def _held(subscription: Subscription, status: str, grace: timedelta) -> Standing:
-    assert subscription.plan is not None  # the caller has sorted those out
+def _held(subscription: Subscription, plan: str, grace: timedelta) -> Standing:
     until = subscription.ends_at
-    if status in GRACE_STATUSES:
+    if subscription.status in GRACE_STATUSES:
         # The unpaid period began with its failed renewal; before that everything was paid.
         since = subscription.period_start
         if since is not None:
             until = min(until, since + grace) if until is not None else since + grace
-    return Standing(subscription.plan, until, status != "trialing", subscription)
+    return Standing(plan, until, subscription.status != "trialing", subscription)

@@ -30,8 +30,7 @@ class Skene(Runtime):
     """Your loops on your back-ends.
 
     Example:
-        `skene = Skene(freemium, storage=PostgresStorage("postgresql://localhost/app"), billing=StripeBilling(…),
-        notifiers={"resend": ResendNotifier(…)}, profile=load_profile)`
+        `skene = Skene(freemium, storage=PostgresStorage("postgresql://localhost/app"), notifiers={…})`
     """
 
     def __init__(
@@ -50,15 +49,18 @@ class Skene(Runtime):
         worker: bool = True,
         link_lifetime: timedelta = timedelta(days=30),
     ) -> None:
-        """
+        """Put loops and back-ends together.
+
         Args:
             loops: what `define_loop` or `load_loop` made.
             storage: your database.
             billing: who pays for what; without one, plans are set by hand.
             notifiers: who sends messages, by the name that loops call them (`provider=`).
-            profile: an async function from a subject's id to its `Profile`; without it the customer's address is used.
+            profile: an async function from a subject's id to its `Profile`; without it the customer's
+                address is used.
             clock: for tests.
-            public_url: where people reach your app; links in messages begin with it. `http://localhost:8000` if None.
+            public_url: where people reach your app; links in messages begin with it. `http://localhost:8000`
+                if None.
             secret: signs those links; if None it is derived from the billing back-end's own secrets.
             prefix: where skene's routes are mounted.
             on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
@@ -92,18 +94,19 @@ class Skene(Runtime):
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
 
-        `DATABASE_URL` (else the SQLite file `skene.db`), `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else plans set
-        by hand), `RESEND_API_KEY` and `SKENE_SENDER` (else e-mails are written to `./outbox`), `SKENE_PUBLIC_URL`,
-        `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
+        `DATABASE_URL` (else the SQLite file `skene.db`), `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else
+        plans set by hand), `RESEND_API_KEY` and `SKENE_SENDER` (else e-mails are written to `./outbox`),
+        `SKENE_PUBLIC_URL`, `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
 
         Args:
-            plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means the plan
-                listed last in the loops' limits.
+            plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
+                the plan listed last in the loops' limits.
             profile: as in `Skene(…)`.
             env: use this instead of the process's environment and `.env`.
 
         Raises:
-            ConfigurationError: settings that are there but cannot work, or only one of two that belong together.
+            ConfigurationError: settings that are there but cannot work, or only one of two that belong
+                together.
         """
         settings = env if env is not None else _environment()
         given = {name: settings.get(name, "").strip() for name in _VARIABLES}
@@ -149,7 +152,9 @@ def storage_from(url: str) -> Storage:
 
         return SqliteStorage(Path(rest.removeprefix("/")) if rest else Path(DEFAULT_DATABASE))
     allowed = "postgresql://… or sqlite:///file.db"
-    raise ConfigurationError([Fault("DATABASE_URL", f"an address that begins with {scheme!r}", allowed, None)])
+    raise ConfigurationError(
+        [Fault("DATABASE_URL", f"an address that begins with {scheme!r}", allowed, None)]
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -169,7 +174,9 @@ def _half_set(given: Mapping[str, str]) -> list[Fault]:
 
 
 def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(plan for loop in loops for step in loop.steps for plan in step.condition.limit))
+    return tuple(
+        dict.fromkeys(plan for loop in loops for step in loop.steps for plan in step.condition.limit)
+    )
 
 
 def _default_plan(plans: tuple[str, ...]) -> str:
@@ -206,6 +213,11 @@ def _notifiers(given: Mapping[str, str], loops: tuple[Loop, ...]) -> dict[str, N
     from skene.adapters.file import FileNotifier
 
     files = FileNotifier(DEFAULT_OUTBOX)
-    mails = [mail for loop in loops for step in loop.steps for mail in (step.action.upgrade_prompt, step.action.usage_warning)]
+    mails = [
+        mail
+        for loop in loops
+        for step in loop.steps
+        for mail in (step.action.upgrade_prompt, step.action.usage_warning)
+    ]
     names = {mail.provider for mail in mails if mail is not None and mail.provider}
     return dict.fromkeys(sorted(names or {"file"}), files)

@@ -12,7 +12,8 @@ def next_delay(
 ) -> timedelta | None:
     """The wait after the latest of `failures` failed attempts.
 
-    Full jitter: the wait is anywhere between zero and the ceiling, so that many messages do not come back at once.
+    Full jitter: the wait is anywhere between zero and the ceiling, so that many messages do not come back at
+    once.
 
     Args:
         recovery: `retries` additional attempts, `base` and `cap` of the wait.

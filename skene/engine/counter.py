@@ -65,7 +65,8 @@ def charge(counter: Counter, rule: WindowRule, now: datetime, cost: int) -> tupl
     """Take `cost` units from a present counter.
 
     Returns:
-        The new counter, and the instant that names the charge (a window's or part's start) for giving it back.
+        The new counter, and the instant that names the charge (a window's or part's start) for giving it
+        back.
     """
     if not isinstance(rule, Rolling):
         used = counter.used + cost

@@ -36,8 +36,8 @@ class Decision:
         used: units used in the window, this call included when it was admitted.
         cost: units this call takes.
         period: the period as written, e.g. `30d`.
-        window_start, resets_at: the window `[start, end)`; None where nothing is counted, `resets_at` also for a lifetime.
-        decided_at: the storage's clock when it was decided.
+        window_start, resets_at: the window `[start, end)`; None where nothing is counted, `resets_at` also
+        for a lifetime. decided_at: the storage's clock when it was decided.
         message: the loop's words for a refusal, else None.
         status_code: the HTTP status a refusal is answered with.
         upgrade_url: signed link to pay, on a refusal that has one.

@@ -26,7 +26,9 @@ def subject_digest(loop: str, subject: str) -> bytes:
     return sha256(f"{loop}\x1f{subject}".encode("utf-8", "surrogatepass")).digest()
 
 
-def message_data(decision: Decision, message: str, mail: EmailAction, *, upgrade_url: str | None) -> dict[str, object]:
+def message_data(
+    decision: Decision, message: str, mail: EmailAction, *, upgrade_url: str | None
+) -> dict[str, object]:
     """What the mail's template can say about a decision; JSON values only."""
     personalization: Mapping[str, str] = mail.personalization or {}
     return {

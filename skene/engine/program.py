@@ -45,8 +45,8 @@ class CompiledStep:
         cost: units a call takes, or a function of the request.
         charge: `success` gives units back when the call fails, `attempt` keeps them.
         by_route: every route has a counter of its own.
-        message, status_code: how a refusal is worded and answered; None: 402, or 403 where the plan has no unit at all.
-        prompt: the mail that a wall asks with.
+        message, status_code: how a refusal is worded and answered; None: 402, or 403 where the plan has no
+        unit at all. prompt: the mail that a wall asks with.
         warnings: fraction of the limit → the mail that warns of it.
     """
 

@@ -10,8 +10,9 @@ MAX_SUBJECT_BYTES = 200
 def storable_id(subject: str) -> str:
     """The id under which a subject is stored.
 
-    Any text is safe. Ids of over 200 bytes in UTF-8, and those no database can keep (NUL, lone surrogates), are
-    replaced by `sha256:` and their digest. Nothing is normalised: é in one code point and in two are two subjects.
+    Any text is safe. Ids of over 200 bytes in UTF-8, and those no database can keep (NUL, lone surrogates),
+    are replaced by `sha256:` and their digest. Nothing is normalised: é in one code point and in two are two
+    subjects.
     """
     encoded = subject.encode("utf-8", "surrogatepass")
     if len(encoded) <= MAX_SUBJECT_BYTES and "\0" not in subject and not _has_surrogate(subject):

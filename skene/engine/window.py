@@ -35,7 +35,10 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """Any trailing `length`. Uses are kept in parts of `part`; a part counts until its last instant has left the window."""
+    """Any trailing `length`.
+
+    Uses are kept in parts of `part`; a part counts until its last instant has left the window.
+    """
 
     length: timedelta
 
@@ -65,9 +68,7 @@ class Edges:
 WindowRule = Anchored | Rolling | Edges
 
 
-def window_at(
-    rule: WindowRule, now: datetime, cycle: Sequence[datetime] = ()
-) -> tuple[datetime, datetime]:
+def window_at(rule: WindowRule, now: datetime, cycle: Sequence[datetime] = ()) -> tuple[datetime, datetime]:
     """The window that a use at `now` opens, or falls into, when no window is running.
 
     Args:
@@ -91,7 +92,8 @@ def window_at(
 def calendar_edges(unit: str, zone: str, around: datetime) -> tuple[datetime, ...]:
     """Starts of the calendar units near `around`: two before the current one and three after it.
 
-    Enough for clocks that differ by minutes; an instant that daylight saving skips becomes the first one after it.
+    Enough for clocks that differ by minutes; an instant that daylight saving skips becomes the first one
+    after it.
 
     Args:
         unit: `day`, `week` (Monday first), `month` or `year`.
@@ -115,7 +117,8 @@ def cycle_edges(
 ) -> tuple[datetime, ...]:
     """Edges of a billing cycle: the period the billing service states, and the ones that will follow it.
 
-    A month that lacks the anchor's day clamps to its last one, and the day returns in the next month that has it.
+    A month that lacks the anchor's day clamps to its last one, and the day returns in the next month that
+    has it.
 
     Args:
         start, end: the period as stated.

@@ -1,4 +1,7 @@
-"""skene for FastAPI: gates on routes, answers for refusals, and the routes that billing and people come back to."""
+"""skene for FastAPI.
+
+Gates on routes, answers for refusals, and the routes that billing and people come back to.
+"""
 
 from skene.fastapi.gate import Gate
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from skene.engine.decision import Decision, Reason
 
-__all__ = ["Refused", "as_json", "problem", "rate_limit_fields", "refusal", "unavailable"]
+__all__ = ["Refused", "as_json", "problem", "rate_limit_fields", "refusal", "unavailable", "unknown_subject"]
 
 MEDIA_TYPE = "application/problem+json"
 DOCS = "https://github.com/skene-sdk/skene/blob/main/docs/reference/http.md"
@@ -19,7 +19,7 @@ TITLES = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - states the fact, as the public errors do
+class Refused(Exception):
     """Carries an answer out of a dependency or a websocket, where none can be returned."""
 
     def __init__(self, response: Response) -> None:
@@ -37,7 +37,14 @@ def problem(
     **more: Any,
 ) -> Response:
     """A problem+json answer."""
-    body = {"type": f"{DOCS}#{code}", "title": title, "status": status, "detail": detail, "code": code, **more}
+    body = {
+        "type": f"{DOCS}#{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more,
+    }
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
 
@@ -65,6 +72,17 @@ def unavailable(retry_after: float) -> Response:
         "Temporarily unavailable",
         "Usage cannot be counted at the moment; nothing was charged. Try again shortly.",
         headers={"Retry-After": str(max(1, ceil(retry_after)))},
+    )
+
+
+def unknown_subject() -> Response:
+    """The answer to a request that names nobody to count."""
+    return problem(
+        401,
+        "subject_unknown",
+        "Not authenticated",
+        "Usage is counted per user, and this request names none.",
+        headers={"WWW-Authenticate": "Bearer"},
     )
 
 

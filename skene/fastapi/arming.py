@@ -20,10 +20,11 @@ from skene.fastapi.coverage import Covered, Found, match_routes
 from skene.fastapi.visit import Visit
 from skene.fastapi.wrapping import (
     VISIT_PARAMETER,
+    Charge,
     enforced_names,
     gated_signature,
-    inner_endpoint,
     injected_names,
+    inner_endpoint,
     streams,
     wrap,
 )
@@ -57,9 +58,10 @@ class Gated:
 class Arming:
     """Knows every gated route, and gates them.
 
-    FastAPI describes each route, and each inclusion of it, by a `Dependant`: the endpoint and what it depends on. The
-    gate replaces the endpoint there by one that charges first, and adds the app's subject dependency. So everything
-    FastAPI does before it calls an endpoint is done before anything is charged.
+    FastAPI describes each route, and each inclusion of it, by a `Dependant`: the endpoint and what it
+    depends on. The
+    gate replaces the endpoint there by one that charges first, and adds the app's subject dependency. So
+    everything FastAPI does before it calls an endpoint is done before anything is charged.
     """
 
     def __init__(
@@ -143,13 +145,16 @@ class Arming:
             # FastAPI describes an inclusion afresh when its router changes: it then starts from here.
             route.endpoint = endpoint
 
-    def hidden_dependency(self, name: str, endpoint: Callable[..., Any]) -> tuple[Callable[..., Any], Any]:
-        """For an endpoint gated by hand, before any app knows it: what charges it, and the dependency it needs."""
+    def hidden_dependency(self, name: str, endpoint: Callable[..., Any]) -> tuple[Charge, Any]:
+        """For an endpoint gated by hand, before any app knows it.
+
+        What charges it, and the dependency it needs.
+        """
         steps = tuple(self._gate.skene.program.named(name))  # type: ignore[attr-defined]  # the Gate itself
         gated = Gated("", {ANY: steps}, None, "")
         return self._charger(gated), Depends(self._hidden(gated, streams(endpoint)))
 
-    def _charger(self, gated: Gated) -> Callable[[Visit], Any]:
+    def _charger(self, gated: Gated) -> Charge:
         async def charge(visit: Visit) -> Response | None:
             assert visit.connection is not None  # set on arrival
             scope = visit.connection.scope
@@ -162,7 +167,10 @@ class Arming:
         return charge
 
     def _hidden(self, gated: Gated, stream: bool) -> Callable[..., Any]:
-        """The dependency that brings the visit. A stream's answer begins before its endpoint runs: it is charged here."""
+        """The dependency that brings the visit.
+
+        A stream's answer begins before its endpoint runs: it is charged here.
+        """
         charge = self._charger(gated)
 
         async def visitor(*, connection: HTTPConnection, subject: object) -> Visit:
@@ -178,7 +186,10 @@ class Arming:
 
 
 def _merge(before: Gated | None, now: Gated) -> Gated:
-    """One route object can be included in several places; whoever knows only the object asks all of their steps."""
+    """One route object can be included in several places.
+
+    Whoever knows only the object asks all of their steps.
+    """
     if before is None:
         return now
     methods = {*before.by_method, *now.by_method}

@@ -1,17 +1,18 @@
 """Charges a request: from what FastAPI knows of it to what the runtime is asked."""
 
 import inspect
+from contextlib import suppress
 from hashlib import sha256
 from uuid import UUID
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from skene.engine.decision import Decision
 from skene.engine.decide import tightest
+from skene.engine.decision import Decision
 from skene.engine.program import CompiledStep, for_route
 from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
-from skene.fastapi.answers import problem, refusal, unavailable
+from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
 from skene.fastapi.visit import Visit
 from skene.runtime.gate import Ask, Gatekeeper
 
@@ -44,7 +45,7 @@ class Charging:
             return None
         subject = subject_text(visit.subject)
         if subject is None:
-            return _unknown_subject()
+            return unknown_subject()
         connection = visit.connection
         assert connection is not None  # set by the dependency that brought the visit here
         key, fingerprint = None, ""
@@ -59,7 +60,7 @@ class Charging:
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
         except SubjectInvalid:
-            return _unknown_subject()
+            return unknown_subject()
         except IdempotencyConflict:
             return problem(
                 422,
@@ -111,8 +112,10 @@ async def _cost(step: CompiledStep, connection: HTTPConnection) -> int:
     cost = step.cost(connection)
     if inspect.isawaitable(cost):
         cost = await cost
-    if isinstance(cost, bool) or not isinstance(cost, int) or cost < 0:
-        raise ValueError(f"{step.path}.condition.cost: the function gave {cost!r}; a whole number ≥ 0 is allowed")
+    if type(cost) is not int or cost < 0:
+        raise ValueError(
+            f"{step.path}.condition.cost: the function gave {cost!r}; a whole number ≥ 0 is allowed"
+        )
     return cost
 
 
@@ -124,10 +127,8 @@ async def _fingerprint(connection: HTTPConnection) -> str:
     digest.update(b"?" + connection.scope.get("query_string", b""))
     size = connection.headers.get("content-length", "0")
     if isinstance(connection, Request) and size.isdigit() and 0 < int(size) <= FINGERPRINTED_BODY:
-        try:
+        with suppress(RuntimeError):  # a form was read as a stream: its address has to do
             digest.update(await connection.body())
-        except RuntimeError:
-            pass  # a form was read as a stream: its address has to do
     return digest.hexdigest()
 
 
@@ -141,14 +142,4 @@ def _bad_key(header: str) -> Response:
         "idempotency_key_invalid",
         "Idempotency key invalid",
         f"{header} must be 1 to {MAX_KEY} printable ASCII characters without spaces.",
-    )
-
-
-def _unknown_subject() -> Response:
-    return problem(
-        401,
-        "subject_unknown",
-        "Not authenticated",
-        "Usage is counted per user, and this request names none.",
-        headers={"WWW-Authenticate": "Bearer"},
     )

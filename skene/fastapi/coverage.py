@@ -93,8 +93,8 @@ def match_routes(
         skip_prefix: where our own routes are mounted.
 
     Returns:
-        The covered routes, and everything that would leave a hole: patterns without a route, routes that a pattern
-        covers only in part, and routes that cannot carry a gate.
+        The covered routes, and everything that would leave a hole: patterns without a route, routes that a
+        pattern covers only in part, and routes that cannot carry a gate.
     """
     faults: list[Fault] = []
     covered: dict[int, Covered] = {}
@@ -131,14 +131,14 @@ def _hole(step: CompiledStep, trigger: ApiTrigger, found: Found, coverage: Cover
         return Fault(
             where,
             f"{trigger.endpoint!r} reaches {found.path!r}, which is not a FastAPI route",
-            "a pattern that stays clear of it, or a FastAPI route in its place: nothing else can carry a gate",
+            "a pattern that stays clear of it, or a FastAPI route instead: nothing else can carry a gate",
             None,
         )
     if coverage is Coverage.PART:
         return Fault(
             where,
             f"{trigger.endpoint!r} covers only some of the paths of {found.path!r}",
-            "a pattern that covers all of the route's paths or none; or gate the route by hand with @gate.enforce",
+            "a pattern that covers all of its paths or none; or gate the route with @gate.enforce",
             None,
         )
     return None

@@ -37,8 +37,8 @@ class Gate:
     - `@gate.enforce("freemium")` gates one endpoint by hand;
     - `decision: Annotated[Decision, Depends(gate)]` gates an endpoint and shows it the decision.
 
-    It stands behind authentication and validation: a request that these turn away costs nothing. All three need
-    `gate.install(app)`, which also settles what was charged.
+    It stands behind authentication and validation: a request that these turn away costs nothing. All three
+    need `gate.install(app)`, which also settles what was charged.
     """
 
     def __init__(
@@ -48,7 +48,8 @@ class Gate:
         *,
         idempotency_header: str | None = "Idempotency-Key",
     ) -> None:
-        """
+        """Make a gate; `install` puts it on an app.
+
         Args:
             skene: the loops and their back-ends.
             subject: a FastAPI dependency that returns the caller's id (text, a number or a UUID), or None.
@@ -58,7 +59,9 @@ class Gate:
         self._subject = subject
         self._charging = Charging(skene.gatekeeper, idempotency_header)
         # FastAPI reads this signature to solve the app's own dependency for us.
-        connection = inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)
+        connection = inspect.Parameter(
+            "connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection
+        )
         who = inspect.Parameter("subject", inspect.Parameter.KEYWORD_ONLY, default=Depends(subject))
         self.__signature__ = inspect.Signature([connection, who])
         self._arming = Arming(self, self._charging, self.__signature__, self._arrive)
@@ -70,13 +73,15 @@ class Gate:
         name = getattr(self._subject, "__name__", type(self._subject).__name__)
         return f"Gate({', '.join(loop.key for loop in self.skene.loops)}; subject={name})"
 
-    # -- as a dependency, as a decorator ------------------------------------------------------------------------------
+    # -- as a dependency, as a decorator ---------------------------------------------------------------------
 
     async def __call__(self, connection: HTTPConnection, subject: object) -> Decision:
         """The decision about this request: `Annotated[Decision, Depends(gate)]`.
 
-        As an endpoint's own parameter it is filled in after validation. Deeper down (in another dependency, or in
-        `dependencies=[…]`) it charges when FastAPI gets there, and gives back if the request is then found invalid.
+        As an endpoint's own parameter it is filled in after validation. Deeper down (in another dependency,
+        or in
+        `dependencies=[…]`) it charges when FastAPI gets there, and gives back if the request is then found
+        invalid.
         """
         visit = self._arrive(connection, subject)
         gated = self._arming.gated_route(connection.scope.get("route"))
@@ -91,7 +96,9 @@ class Gate:
         return visit.decision
 
     def enforce(self, name: str) -> Callable[[Endpoint], Endpoint]:
-        """Gate one endpoint by hand: `@gate.enforce("freemium")`, between the route's decorator and the function.
+        """Gate one endpoint by hand.
+
+        `@gate.enforce("freemium")`, between the route's decorator and the function.
 
         Args:
             name: a loop (all of its steps must admit), or one step as `loop.step`.
@@ -127,20 +134,25 @@ class Gate:
         visit.connection, visit.subject = connection, subject
         return visit
 
-    # -- on an app ----------------------------------------------------------------------------------------------------
+    # -- on an app -------------------------------------------------------------------------------------------
 
     def install(self, app: FastAPI) -> None:
-        """Gate every route that a pattern covers, and mount skene's own routes. Call it once, anywhere before start-up.
+        """Gate every route that a pattern covers, and mount skene's own routes.
 
-        Routes are looked at when the app starts, so the order of declarations does not matter. Joins the app's
-        lifespan: opens the back-ends, runs the recovery worker.
+        Call it once, anywhere before start-up.
+
+        Routes are looked at when the app starts, so the order of declarations does not matter. Joins the
+        app's lifespan: opens the back-ends, runs the recovery worker.
 
         Raises:
             ConfigurationError: the app is serving already, or has a gate.
         """
         if app.middleware_stack is not None or self._app is not None:
-            raise ConfigurationError("gate.install(app): call it once, before the app serves its first request")
+            raise ConfigurationError(
+                "gate.install(app): call it once, before the app serves its first request"
+            )
         self._app = app
+        app.state.skene_gate = self  # `skene check --app` looks here
         app.add_exception_handler(Refused, answer_refused)  # type: ignore[arg-type]  # Starlette types handlers for any Exception
         app.include_router(make_routes(self.skene, self._subject), prefix=self.skene.prefix)
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
@@ -162,11 +174,14 @@ class Gate:
 
         setattr(app, "build_middleware_stack", build_with_gate)  # noqa: B010 - a type checker forbids assigning methods
         setattr(app, "openapi", openapi_with_refusals)  # noqa: B010 - as above
-        app.router.lifespan_context = lifespan_with_skene
+        setattr(app.router, "lifespan_context", lifespan_with_skene)  # noqa: B010 - Starlette's type says None or state
 
     @property
     def gated(self) -> tuple[Gated, ...]:
-        """The routes that are gated, and by which steps; known once the app has started or `look_at_routes` was called."""
+        """The routes that are gated, and by which steps.
+
+        Known once the app has started or `look_at_routes` was called.
+        """
         return self._arming.gated
 
     def look_at_routes(self) -> None:
@@ -185,11 +200,11 @@ class Gate:
             raise ConfigurationError(faults)
         for gated in self.gated:
             if gated.app is not None and gated.app is not app:
-                gated.app.exception_handlers.setdefault(Refused, answer_refused)  # type: ignore[arg-type]  # as above
+                gated.app.exception_handlers.setdefault(Refused, answer_refused)
         self._routes_seen = len(app.router.routes)
 
     async def _before_request(self) -> None:
-        """Routes added after start-up are gated too, and an app without a lifespan starts with its first request."""
+        """Gate routes that were added after start-up, and start an app that runs without a lifespan."""
         if self._app is not None and self._routes_seen != len(self._app.router.routes):
             self.look_at_routes()
         if not self._started:

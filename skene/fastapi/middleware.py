@@ -27,6 +27,7 @@ class SettleMiddleware:
         self._gatekeeper = gatekeeper
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and settle it when its answer begins or it ends without one."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

@@ -34,7 +34,10 @@ SCHEMA: dict[str, Any] = {
 
 
 def describe_refusals(schema: dict[str, Any], app: FastAPI, gated: Sequence[Gated]) -> dict[str, Any]:
-    """Add the refusals of an app's gated routes to its OpenAPI document, in place. Doing it twice changes nothing."""
+    """Add the refusals of an app's gated routes to its OpenAPI document, in place.
+
+    Doing it twice changes nothing.
+    """
     paths: dict[str, Any] = schema.get("paths", {})
     for route in gated:
         if route.app is not app:
@@ -44,7 +47,9 @@ def describe_refusals(schema: dict[str, Any], app: FastAPI, gated: Sequence[Gate
             operation = operations.get(method.lower())
             if operation is None or not steps:
                 continue
-            for status in sorted({s for step in steps for s in _statuses(step.status_code, step.limits.values())}):
+            for status in sorted(
+                {s for step in steps for s in _statuses(step.status_code, step.limits.values())}
+            ):
                 operation.setdefault("responses", {}).setdefault(str(status), _response(status))
             schema.setdefault("components", {}).setdefault("schemas", {}).setdefault(SCHEMA_NAME, SCHEMA)
     return schema
@@ -58,6 +63,8 @@ def _statuses(configured: int | None, limits: Any) -> set[int]:
 
 
 def _response(status: int) -> dict[str, Any]:
-    reason = "The plan does not include this feature" if status == 403 else "The plan's usage limit is reached"
+    reason = (
+        "The plan does not include this feature" if status == 403 else "The plan's usage limit is reached"
+    )
     reference = {"$ref": f"#/components/schemas/{SCHEMA_NAME}"}
     return {"description": reason, "content": {"application/problem+json": {"schema": reference}}}

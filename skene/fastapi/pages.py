@@ -15,8 +15,8 @@ LAYOUT = """<!doctype html>
 <title>{title}</title>
 <style>
   :root {{ color-scheme: light dark; }}
-  body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 32rem; margin: 18vh auto 0; padding: 0 1.25rem; }}
-  h1 {{ font-size: 1.5rem; line-height: 1.25; }}
+  body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 32rem; margin: 18vh auto 0; padding: 0 1.25rem;
+  }} h1 {{ font-size: 1.5rem; line-height: 1.25; }}
   a {{ color: inherit; }}
 </style>
 </head>

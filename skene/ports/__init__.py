@@ -1,1 +1,4 @@
-"""What the engine needs from outside, as Protocols. Their docstrings are the contracts every adapter keeps."""
+"""What the engine needs from outside, as Protocols.
+
+Their docstrings are the contracts every adapter keeps.
+"""

@@ -11,7 +11,10 @@ __all__ = ["Accounts", "Applied", "Customer", "Ticket", "Update"]
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A subject as billing knows it. `customer` is None for plans set by hand, `plan` until one is known (just linked)."""
+    """A subject as billing knows it.
+
+    `customer` is None for plans set by hand, `plan` until one is known (just linked).
+    """
 
     subject: str
     customer: str | None
@@ -85,20 +88,22 @@ class Accounts(Protocol):
         """Draw a ticket before fetching a customer's state.
 
         Returns:
-            A ticket with a number higher than any drawn for this customer before; None when `event` was recorded
-            already, or when the customer belongs to a forgotten subject.
+            A ticket with a number higher than any drawn for this customer before; None when `event` was
+            recorded already, or when the customer belongs to a forgotten subject.
         """
         ...
 
     async def apply_billing(self, update: Update) -> Applied:
         """Apply what a fetch said, in one transaction, unless a later ticket's fetch was applied before.
 
-        Since a fetch with a higher ticket began later, whatever order fetches end in, the last state of the provider
-        stands. Ties the customer to the subject if the update names one, nobody is tied to the customer yet, and no
-        other customer gives the subject more than the default plan now; a customer without a subject keeps its state
-        until `link` names one. When the subject was not paying before and is now, exactly one
-        conversion is recorded, credited to its last wall within `attribution` (shadow walls included, as they are
-        evidence too), or to none. Records the event.
+        Since a fetch with a higher ticket began later, whatever order fetches end in, the last state of the
+        provider
+        stands. Ties the customer to the subject if the update names one, nobody is tied to the customer yet,
+        and no
+        other customer gives the subject more than the default plan now; a customer without a subject keeps
+        its state until `link` names one. When the subject was not paying before and is now, exactly one
+        conversion is recorded, credited to its last wall within `attribution` (shadow walls included, as
+        they are evidence too), or to none. Records the event.
         """
         ...
 
@@ -109,8 +114,8 @@ class Accounts(Protocol):
     async def link(self, subject: str, customer: str) -> None:
         """Tie a subject to a customer, replacing earlier ties of either.
 
-        What is known of the customer applies from now on, conversion included; while nothing is, the subject keeps what
-        it has. A subject that loses its customer loses the plan, too.
+        What is known of the customer applies from now on, conversion included; while nothing is, the subject
+        keeps what it has. A subject that loses its customer loses the plan, too.
         """
         ...
 

@@ -7,7 +7,15 @@ from typing import Protocol
 
 from skene.engine.standing import Subscription
 
-__all__ = ["Account", "Billing", "BillingEvent", "CheckoutOrder", "CheckoutResult", "CheckoutSession", "Subscription"]
+__all__ = [
+    "Account",
+    "Billing",
+    "BillingEvent",
+    "CheckoutOrder",
+    "CheckoutResult",
+    "CheckoutSession",
+    "Subscription",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,8 @@ class CheckoutSession:
     Attributes:
         id: the provider's id; None when the back-end has no session (a plain pricing page).
         url: the page to send the browser to.
-        customer: the customer the session is for. Adapters create one, named after the subject, when the order has
+        customer: the customer the session is for. Adapters create one, named after the subject, when the
+            order has
             none: tied before anything is paid, a payer can be looked up even if every webhook is lost.
     """
 
@@ -111,7 +120,10 @@ class Billing(Protocol):
 
     @property
     def plans(self) -> tuple[str, ...]:
-        """Every plan this back-end can yield besides `default`, least to most valuable: the last one held wins."""
+        """Every plan this back-end can yield besides `default`, least to most valuable.
+
+        The last one held wins.
+        """
         ...
 
     @property

@@ -18,8 +18,8 @@ class Charge:
         step: key of the step that asks; walls are told apart by it.
         meter: name of the counter.
         cost: units to take, 1 or more.
-        limits: units per window by plan; None is unlimited. The default plan is among them; a plan that is not counts as
-            the default plan.
+        limits: units per window by plan; None is unlimited. The default plan is among them; a plan that is
+            not counts as the default plan.
         rule: how the windows lie.
     """
 
@@ -70,7 +70,8 @@ class Tally:
         fits: this counter alone would admit the call, or did so before (a replay).
         start, end: the window.
         notices: names of the warnings already recorded for this window.
-        wall: id of the wall that stands for this step, plan and window, or None. Only looked up when it does not fit.
+        wall: id of the wall that stands for this step, plan and window, or None. Only looked up when it does
+            not fit.
         receipt: set when it was charged.
     """
 
@@ -156,11 +157,14 @@ class Counters(Protocol):
     async def consume(self, call: Consume) -> Counted:
         """Charge a call if every one of its counters admits it, in one atomic step and one round trip.
 
-        A counter fits when the plan's limit is None or `used + cost <= limit`. From any number of tasks, processes and
-        machines, a window is never charged beyond its limit. A call that is not admitted changes nothing and writes
-        nothing. The plan is the one recorded for the subject, unless its end has passed. With an idempotency key that
-        was admitted before, nothing is charged and the counters are reported as they are. Cancelling the caller leaves
-        the call either wholly charged or not at all.
+        A counter fits when the plan's limit is None or `used + cost <= limit`. From any number of tasks,
+        processes and
+        machines, a window is never charged beyond its limit. A call that is not admitted changes nothing and
+        writes
+        nothing. The plan is the one recorded for the subject, unless its end has passed. With an idempotency
+        key that
+        was admitted before, nothing is charged and the counters are reported as they are. Cancelling the
+        caller leaves the call either wholly charged or not at all.
 
         Raises:
             IdempotencyConflict: the key was admitted before with another fingerprint.
@@ -169,18 +173,24 @@ class Counters(Protocol):
         ...
 
     async def peek(self, call: Consume) -> Counted:
-        """What `consume` would answer now, without charging. `admitted` says whether it would be; no receipts.
+        """What `consume` would answer now, without charging.
+
+        `admitted` says whether it would be; no receipts.
 
         Raises:
             StorageUnavailable: as above.
         """
         ...
 
-    async def refund(self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None) -> None:
-        """Give back charged units in the window they were charged in, past windows included; never below zero.
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
+        """Give back charged units in the window they were charged in, past windows included.
 
-        With the key the call had been admitted under, a repetition is charged afresh. The caller calls this once per
-        receipt. Receipts of forgotten subjects are ignored.
+        Never below zero.
+
+        With the key the call had been admitted under, a repetition is charged afresh. The caller calls this
+        once per receipt. Receipts of forgotten subjects are ignored.
 
         Raises:
             StorageUnavailable: the units may stay charged.
@@ -188,7 +198,9 @@ class Counters(Protocol):
         ...
 
     async def record_notice(self, notice: Notice) -> bool:
-        """Record warnings for a running window and their messages, in one transaction; once per name and window.
+        """Record warnings for a running window and their messages, in one transaction.
+
+        Once per name and window.
 
         Returns:
             Whether anything was recorded now.

@@ -41,13 +41,14 @@ class FunnelRow:
     """What became of the walls of one loop that were opened in a span of time.
 
     Attributes:
-        loop: the loop; None gathers conversions that no wall explains, or only a shadow wall (only the conversions are filled).
+        loop: the loop; None gathers conversions that no wall explains, or only a shadow wall (only the
+            conversions are filled).
         walls: first refusals, shadow ones left out.
         prompts: walls whose message was sent.
         clicks, checkouts: walls whose link was followed, whose checkout was opened.
         conversions: subjects who began to pay, attributed to these walls.
-        held_out, held_out_conversions: walls of subjects that were not asked, and who of them paid all the same.
-        revenue: first payments by currency, in minor units.
+        held_out, held_out_conversions: walls of subjects that were not asked, and who of them paid all the
+        same. revenue: first payments by currency, in minor units.
         median_time_to_pay: from wall to payment; None without conversions.
     """
 
@@ -69,7 +70,8 @@ class Ledger(Protocol):
     async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
         """Record a wall and its messages in one transaction, once per subject, step, plan and window.
 
-        A wall stands when there is one with the same subject, step and plan whose `window_end` lies in the future.
+        A wall stands when there is one with the same subject, step and plan whose `window_end` lies in the
+        future.
 
         Returns:
             The id of the wall that stands: the proposed one, or that of an earlier refusal.
@@ -94,8 +96,9 @@ class Ledger(Protocol):
     async def funnel(
         self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
     ) -> tuple[FunnelRow, ...]:
-        """One row per loop for walls opened in `[since, until)`, by name, then one for unattributed conversions, if any.
+        """One row per loop for walls opened in `[since, until)`, by name, then unattributed conversions, if any.
 
-        Shadow walls are in no row. Unattributed conversions are those recorded in the span; they are left out when `loop` is given.
+        Shadow walls are in no row. Unattributed conversions are those recorded in the span; they are left
+        out when `loop` is given.
         """
         ...

@@ -12,7 +12,8 @@ __all__ = ["Body", "MessageContext", "Notifier", "Profile", "ProfileResolver"]
 class Profile(BaseModel):
     """What a message needs to know of a subject.
 
-    Any further keyword becomes an attribute that templates can use: `Profile(email=…, team="Blue")` → `{{ user.team }}`.
+    Any further keyword becomes an attribute that templates can use: `Profile(email=…, team="Blue")` → `{{
+    user.team }}`.
 
     Args:
         email: where to write to; None means the subject cannot be written to.
@@ -29,7 +30,10 @@ ProfileResolver = Callable[[str], Awaitable[Profile | None]]
 """From a subject's id to its profile; None when there is no such person."""
 
 Body = dict[str, JsonValue]
-"""A rendered message as the adapter will send it: plain JSON, frozen in the outbox before the first attempt."""
+"""A rendered message as the adapter will send it.
+
+Plain JSON, frozen in the outbox before the first attempt.
+"""
 
 
 class MessageContext(BaseModel):
@@ -39,10 +43,11 @@ class MessageContext(BaseModel):
         template: the template's name as the loop's author wrote it.
         subject_line: the e-mail's subject given in the loop, or None for the template's own.
         user: the recipient.
-        data: `message`, `loop`, `meter`, `plan`, `limit`, `used`, `remaining`, `period`, `resets_at` (ISO 8601) and
+        data: `message`, `loop`, `meter`, `plan`, `limit`, `used`, `remaining`, `period`, `resets_at` (ISO
+            8601) and
             `upgrade_url`. None means there is no such value: a template can ask, and cannot print it.
-        personalization: the action's own variables, as its author wrote them: each is a small template over `user`
-            and `data`, and the notifier fills it in.
+        personalization: the action's own variables, as its author wrote them: each is a small template over
+            `user` and `data`, and the notifier fills it in.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -57,12 +62,16 @@ class MessageContext(BaseModel):
 class Notifier(Protocol):
     """Sends one message to one person.
 
-    Adapters are safe to use from several tasks of one event loop. They keep no queue and retry nothing: the outbox does.
+    Adapters are safe to use from several tasks of one event loop. They keep no queue and retry nothing: the
+    outbox does.
     """
 
     @property
     def remembers_keys(self) -> timedelta:
-        """How long the provider takes a repeated idempotency key for the same message; zero if it never does."""
+        """How long the provider takes a repeated idempotency key for the same message.
+
+        Zero if it never does.
+        """
         ...
 
     def check(
@@ -81,7 +90,8 @@ class Notifier(Protocol):
 
         Raises:
             LookupError: there is no such template; the message names the places that were searched.
-            ValueError: the template does not compile, uses an unknown variable, or lacks a subject or text part.
+            ValueError: the template does not compile, uses an unknown variable, or lacks a subject or text
+                part.
         """
         ...
 

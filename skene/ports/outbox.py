@@ -101,8 +101,13 @@ class Outbox(Protocol):
         """
         ...
 
-    async def messages(self, subject: str | None = None) -> tuple[tuple[Draft, MessageState, str | None], ...]:
-        """All messages, oldest first, with state and reason; of one subject, if given. For people and tests."""
+    async def messages(
+        self, subject: str | None = None
+    ) -> tuple[tuple[Draft, MessageState, str | None], ...]:
+        """All messages, oldest first, with state and reason; of one subject, if given.
+
+        For people and tests.
+        """
         ...
 
     async def outbox_counts(self) -> Mapping[MessageState, int]:

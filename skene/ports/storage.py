@@ -13,9 +13,10 @@ __all__ = ["Storage"]
 class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
     """Where everything is kept.
 
-    Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may raise
-    `StorageUnavailable`; after it nothing is known to have happened, and calling again is right. Adapters are safe to
-    use from many tasks of one event loop.
+    Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may
+    raise
+    `StorageUnavailable`; after it nothing is known to have happened, and calling again is right. Adapters
+    are safe to use from many tasks of one event loop.
     """
 
     async def start(self) -> None:
@@ -32,9 +33,12 @@ class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
         ...
 
     async def forget(self, subject: str) -> int:
-        """Erase a person: counters, messages, billing record, keys. Walls and conversions stay, under no name.
+        """Erase a person: counters, messages, billing record, keys.
 
-        A webhook that comes later does not bring the person back: the customer's id stays blocked as a digest.
+        Walls and conversions stay, under no name.
+
+        A webhook that comes later does not bring the person back: the customer's id stays blocked as a
+        digest.
 
         Returns:
             How many rows were erased or made anonymous.

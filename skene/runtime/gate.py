@@ -58,7 +58,10 @@ class Refresh(Protocol):
 
 
 class Gatekeeper:
-    """Counts and decides. One round trip for an admitted call; a refusal writes only the first time in a window."""
+    """Counts and decides.
+
+    One round trip for an admitted call; a refusal writes only the first time in a window.
+    """
 
     def __init__(self, parts: Parts, refresh: Refresh) -> None:
         self._parts = parts
@@ -94,7 +97,9 @@ class Gatekeeper:
             if parts.on_storage_error != "allow":
                 raise
             parts.log.warning("storage unavailable: %s let through uncounted", asks[0].step.key)
-            return Admission(unavailable(asks[0].step, subject, parts.default_plan, asks[0].cost), call.subject)
+            return Admission(
+                unavailable(asks[0].step, subject, parts.default_plan, asks[0].cost), call.subject
+            )
         decision = await self._conclude(subject, asks, call, counted)
         keep = {ask.step.meter for ask in asks if ask.step.charge == "attempt"}
         receipts = tuple(t.receipt for t in counted.tallies if t.receipt and t.charge.meter not in keep)
@@ -134,7 +139,9 @@ class Gatekeeper:
         for ask in asks:
             step = ask.step
             if step.meter not in by_meter:
-                by_meter[step.meter] = Charge(step.key, step.meter, ask.cost, step.counted_limits, step.rule(now))
+                by_meter[step.meter] = Charge(
+                    step.key, step.meter, ask.cost, step.counted_limits, step.rule(now)
+                )
         return Consume(
             storable_id(subject), self._parts.default_plan, tuple(by_meter.values()), key, fingerprint
         )
@@ -167,9 +174,7 @@ class Gatekeeper:
             for ask in asks
         )
 
-    async def _conclude(
-        self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted
-    ) -> Decision:
+    async def _conclude(self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted) -> Decision:
         if counted.held_plan is not None:
             self._parts.log.warning(
                 "a subject holds the plan %r, which no limit table knows: default applied", counted.held_plan
@@ -217,9 +222,7 @@ class Gatekeeper:
             data = message_data(decision, step.message, step.prompt, upgrade_url=url)
             drafts = (
                 Draft(
-                    key=message_key(
-                        "upgrade_prompt", step.key, subject, decision.plan, start.isoformat()
-                    ),
+                    key=message_key("upgrade_prompt", step.key, subject, decision.plan, start.isoformat()),
                     kind="upgrade_prompt",
                     loop=step.loop,
                     step=step.key,

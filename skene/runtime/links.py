@@ -23,12 +23,13 @@ class LinkTarget:
 class Links:
     """Makes and reads the links to `GET …/upgrade`.
 
-    A link names a wall, not a person, and works until it expires. It can only be made with the key, so it cannot be
-    turned into a link for somebody else.
+    A link names a wall, not a person, and works until it expires. It can only be made with the key, so it
+    cannot be turned into a link for somebody else.
     """
 
     def __init__(self, key: bytes, base_url: str, clock: Clock, *, lifetime: timedelta) -> None:
-        """
+        """Make and read links with one key.
+
         Args:
             key: secret key material.
             base_url: where the routes are mounted, e.g. `https://app.acme.test/skene`.

@@ -20,7 +20,9 @@ OnStorageError = Literal["deny", "allow"]
 
 @dataclass(slots=True)
 class Parts:
-    """What a running skene is made of. Mutable on purpose: `Skene.override` swaps attributes, and every task sees it.
+    """What a running skene is made of.
+
+    Mutable on purpose: `Skene.override` swaps attributes, and every task sees it.
 
     Attributes:
         program: the compiled loops.

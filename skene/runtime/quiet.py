@@ -20,7 +20,7 @@ class QuietLog:
         self._dropped: dict[str, int] = {}
 
     def warning(self, message: str, *args: object) -> None:
-        """Log a warning, unless one of the same kind (the same unfilled `message`) was logged within a second."""
+        """Log a warning, unless one with the same unfilled `message` was logged within a second."""
         now = self._clock.now()
         last = self._last.get(message)
         if last is not None and timedelta(0) <= now - last < SPACING:
@@ -28,9 +28,11 @@ class QuietLog:
             return
         self._last[message] = now
         dropped = self._dropped.pop(message, 0)
-        more = f" ({dropped} more like this)" if dropped else ""
-        self._logger.warning(message + more, *args)
+        if dropped:
+            self._logger.warning(f"{message} (%s more like this)", *args, dropped)  # noqa: G004 - the format is fixed text
+        else:
+            self._logger.warning(message, *args)
 
-    def exception(self, message: str, *args: object) -> None:
-        """Log the exception being handled, with its traceback."""
-        self._logger.exception(message, *args)
+    def error(self, message: str, *args: object, error: BaseException) -> None:
+        """Log an exception with its traceback."""
+        self._logger.error(message, *args, exc_info=error)

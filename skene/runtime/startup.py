@@ -28,9 +28,7 @@ def step_mails(step: CompiledStep) -> tuple[tuple[str, EmailAction], ...]:
     return (*prompt, *((f"{step.path}.action.warning", mail) for _, mail in step.warnings))
 
 
-def _mail_fault(
-    parts: Parts, where: str, mail: EmailAction, checked: set[tuple[str, str]]
-) -> Fault | None:
+def _mail_fault(parts: Parts, where: str, mail: EmailAction, checked: set[tuple[str, str]]) -> Fault | None:
     known = ", ".join(parts.notifiers) or "none"
     if not parts.notifiers:
         return Fault(f"{where}.provider", "no notifier at all", "pass Skene(notifiers={name: …})", None)

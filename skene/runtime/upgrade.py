@@ -76,4 +76,3 @@ class Upgrade:
         if buyer.wall is not None:
             await parts.storage.mark_checkout(buyer.wall, session.id)
         return session.url
-

@@ -19,8 +19,8 @@ __all__ = ["BillingSync"]
 class BillingSync:
     """Keeps plans equal to what billing says, by fetching the truth whenever something changed.
 
-    Events are only hints that a customer has changed: what is applied is always a fresh fetch, and a fetch begun later
-    wins. So neither order nor number of webhooks matters.
+    Events are only hints that a customer has changed: what is applied is always a fresh fetch, and a fetch
+    begun later wins. So neither order nor number of webhooks matters.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -44,7 +44,10 @@ class BillingSync:
         return await self._sync(event.customer, event)
 
     async def refresh(self, customer: str, *, timeout: timedelta) -> bool:
-        """Fetch and apply one customer's state; False if that did not work in time. Never raises for a failure."""
+        """Fetch and apply one customer's state; False if that did not work in time.
+
+        Never raises for a failure.
+        """
         try:
             return await self._sync(customer, None, timeout=timeout) is not None
         except (BillingUnavailable, StorageUnavailable) as error:

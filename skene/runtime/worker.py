@@ -35,7 +35,10 @@ class Worker:
             self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled. A message in hand is finished first; what is only claimed goes back by its lease."""
+        """Work until cancelled.
+
+        A message in hand is finished first; what is only claimed goes back by its lease.
+        """
         self._wake = anyio.Event()
         pruned = self._parts.clock.now() - PRUNE_EVERY
         try:
@@ -67,7 +70,8 @@ class Worker:
         claimed = await self._parts.storage.claim(BATCH, LEASE)
         for index, message in enumerate(claimed):
             try:
-                # A send that has begun is seen to its end even while the app shuts down: its outcome is then known.
+                # A send that has begun is seen to its end even while the app shuts down: its outcome is then
+                # known.
                 with anyio.CancelScope(shield=True):
                     await self._deal_with(message)
                 await anyio.lowlevel.checkpoint()
@@ -83,8 +87,9 @@ class Worker:
             outcome = await self._attempt(message)
         except StorageUnavailable:
             raise
-        except Exception as error:  # one poisoned message must not stop the others
-            self._parts.log.exception("message %s of loop %s failed", message.id, message.draft.loop)
+        except Exception as error:  # noqa: BLE001 - one poisoned message must not stop the others
+            text = "message %s of loop %s failed"
+            self._parts.log.error(text, message.id, message.draft.loop, error=error)
             outcome = self._failed(message, DeliveryFailed(f"unexpected {type(error).__name__}"))
         if outcome is None:
             return
@@ -105,12 +110,16 @@ class Worker:
             and not message.unsettled
             and message.current_plan not in (None, draft.plan)
         ):
-            return Outcome(MessageState.CANCELLED, reason=f"the subject holds the plan {message.current_plan}")
+            return Outcome(
+                MessageState.CANCELLED, reason=f"the subject holds the plan {message.current_plan}"
+            )
         notifier = self._parts.notifiers.get(draft.channel)
         if notifier is None:
             return Outcome(MessageState.DEAD, reason=f"no notifier is called {draft.channel!r}")
         if self._too_late(message, notifier):
-            return Outcome(MessageState.PARKED, reason="may have been sent, and the provider no longer remembers")
+            return Outcome(
+                MessageState.PARKED, reason="may have been sent, and the provider no longer remembers"
+            )
         body = message.body
         if body is None:
             context = await self._context(message)

@@ -60,7 +60,8 @@ class FileNotifier(LocalNotifier):
         """
         key = check_key(idempotency_key)
         mail = read_mail(body)
-        stem = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', mail.template) or 'mail'}-{sha256(key.encode()).hexdigest()[:12]}"
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", mail.template) or "mail"
+        stem = f"{name}-{sha256(key.encode()).hexdigest()[:12]}"
         content = mime(mail, key, readable=True).as_bytes()
         return await anyio.to_thread.run_sync(partial(self._write, stem, content, mail.html))
 

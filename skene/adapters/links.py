@@ -19,7 +19,8 @@ class _Addresses(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
             if name in _ADDRESSED and self.problem is None and not _harmless(value or ""):
-                self.problem = f'the {name} of <{tag}> on line {self.getpos()[0]} is not a full address that begins with "https://"'
+                place = f"the {name} of <{tag}> on line {self.getpos()[0]}"
+                self.problem = f'{place} is not a full address that begins with "https://"'
 
 
 def unsafe_link(html: str) -> str | None:

@@ -13,9 +13,20 @@ from pydantic import JsonValue
 
 from skene.definitions.faults import Fault, describe
 from skene.errors import DeliveryRefused
-from skene.ports.notifier import Body
+from skene.ports.notifier import Body, MessageContext
 
-__all__ = ["FOREVER", "Mail", "address", "check_key", "harmless", "mime", "read_mail", "sender_faults"]
+__all__ = [
+    "FOREVER",
+    "Mail",
+    "address",
+    "check_key",
+    "harmless",
+    "mime",
+    "read_mail",
+    "recipient",
+    "sender_faults",
+    "timeout_faults",
+]
 
 FOREVER = timedelta(days=36_500)
 """How long a notifier remembers keys that never forgets them."""
@@ -103,6 +114,27 @@ def sender_faults(path: str, value: object) -> list[Fault]:
         hint = f'"{name or "Acme"} <team@{value.strip()}>"' if _DOMAIN.fullmatch(value.strip()) else None
         return [Fault(path, describe(value, path), allowed, hint if "." in value else None)]
     return []
+
+
+def timeout_faults(path: str, value: object) -> list[Fault]:
+    """What is wrong with the time for one attempt."""
+    longest = timedelta(seconds=10)
+    if isinstance(value, timedelta) and timedelta(0) < value <= longest:
+        return []
+    given = str(value) if isinstance(value, timedelta) else describe(value)
+    return [Fault(path, given, "a timedelta of more than 0 and at most 10 seconds")]
+
+
+def recipient(context: MessageContext) -> str:
+    """The address a message goes to.
+
+    Raises:
+        DeliveryRefused: there is none, or it is not one address.
+    """
+    to = address(context.user.email or "")
+    if to is None:
+        raise DeliveryRefused("the recipient's e-mail address is missing or not a single valid address")
+    return to
 
 
 def check_key(key: str) -> str:

@@ -1,33 +1,36 @@
 """E-mails from local Jinja templates: found, checked, rendered, and made safe to send.
 
 A template called `welcome` is a file `welcome.txt` and, beside it, usually a `welcome.html`. The text part
-sets the subject: `{% set subject = "Welcome" %}`, or `{% set subject %}…{% endset %}` around several words; the
-HTML part can use it. The user's folder is searched first, then the templates that ship with skene; a template is
-taken whole from the first place that has either part, so that nobody's text is sent with somebody else's HTML.
+sets the subject: `{% set subject = "Welcome" %}`, or `{% set subject %}…{% endset %}` around several words;
+the HTML part can use it. The user's folder is searched first, then the templates that ship with skene; a
+template is taken whole from the first place that has either part, so that nobody's text is sent with somebody
+else's HTML.
 """
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from jinja2 import Environment, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2 import Environment, TemplateError, TemplateSyntaxError
 from jinja2.environment import TemplateModule
 from pydantic import JsonValue
 
 from skene.adapters.links import unsafe_link
-from skene.adapters.mail import Mail, address
+from skene.adapters.mail import Mail, recipient
+from skene.adapters.template_names import unknown_in_file, unknown_in_text
 from skene.adapters.values import SampleUser, Values, environment
 from skene.errors import DeliveryRefused
 from skene.ports.notifier import MessageContext
 
-__all__ = ["Rendered", "Templates"]
+__all__ = ["Filled", "Rendered", "Templates"]
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
-_LAYOUT = "skene_layout"
+_SHARED = {"skene_layout", "skene_parts"}
 _LARGEST = 500_000
 _SAMPLE: dict[str, JsonValue] = {
     "message": "You've reached your free tier limit. Upgrade to continue.",
@@ -41,6 +44,15 @@ _SAMPLE: dict[str, JsonValue] = {
     "resets_at": "2026-12-23T14:05:00+00:00",
     "upgrade_url": "https://app.acme.test/skene/upgrade?t=sample",
 }
+_KNOWN = frozenset({"user", *_SAMPLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The loop's own words, filled in: `subject` is one line, or None for the template's own."""
+
+    subject: str | None
+    personalization: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +85,44 @@ class Templates:
             LookupError: there is no such template.
             ValueError: it does not compile, uses an unknown variable, or lacks a subject or text part.
         """
-        extra = dict(personalization or {})
+        known = _KNOWN.union(personalization or {})
+        text, *html = self._parts(name)
+        faults = list(unknown_in_file(self._environment, text, known))
+        for part in html:
+            faults += unknown_in_file(self._environment, part, known | {"subject"})
+        if faults:
+            raise ValueError("; ".join(faults))
+        self.check_own(subject_line=subject_line, personalization=personalization)
+        user = SampleUser()
+        values = _values(user, _SAMPLE)
+        with _as_fault(user):
+            self._render(name, values, self._fill(subject_line, personalization or {}, values))
+
+    def check_own(
+        self, *, subject_line: str | None = None, personalization: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse a subject line or variables that cannot be filled in.
+
+        Raises:
+            ValueError: one does not compile or uses an unknown variable.
+        """
+        small = {f"personalization.{key}": text for key, text in (personalization or {}).items()}
         faults: list[str] = []
-        for part in self._parts(name):
-            own = () if part.endswith(".txt") else ("subject",)
-            faults += self._unknown(part, {"user", *_SAMPLE, *extra, *own})
-        small = {f"personalization.{key}": text for key, text in extra.items()}
         for where, source in {"subject": subject_line or "", **small}.items():
-            faults += self._unknown_in(where, source, {"user", *_SAMPLE}, set())
+            faults += unknown_in_text(self._environment, where, source, _KNOWN)
         if faults:
             raise ValueError("; ".join(faults))
         user = SampleUser()
-        try:
-            self._render(name, subject_line, extra, user, _SAMPLE)
-        except DeliveryRefused as error:
-            # What a profile holds besides e-mail and name is not known yet: its types cannot be wrong.
-            if not (user.guessed and isinstance(error.__cause__, (TypeError, ValueError, ArithmeticError))):
-                raise ValueError(str(error)) from error
+        with _as_fault(user):
+            self._fill(subject_line, personalization or {}, _values(user, _SAMPLE))
+
+    def fill(self, context: MessageContext) -> Filled:
+        """Fill in the subject line and the personalization alone.
+
+        Raises:
+            DeliveryRefused: a value is missing, or the subject would not be one line.
+        """
+        return self._fill(context.subject_line, context.personalization, _context_values(context))
 
     def render(self, context: MessageContext) -> Rendered:
         """Fill a template in; the same context gives the same result.
@@ -97,11 +130,9 @@ class Templates:
         Raises:
             DeliveryRefused: a value is missing, a header would be broken up, or a link is not to the web.
         """
-        user = Values("user", context.user.model_dump(mode="json"))
+        values = _context_values(context)
         try:
-            return self._render(
-                context.template, context.subject_line, context.personalization, user, context.data
-            )
+            return self._render(context.template, values, self.fill(context))
         except (LookupError, ValueError) as error:
             raise DeliveryRefused(str(error)) from error
 
@@ -111,17 +142,13 @@ class Templates:
         Raises:
             DeliveryRefused: as `render`, or the recipient's address is not one.
         """
-        to = address(context.user.email or "")
-        if to is None:
-            raise DeliveryRefused("the recipient's e-mail address is missing or not a single valid address")
+        to = recipient(context)
         done = self.render(context)
         return Mail(sender, to, done.subject, done.text, done.html, reply_to, context.template)
 
     def _parts(self, name: str) -> tuple[str, ...]:
         if not _NAME.fullmatch(name) or ".." in name:
-            raise ValueError(
-                f"the template name {name[:60]!r} is not allowed; give one like 'upgrade_prompt'"
-            )
+            raise ValueError(f"template name {name[:60]!r} is not allowed; give one like 'upgrade_prompt'")
         for place in self._places:
             text, html = (place / f"{name}{suffix}" for suffix in (".txt", ".html"))
             if text.is_file():
@@ -133,81 +160,34 @@ class Templates:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise LookupError(f"there is no template {name!r} ({name}.txt): searched {searched}{hint}")
 
-    def _names(self) -> list[str]:
-        found = (
-            path.relative_to(place).with_suffix("").as_posix()
-            for place in self._places
-            for path in sorted(place.rglob("*.txt"))
-        )
-        return sorted({name for name in found if name != _LAYOUT})
+    def _names(self) -> set[str]:
+        files = (path.relative_to(place) for place in self._places for path in place.rglob("*.txt"))
+        return {file.with_suffix("").as_posix() for file in files} - _SHARED
 
-    def _unknown(self, part: str, known: set[str]) -> Iterator[str]:
-        """Variables of a file, and of those it extends or includes, that nothing will ever fill."""
-        waiting, seen = [part], {part}
-        while waiting:
-            file = waiting.pop()
-            try:
-                source = self._source(file)
-                self._environment.get_template(file)
-            except TemplateSyntaxError as error:
-                raise ValueError(f"{error.name or file}, line {error.lineno}: {error.message}") from error
-            except TemplateNotFound as error:
-                raise ValueError(f"{part} needs {error.name}, and no template folder has it") from error
-            referenced: set[str] = set()
-            yield from self._unknown_in(file, source, known, referenced)
-            waiting += referenced - seen
-            seen |= referenced
-
-    def _unknown_in(self, where: str, source: str, known: set[str], referenced: set[str]) -> Iterator[str]:
-        try:
-            tree = self._environment.parse(source)
-            known |= _assigned(tree)  # on the top level, so that blocks and layouts see it too
-            unknown = meta.find_undeclared_variables(tree) - known - set(self._environment.globals)
-        except TemplateSyntaxError as error:
-            raise ValueError(f"{where}, line {error.lineno}: {error.message}") from error
-        referenced |= {file for file in meta.find_referenced_templates(tree) if file is not None}
-        for name in sorted(unknown):
-            line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == name), 1)
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            listed = ", ".join(sorted(known))
-            yield f"{where}, line {line}: unknown variable {name!r}; known are {listed}{hint}"
-
-    def _source(self, file: str) -> str:
-        loader = self._environment.loader
-        assert loader is not None  # noqa: S101 - environment() always gives one
-        try:
-            return loader.get_source(self._environment, file)[0]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is not UTF-8") from error
-
-    def _render(
-        self,
-        name: str,
-        subject_line: str | None,
-        personalization: Mapping[str, str],
-        user: Values,
-        data: Mapping[str, JsonValue],
-    ) -> Rendered:
-        parts = self._parts(name)
-        values = {**Values("", data).exposed(), "user": user}
-        values |= {
-            key: self._small(f"personalization.{key}", text, values)
-            for key, text in personalization.items()
-            if key != "user"
-        }
-        module = self._module(parts[0], values)
-        given = getattr(module, "subject", None)
-        if subject_line is not None:
-            given = self._small("subject", subject_line, values)
-        if not isinstance(given, str) or not given.strip():
-            raise ValueError(f'{parts[0]} sets no subject; put {{% set subject = "…" %}} on its first line')
-        subject = _one_line(given)
-        text = _tidy(str(module))
-        html = str(self._module(parts[1], {**values, "subject": subject})) if len(parts) > 1 else None
-        for part, content in zip(parts, (text, html or ""), strict=False):
-            _refuse_unusable(part, content)
+    def _render(self, name: str, values: Mapping[str, object], filled: Filled) -> Rendered:
+        text_part, *html_part = self._parts(name)
+        values = {**values, **filled.personalization}
+        module = self._module(text_part, values)
+        own: object = getattr(module, "subject", None)
+        subject = filled.subject or (_one_line(own) if isinstance(own, str) else "")
+        if not subject:
+            raise ValueError(f'{text_part} sets no subject; put {{% set subject = "…" %}} on its first line')
+        text, html = _tidy(str(module)), None
+        _refuse_unusable(text_part, text)
+        for part in html_part:
+            html = str(self._module(part, {**values, "subject": subject}))
+            _refuse_unusable(part, html)
         return Rendered(subject, text, html)
+
+    def _fill(
+        self, subject_line: str | None, personalization: Mapping[str, str], values: Mapping[str, object]
+    ) -> Filled:
+        filled = {
+            key: self._small(f"personalization.{key}", text, values) for key, text in personalization.items()
+        }
+        if subject_line is None:
+            return Filled(None, filled)
+        return Filled(_one_line(self._small("subject", subject_line, values)), filled)
 
     def _module(self, part: str, values: Mapping[str, object]) -> TemplateModule:
         try:
@@ -222,20 +202,23 @@ class Templates:
             raise _refusal(where, error) from error
 
 
-def _assigned(tree: nodes.Template) -> set[str]:
-    """Names that a file gives a value to on its top level."""
-    names: set[str] = set()
-    for node in tree.body:
-        match node:
-            case nodes.Import(target=name) | nodes.Macro(name=name):
-                names.add(name)
-            case nodes.FromImport():
-                names |= {name if isinstance(name, str) else name[1] for name in node.names}
-            case nodes.Assign() | nodes.AssignBlock():
-                names |= {target.name for target in node.find_all(nodes.Name) if target.ctx == "store"}
-            case _:
-                pass
-    return names
+def _values(user: Values, data: Mapping[str, JsonValue]) -> dict[str, object]:
+    return {**Values("", data).exposed(), "user": user}
+
+
+def _context_values(context: MessageContext) -> dict[str, object]:
+    return _values(Values("user", context.user.model_dump(mode="json")), context.data)
+
+
+@contextmanager
+def _as_fault(user: SampleUser) -> Generator[None]:
+    """Turns what stops a sample into what is wrong with its template."""
+    try:
+        yield
+    except DeliveryRefused as error:
+        # What a profile holds besides e-mail and name is not known yet: its types cannot be wrong.
+        if not (user.guessed and isinstance(error.__cause__, (TypeError, ValueError, ArithmeticError))):
+            raise ValueError(str(error)) from error
 
 
 def _refusal(where: str, error: Exception) -> DeliveryRefused:

@@ -1,8 +1,8 @@
 """What a template can see, and the sandbox it runs in.
 
-Values are plain data reached by name, never Python objects: a template cannot call a method or walk elsewhere.
-None is "no value": a template can ask for it (`{% if user.name %}`, `{{ user.name or "there" }}`), and printing
-it stops the message as a misspelt name does.
+Values are plain data reached by name, never Python objects: a template cannot call a method or walk
+elsewhere. None is "no value": a template can ask for it (`{% if user.name %}`, `{{ user.name or "there" }}`),
+and printing it stops the message as a misspelt name does.
 """
 
 from collections.abc import Iterable, Mapping

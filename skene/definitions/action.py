@@ -64,7 +64,7 @@ def _shares(value: object) -> tuple[float, ...]:
     return tuple(float(one) for one in shares)
 
 
-class EmailAction(Definition):
+class EmailAction(Definition, frozen=True):
     """An e-mail made from a template.
 
     Attributes:
@@ -87,7 +87,7 @@ AnyEmail = Annotated[EmailAction, PlainValidator(one_of(EmailAction))]
 """An e-mail as the field of a definition."""
 
 
-class BlockAction(Definition):
+class BlockAction(Definition, frozen=True):
     """Refuses calls over the limit, asks once to upgrade, and may warn before.
 
     Attributes:

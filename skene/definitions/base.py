@@ -1,7 +1,6 @@
 """What every definition has in common: frozen, strict, and dumped just as it was written."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -29,19 +28,27 @@ class Written:
 
     Takes no part in equality or hash: two loops that mean the same are equal, however they were written.
 
-    Args:
+    Attributes:
         values: Raw values by field name.
         bare: Whether a bare value stood in place of an object.
     """
 
     __slots__ = ("bare", "values")
 
-    def __init__(self, values: Mapping[str, Any], *, bare: bool = False) -> None:
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.bare = False
+
+    def remember(self, values: Mapping[str, Any], *, bare: bool) -> None:
+        """Fills it, once the definition has been made from these values."""
         self.values = {name: _keep(value) for name, value in values.items()}
         self.bare = bare
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Written)
+
+    def __hash__(self) -> int:
+        return hash(Written)
 
 
 class Faulty:
@@ -71,7 +78,7 @@ class Faulty:
         return f"<faulty {self.kind.__name__}: {'; '.join(map(str, self.error.faults))}>"
 
 
-class Definition(BaseModel):
+class Definition(BaseModel, frozen=True):
     """The base of everything a user defines.
 
     Both spellings of a key are understood (`upgrade_prompt`, `upgradePrompt`), unknown keys are refused, and
@@ -86,7 +93,6 @@ class Definition(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         loc_by_alias=False,
-        frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
     )
@@ -96,7 +102,7 @@ class Definition(BaseModel):
     shorthand: ClassVar[str | None] = None
     """The field that a bare value stands for, where no object is needed."""
 
-    _written: Written = PrivateAttr(default_factory=lambda: Written({}))
+    _written: Written = PrivateAttr(default_factory=Written)
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -130,7 +136,7 @@ class Definition(BaseModel):
         except ValidationError as error:
             faults += _faults(error, cls, dict.fromkeys(spelling, "") if bare else spelling)
         else:
-            made._written = Written(values, bare=bare)
+            made._written.remember(values, bare=bare)
             if not faults:
                 return made
         raise DefinitionError(faults, cls.__name__)
@@ -142,7 +148,7 @@ class Definition(BaseModel):
         written = self._written.values
         made = type(self)(**{name: getattr(self, name) for name in written} | dict(update))
         kept = {name: written[name] for name in written if name not in update}
-        made._written = Written(made._written.values | kept, bare=self._written.bare)
+        made._written.remember(made._written.values | kept, bare=self._written.bare)
         return made
 
     @model_serializer(mode="plain")
@@ -235,14 +241,12 @@ def _faults(error: ValidationError, cls: type[Definition], spelling: Mapping[str
     """Turns what pydantic found into faults, with paths in the spelling of whoever wrote the definition."""
     faults: list[Fault] = []
     for line in error.errors(include_url=False):
-        first, *rest = line["loc"] or ("",)
+        first, *rest = line["loc"]
         name = str(first)
         path = join(spelling.get(name, name), *rest)
         cause = line.get("ctx", {}).get("error")
-        if isinstance(cause, DefinitionError) and name:
+        if isinstance(cause, DefinitionError):
             faults += under(path, cause.faults)
-        elif isinstance(cause, DefinitionError):  # a check of several fields together names one of them
-            faults += [replace(fault, path=spelling.get(fault.path, fault.path)) for fault in cause.faults]
         elif line["type"] == "missing":
             faults.append(Fault(path, "nothing", cls.model_fields[name].description or "a value"))
         else:

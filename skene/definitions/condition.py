@@ -57,7 +57,7 @@ def _cost(value: object) -> Cost:
     return cast(Cost, value)
 
 
-class UsageCondition(Definition):
+class UsageCondition(Definition, frozen=True):
     """A count of what each subject uses, against the limit of their plan.
 
     Attributes:

@@ -22,7 +22,7 @@ from skene.definitions.values import as_list, as_mapping
 _AT_LEAST_ONE = "a list with at least one step"
 
 
-class Step(Definition):
+class Step(Definition, frozen=True):
     """One rule of a loop: when the trigger fires and the condition holds, the action follows.
 
     Attributes:
@@ -104,7 +104,7 @@ def _holdout(value: object) -> float:
     return float(value)
 
 
-class Loop(Definition):
+class Loop(Definition, frozen=True):
     """A growth loop, as it was written.
 
     Attributes:

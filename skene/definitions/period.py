@@ -48,7 +48,7 @@ def _zone(value: object) -> str:
 _Length = Annotated[timedelta, BeforeValidator(partial(parse_duration, calendar=True))]
 
 
-class FixedPeriod(Definition):
+class FixedPeriod(Definition, frozen=True):
     """A window that opens with the first counted use and lasts `length`: what a bare `"30d"` means."""
 
     example: ClassVar[str] = 'a period such as "30d"'
@@ -58,7 +58,7 @@ class FixedPeriod(Definition):
     length: _Length = Field(description='a duration such as "30d"')
 
 
-class RollingPeriod(Definition):
+class RollingPeriod(Definition, frozen=True):
     """Never more than the limit in any trailing `length`."""
 
     example: ClassVar[str] = 'rolling("30d")'
@@ -67,7 +67,7 @@ class RollingPeriod(Definition):
     length: _Length = Field(description='a duration such as "30d"')
 
 
-class CalendarPeriod(Definition):
+class CalendarPeriod(Definition, frozen=True):
     """A day, an ISO week (from Monday), a month or a year of the calendar, by the clocks of one time zone."""
 
     example: ClassVar[str] = 'calendar("month")'
@@ -77,7 +77,7 @@ class CalendarPeriod(Definition):
     timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
 
 
-class BillingCyclePeriod(Definition):
+class BillingCyclePeriod(Definition, frozen=True):
     """The subject's current billing period at Stripe."""
 
     example: ClassVar[str] = "billing_cycle()"
@@ -85,7 +85,7 @@ class BillingCyclePeriod(Definition):
     type: Annotated[Literal["billing_cycle"], choice("billing_cycle")] = "billing_cycle"
 
 
-class LifetimePeriod(Definition):
+class LifetimePeriod(Definition, frozen=True):
     """One window that never ends: the limit is for good."""
 
     example: ClassVar[str] = "lifetime()"

@@ -17,7 +17,7 @@ def _retries(value: object) -> int:
     return int(value)
 
 
-class Recovery(Definition):
+class Recovery(Definition, frozen=True):
     """How often and how patiently a failed action, such as an e-mail, is tried again.
 
     The refusal of a call is no action that could fail: `retries=0` says that a prompt is attempted once.

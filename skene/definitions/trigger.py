@@ -77,7 +77,7 @@ def _methods(value: object) -> tuple[str, ...]:
     return tuple(sorted(read))
 
 
-class ApiTrigger(Definition):
+class ApiTrigger(Definition, frozen=True):
     """Every call of the routes that a path pattern covers.
 
     Attributes:

@@ -27,6 +27,7 @@ from skene.definitions import (
     rolling,
     trigger,
 )
+from skene.definitions.base import Written
 from skene.definitions.faults import describe, join, key_path, nearest
 from skene.definitions.values import FrozenDict
 
@@ -180,3 +181,11 @@ def test_a_frozen_dict_is_a_mapping() -> None:
     assert hash(frozen) == hash(FrozenDict({"a": 2, "b": 1}))
     assert repr(frozen) == "{'b': 1, 'a': 2}"
     assert len(frozen) == 2
+
+
+def test_how_it_was_written_makes_no_difference() -> None:
+    one, other = Written(), Written()
+    one.remember({"a": 1}, bare=True)
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != "a"

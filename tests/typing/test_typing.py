@@ -1,0 +1,83 @@
+"""Type checkers find nothing wrong with a correct configuration, and every mistake in a wrong one."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+GOOD = HERE / "good_config.py"
+BAD = HERE / "bad_config.py"
+MISTAKES = {
+    number: found[1]
+    for number, line in enumerate(BAD.read_text(encoding="utf-8").splitlines(), start=1)
+    if (found := re.search(r"# mistake: (\w+)", line))
+}
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def mypy() -> list[tuple[str, int, str]]:
+    """The errors of one run of mypy over both files: file, line, message."""
+    out = run(
+        "mypy", "--strict", "--no-error-summary", "--hide-error-context", "--no-pretty", str(GOOD), str(BAD)
+    )
+    found = re.findall(r"^.*?(\w+\.py):(\d+): error: (.*)$", out, re.MULTILINE)
+    return [(file, int(line), message) for file, line, message in found]
+
+
+@pytest.fixture(scope="module")
+def pyright() -> list[tuple[str, int, str]]:
+    """The errors of one run of pyright over both files: file, line, the text it points at."""
+    found = json.loads(run("pyright", "--outputjson", "--pythonpath", sys.executable, str(GOOD), str(BAD)))
+    errors: list[tuple[str, int, str]] = []
+    for one in found["generalDiagnostics"]:
+        if one["file"] == str(BAD) and one["rule"].startswith("reportUnknown"):
+            continue  # what follows from a mistake is no mistake of its own
+        start, end = one["range"]["start"], one["range"]["end"]
+        line = Path(one["file"]).read_text(encoding="utf-8").splitlines()[start["line"]]
+        errors.append(
+            (Path(one["file"]).name, start["line"] + 1, line[start["character"] : end["character"]])
+        )
+    return errors
+
+
+def test_a_correct_configuration_runs() -> None:
+    assert runpy.run_path(str(GOOD))["freemium"].key == "freemium"
+
+
+def test_mypy_accepts_a_correct_configuration(mypy: list[tuple[str, int, str]]) -> None:
+    assert [error for error in mypy if error[0] != BAD.name] == []
+
+
+def test_mypy_finds_every_mistake_and_names_it(mypy: list[tuple[str, int, str]]) -> None:
+    messages = [(line, message) for file, line, message in mypy if file == BAD.name]
+    for number, name in MISTAKES.items():
+        # mypy reports an unknown keyword at the line of its call, and names it.
+        assert any(number == line or f'keyword argument "{name}"' in message for line, message in messages), (
+            name
+        )
+    assert len(messages) == len(MISTAKES)
+
+
+def test_pyright_accepts_a_correct_configuration(pyright: list[tuple[str, int, str]]) -> None:
+    assert [error for error in pyright if error[0] != BAD.name] == []
+
+
+def test_pyright_points_at_every_mistake(pyright: list[tuple[str, int, str]]) -> None:
+    pointed = {line: text for file, line, text in pyright if file == BAD.name}
+    assert set(pointed) == set(MISTAKES)
+    for name in ("methods", "limt", "upgradePrompt", "retrys"):
+        assert name in pointed.values()

@@ -208,3 +208,23 @@ def test_no_message_shows_what_may_be_secret(path: str, value: object) -> None:
 
 def test_long_values_are_shortened() -> None:
     assert f'got "{"x" * 59}…" (str)' in only_fault(seed_with("recovery.base", "x" * 5000))
+
+
+def test_what_only_equals_a_default_is_not_taken_for_it() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        define_loop(
+            type="freemium",
+            steps=[
+                step(
+                    condition=condition.usage(limit={"free": 1}, period="1d", cost=True),
+                    action=action.block("No."),
+                )
+            ],
+            enforce=1,  # type: ignore[arg-type]  # a fault
+            holdout=False,
+        )
+    assert [str(fault).split(";")[0] for fault in caught.value.faults] == [
+        "steps[0].condition.cost: got True (bool)",
+        "enforce: got 1 (int)",
+        "holdout: got False (bool)",
+    ]

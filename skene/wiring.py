@@ -83,6 +83,7 @@ class Skene(Runtime):
             worker=worker,
             link_lifetime=link_lifetime,
         )
+        self._prices: Mapping[str, str] = {}
 
     @classmethod
     def from_env(
@@ -113,7 +114,7 @@ class Skene(Runtime):
         faults = _half_set(given)
         if faults:
             raise ConfigurationError(faults)
-        return cls(
+        made = cls(
             *loops,
             storage=storage_from(given["DATABASE_URL"]),
             billing=_stripe(given, loops, plans),
@@ -122,6 +123,17 @@ class Skene(Runtime):
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )
+        made._prices = dict(plans or {"*": plan for plan in _plans(loops)[-1:]})
+        return made
+
+    @property
+    def prices(self) -> Mapping[str, str]:
+        """What each price at Stripe means, as `StripeBilling` or `from_env` was told; empty without Stripe.
+
+        Known without keys too, so that an app's tests run alike with and without them.
+        """
+        named: Mapping[str, str] | None = getattr(self.billing, "prices", None)
+        return self._prices if named is None else named
 
 
 _VARIABLES = (

@@ -21,6 +21,7 @@ from skene.fastapi.openapi import describe_refusals
 from skene.fastapi.routes import make_routes
 from skene.fastapi.visit import Visit, visit_of
 from skene.fastapi.wrapping import mark_enforced
+from skene.ports.storage import Storage
 from skene.runtime.skene import Runtime
 
 __all__ = ["Gate"]
@@ -67,7 +68,7 @@ class Gate:
         self._arming = Arming(self, self._charging, self.__signature__, self._arrive)
         self._app: FastAPI | None = None
         self._routes_seen = -1
-        self._started = False
+        self._started_on: Storage | None = None
 
     def __repr__(self) -> str:
         name = getattr(self._subject, "__name__", type(self._subject).__name__)
@@ -164,9 +165,12 @@ class Gate:
         async def lifespan_with_skene(running: FastAPI) -> AsyncGenerator[Mapping[str, Any] | None]:
             self.look_at_routes()
             async with self.skene.lifespan(running):
-                self._started = True
-                async with lifespan(running) as state:
-                    yield state
+                self._started_on = self.skene.storage
+                try:
+                    async with lifespan(running) as state:
+                        yield state
+                finally:
+                    self._started_on = None
 
         def openapi_with_refusals() -> dict[str, Any]:
             self.look_at_routes()
@@ -207,9 +211,10 @@ class Gate:
         """Gate routes that were added after start-up, and start an app that runs without a lifespan."""
         if self._app is not None and self._routes_seen != len(self._app.router.routes):
             self.look_at_routes()
-        if not self._started:
+        storage = self.skene.storage
+        if self._started_on is not storage:  # a test may have swapped it
             await self.skene.start()
-            self._started = True
+            self._started_on = storage
 
 
 async def answer_refused(connection: HTTPConnection, refused: Refused) -> Any:

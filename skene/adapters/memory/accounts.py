@@ -92,6 +92,10 @@ class MemoryAccounts(Part):
         holder.checked_at = now
         return holder.customer
 
+    def plan_of(self, subject: str) -> str | None:
+        """For tests: the plan a subject holds now; None if billing never heard of them."""
+        return self._plan(subject, self._state.clock.now())
+
     def _plan(self, subject: str | None, now: datetime) -> str | None:
         holder = self._state.holders.get(subject) if subject is not None else None
         standing = holder.standing_at(now) if holder else None

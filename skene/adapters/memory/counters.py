@@ -62,6 +62,15 @@ class MemoryCounters(Part):
         counter = present(running, rule, now, holder.cycle if holder else ())
         table[subject] = pack(charge(replace(counter, used=0), rule, now, used)[0])
 
+    def counts(self) -> tuple[tuple[str, str, str, int], ...]:
+        """For tests: subject, meter, plan and units of the window that was last opened, of every counter."""
+        return tuple(
+            (subject, meter, plan, counter.used)
+            for (meter, plan), table in self._state.counters.items()
+            for subject, packed in table.items()
+            if (counter := unpack(packed)) is not None
+        )
+
     def _count(self, call: Consume, *, charging: bool) -> Counted:
         state, subject = self._state, call.subject
         now = state.clock.now()

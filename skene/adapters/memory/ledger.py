@@ -64,6 +64,11 @@ class MemoryLedger(Part):
         return (*rows, FunnelRow(None, conversions=unexplained)) if unexplained else tuple(rows)
 
     @property
+    def walls(self) -> tuple[Wall, ...]:
+        """For tests: every wall, in the order they were opened."""
+        return tuple(row.wall for row in self._state.walls.values())
+
+    @property
     def conversions(self) -> tuple[Conversion, ...]:
         """For tests: who began to pay, in that order."""
         return tuple(self._state.conversions)

@@ -52,12 +52,16 @@ class MemoryOutbox(Part):
         self, subject: str | None = None
     ) -> tuple[tuple[Draft, MessageState, str | None], ...]:
         """All messages, oldest first."""
-        rows = self._state.messages.values()
-        return tuple((r.draft, r.state, r.reason) for r in rows if subject in (None, r.draft.subject))
+        return self.posted(subject)
 
     async def outbox_counts(self) -> Mapping[MessageState, int]:
         """How many messages are in each state."""
         return Counter(row.state for row in self._state.messages.values())
+
+    def posted(self, subject: str | None = None) -> tuple[tuple[Draft, MessageState, str | None], ...]:
+        """For tests: what `messages` returns, without waiting."""
+        rows = self._state.messages.values()
+        return tuple((r.draft, r.state, r.reason) for r in rows if subject in (None, r.draft.subject))
 
     def _held(self, claimed: Claimed) -> MessageRow | None:
         """The message, if this claim on it is the latest and not settled."""

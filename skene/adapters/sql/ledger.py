@@ -1,0 +1,128 @@
+"""Walls and what came of them: the verbs of `ports.ledger`, each in the caller's transaction."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+import sqlalchemy as sa
+
+from skene.adapters.sql.dialect import serialise
+from skene.adapters.sql.outbox import post
+from skene.adapters.sql.tables import conversions, walls
+from skene.ports.counters import Draft
+from skene.ports.ledger import FunnelRow, Wall
+
+__all__ = ["funnel", "get_wall", "mark_checkout", "mark_clicked", "open_wall"]
+
+_FIELDS = (
+    "id loop step subject plan meter limit used window_start window_end held_out shadow".split()  # noqa: SIM905 (fields read best as a line)
+)
+
+
+def open_wall(connection: sa.Connection, now: datetime, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+    """Record a wall and its messages, once per subject, step, plan and window."""
+    serialise(connection, "wall", wall.subject, wall.step, wall.plan)
+    same = (walls.c.subject == wall.subject, walls.c.step == wall.step, walls.c.plan == wall.plan)
+    stands = sa.select(walls.c.id).where(*same, walls.c.window_end > now)
+    standing: str | None = connection.scalar(stands.order_by(walls.c.window_end.desc()).limit(1))
+    if standing is not None:
+        return standing
+    values = {field: getattr(wall, field) for field in _FIELDS}
+    connection.execute(sa.insert(walls).values(opened_at=now, **values))
+    post(connection, now, drafts)
+    return wall.id
+
+
+def get_wall(connection: sa.Connection, now: datetime, wall: str) -> Wall | None:
+    """A wall by its id."""
+    columns = [walls.c[field] for field in _FIELDS]
+    row = connection.execute(sa.select(*columns).where(walls.c.id == wall)).mappings().one_or_none()
+    return Wall(**row) if row else None
+
+
+def mark_clicked(connection: sa.Connection, now: datetime, wall: str) -> bool:
+    """Record that a wall's link was followed; the first time counts."""
+    mark = sa.update(walls).where(walls.c.id == wall, walls.c.clicked_at.is_(None)).values(clicked_at=now)
+    return connection.execute(mark).rowcount > 0 or get_wall(connection, now, wall) is not None
+
+
+def mark_checkout(connection: sa.Connection, now: datetime, wall: str, session: str | None) -> bool:
+    """Record that a checkout was opened from a wall; the first time counts."""
+    mark = (
+        sa.update(walls)
+        .where(walls.c.id == wall, walls.c.checkout_at.is_(None))
+        .values(checkout_at=now, checkout_session=session)
+    )
+    return connection.execute(mark).rowcount > 0 or get_wall(connection, now, wall) is not None
+
+
+def funnel(
+    connection: sa.Connection, now: datetime, since: datetime | None, until: datetime | None, loop: str | None
+) -> tuple[FunnelRow, ...]:
+    """One row per loop, then one for conversions that no wall explains."""
+    chosen = [walls.c.shadow.is_(False), *_within(walls.c.opened_at, since, until)]
+    if loop is not None:
+        chosen.append(walls.c.loop == loop)
+    paid: dict[str, list[sa.RowMapping]] = {}
+    for row in connection.execute(_paid(chosen)).mappings():
+        paid.setdefault(row["loop"], []).append(row)
+    counts = connection.execute(_counts(chosen)).mappings()
+    rows = [_funnel_row(counted, paid.get(counted["loop"], [])) for counted in counts]
+    if loop is None:
+        unexplained = connection.execute(_unexplained(since, until)).scalar_one()
+        if unexplained:
+            rows.append(FunnelRow(None, conversions=unexplained))
+    return tuple(rows)
+
+
+def _within(
+    column: sa.Column[Any], since: datetime | None, until: datetime | None
+) -> list[sa.ColumnElement[bool]]:
+    return [*([column >= since] if since else []), *([column < until] if until else [])]
+
+
+def _counts(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    return (
+        sa.select(
+            walls.c.loop,
+            sa.func.count().label("walls"),
+            sa.func.count(walls.c.prompted_at).label("prompts"),
+            sa.func.count(walls.c.clicked_at).label("clicks"),
+            sa.func.count(walls.c.checkout_at).label("checkouts"),
+            sa.func.count(sa.case((walls.c.held_out, 1))).label("held_out"),
+        )
+        .where(*chosen)
+        .group_by(walls.c.loop)
+        .order_by(walls.c.loop)
+    )
+
+
+def _paid(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    columns = (walls.c.loop, walls.c.held_out, walls.c.opened_at)
+    paid = (conversions.c.converted_at, conversions.c.amount, conversions.c.currency)
+    joined = sa.select(*columns, *paid).join_from(walls, conversions, conversions.c.wall == walls.c.id)
+    return joined.where(*chosen)
+
+
+def _unexplained(since: datetime | None, until: datetime | None) -> sa.Select[int]:
+    joined = conversions.outerjoin(walls, conversions.c.wall == walls.c.id)
+    nobody_was_asked = sa.or_(walls.c.id.is_(None), walls.c.shadow)
+    span = _within(conversions.c.converted_at, since, until)
+    return sa.select(sa.func.count()).select_from(joined).where(nobody_was_asked, *span)
+
+
+def _funnel_row(counted: sa.RowMapping, paid: Sequence[sa.RowMapping]) -> FunnelRow:
+    seconds = [(row["converted_at"] - row["opened_at"]).total_seconds() for row in paid]
+    revenue: Counter[str] = Counter()
+    for row in paid:
+        if row["amount"] is not None and row["currency"] is not None:
+            revenue[row["currency"]] += row["amount"]
+    return FunnelRow(
+        **counted,
+        conversions=len(paid),
+        held_out_conversions=sum(row["held_out"] for row in paid),
+        revenue=tuple(sorted(revenue.items())),
+        median_time_to_pay=timedelta(seconds=median(seconds)) if seconds else None,
+    )

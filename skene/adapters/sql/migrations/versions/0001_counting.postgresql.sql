@@ -1,0 +1,418 @@
+-- Counting in one round trip. These functions keep the same rules as skene/engine/counter.py, which is where they are
+-- explained; a test compares the two over random histories. {schema} stands for the schema's name and a dot, or for
+-- nothing. A function is never changed once released: the next release adds another one under a new name, and
+-- processes of both releases go on working.
+--
+-- A rule is JSON: {"kind": "anchored", "length": 2592000000000}
+--                 {"kind": "rolling", "length": 2592000000000, "part": 43200000000}
+--                 {"kind": "edges", "edges": ["2026-03-01T00:00:00Z", ...], "cycle": false}
+-- Lengths are microseconds: an interval of days would be a different time where a clock changes.
+
+CREATE TYPE {schema}skene_tally_v1 AS (
+    step text,
+    meter text,
+    plan text,
+    rule jsonb,
+    cost bigint,
+    "limit" bigint,       -- NULL: unlimited
+    used bigint,
+    fits boolean,
+    window_start timestamptz,
+    window_end timestamptz,
+    part_starts timestamptz[],
+    part_used bigint[],
+    notices text[],
+    stored boolean,       -- there is a row
+    renewed boolean,      -- the row's window is over, this is the next one
+    charged_at timestamptz
+);
+
+
+-- The counter as it stands at an instant: the running one, or a fresh one when its window is over.
+CREATE FUNCTION {schema}skene_present_v1(
+    p_counter {schema}skene_usage,  -- all NULL when there is none
+    p_rule jsonb,
+    p_now timestamptz,
+    p_cycle timestamptz[]
+) RETURNS {schema}skene_usage
+LANGUAGE plpgsql IMMUTABLE
+AS $function$
+DECLARE
+    v_counter {schema}skene_usage := p_counter;
+    v_length interval := (p_rule->>'length')::bigint * interval '1 microsecond';
+    v_part interval := (p_rule->>'part')::bigint * interval '1 microsecond';
+    v_epoch constant timestamptz := '1970-01-01T00:00:00Z';
+    v_start timestamptz;
+    v_end timestamptz;
+BEGIN
+    CASE p_rule->>'kind'
+    WHEN 'anchored' THEN
+        v_start := p_now;
+        v_end := p_now + v_length;
+    WHEN 'edges' THEN
+        IF NOT (p_rule->>'cycle')::boolean OR coalesce(cardinality(p_cycle), 0) = 0 THEN
+            p_cycle := ARRAY(SELECT edge::timestamptz FROM jsonb_array_elements_text(p_rule->'edges') AS edge);
+        END IF;
+        SELECT coalesce(max(edge) FILTER (WHERE edge <= p_now), v_epoch),
+               coalesce(min(edge) FILTER (WHERE edge > p_now), '9999-01-01T00:00:00Z')
+          INTO v_start, v_end
+          FROM unnest(p_cycle) AS edge;
+    WHEN 'rolling' THEN
+        IF p_counter.subject IS NOT NULL THEN
+            IF cardinality(p_counter.part_starts) = 0 THEN
+                p_counter.part_starts := ARRAY[p_counter.window_start];
+                p_counter.part_used := ARRAY[p_counter.used];
+            END IF;
+            -- A part counts until its last instant has left the window.
+            SELECT array_agg(starts ORDER BY number), array_agg(units ORDER BY number),
+                   least(sum(units), 9223372036854775807)
+              INTO v_counter.part_starts, v_counter.part_used, v_counter.used
+              FROM unnest(p_counter.part_starts, p_counter.part_used) WITH ORDINALITY AS part (starts, units, number)
+             WHERE starts + v_part + v_length > p_now AND units > 0;
+            IF v_counter.part_starts IS NOT NULL THEN
+                v_counter.window_start := v_counter.part_starts[1];
+                v_counter.window_end := v_counter.window_start + v_part + v_length;
+                RETURN v_counter;
+            END IF;
+        END IF;
+        v_start := date_bin(v_part, greatest(p_now, p_counter.window_start), v_epoch);
+        v_end := v_start + v_part + v_length;
+        p_counter := NULL;
+    END CASE;
+    IF p_counter.subject IS NULL
+       OR p_now >= p_counter.window_end
+       OR (p_rule->>'kind' = 'edges' AND v_start > p_counter.window_start) THEN
+        v_counter.window_start := v_start;
+        v_counter.window_end := v_end;
+        v_counter.used := 0;
+        v_counter.notices := '{}';
+    END IF;
+    v_counter.part_starts := '{}';  -- some are left over when the window used to be a rolling one
+    v_counter.part_used := '{}';
+    RETURN v_counter;
+END
+$function$;
+
+
+-- How every counter of a call stands, and whether it would admit it. Reads only.
+CREATE FUNCTION {schema}skene_look_v1(
+    p_subject text,
+    p_plan text,
+    p_default_plan text,
+    p_charges jsonb,
+    p_now timestamptz,
+    p_cycle timestamptz[]
+) RETURNS {schema}skene_tally_v1[]
+LANGUAGE plpgsql VOLATILE  -- every look sees what was committed before it
+AS $function$
+DECLARE
+    v_charge jsonb;
+    v_stored {schema}skene_usage;
+    v_counter {schema}skene_usage;
+    v_tally {schema}skene_tally_v1;
+    v_tallies {schema}skene_tally_v1[] := '{}';
+BEGIN
+    FOR v_index IN 0 .. jsonb_array_length(p_charges) - 1 LOOP
+        v_charge := p_charges->v_index;
+        v_tally.step := v_charge->>'step';
+        v_tally.meter := v_charge->>'meter';
+        v_tally.rule := v_charge->'rule';
+        v_tally.cost := (v_charge->>'cost')::bigint;
+        v_tally.plan := CASE WHEN v_charge->'limits' ? p_plan THEN p_plan ELSE p_default_plan END;
+        v_tally."limit" := (v_charge->'limits'->>v_tally.plan)::bigint;
+        SELECT * INTO v_stored
+          FROM {schema}skene_usage u
+         WHERE u.subject = p_subject AND u.meter = v_tally.meter AND u.plan = v_tally.plan;
+        v_tally.stored := FOUND;
+        v_counter := {schema}skene_present_v1(v_stored, v_tally.rule, p_now, p_cycle);
+        v_tally.renewed := v_tally.stored AND v_counter.used = 0 AND v_stored.used > 0;
+        v_tally.used := v_counter.used;
+        v_tally.fits := v_tally."limit" IS NULL
+                        OR (v_tally.cost <= v_tally."limit" AND v_tally.used <= v_tally."limit" - v_tally.cost);
+        v_tally.window_start := v_counter.window_start;
+        v_tally.window_end := v_counter.window_end;
+        v_tally.part_starts := v_counter.part_starts;
+        v_tally.part_used := v_counter.part_used;
+        v_tally.notices := v_counter.notices;
+        v_tallies := v_tallies || v_tally;
+    END LOOP;
+    RETURN v_tallies;
+END
+$function$;
+
+
+-- Take the cost from a counter that admits it.
+CREATE FUNCTION {schema}skene_charge_v1(p_tally {schema}skene_tally_v1, p_now timestamptz)
+RETURNS {schema}skene_tally_v1
+LANGUAGE plpgsql IMMUTABLE
+AS $function$
+DECLARE
+    v_most constant bigint := 9223372036854775807;  -- an unlimited counter stays there rather than fail
+    v_parts int := cardinality(p_tally.part_starts);
+    v_part interval;
+BEGIN
+    p_tally.charged_at := p_tally.window_start;
+    IF p_tally.rule->>'kind' = 'rolling' THEN
+        IF v_parts > 0 THEN
+            v_part := (p_tally.rule->>'part')::bigint * interval '1 microsecond';
+            p_tally.charged_at := greatest(
+                date_bin(v_part, p_now, '1970-01-01T00:00:00Z'), p_tally.part_starts[v_parts]);
+        END IF;
+        IF v_parts = 0 OR p_tally.part_starts[v_parts] <> p_tally.charged_at THEN
+            p_tally.part_starts := p_tally.part_starts || p_tally.charged_at;
+            p_tally.part_used := p_tally.part_used || 0::bigint;
+            v_parts := v_parts + 1;
+        END IF;
+        p_tally.part_used[v_parts] := least(p_tally.part_used[v_parts], v_most - p_tally.cost) + p_tally.cost;
+    END IF;
+    p_tally.used := least(p_tally.used, v_most - p_tally.cost) + p_tally.cost;
+    RETURN p_tally;
+END
+$function$;
+
+
+-- Write charged counters, and move the windows that are over to the history.
+CREATE FUNCTION {schema}skene_write_v1(p_subject text, p_tallies {schema}skene_tally_v1[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $function$
+DECLARE
+    v_tally {schema}skene_tally_v1;
+BEGIN
+    FOREACH v_tally IN ARRAY p_tallies LOOP
+        IF v_tally.renewed AND v_tally.rule->>'kind' <> 'rolling' THEN
+            INSERT INTO {schema}skene_usage_history AS h (subject, meter, plan, window_start, window_end, used)
+            SELECT u.subject, u.meter, u.plan, u.window_start, u.window_end, u.used
+              FROM {schema}skene_usage u
+             WHERE u.subject = p_subject AND u.meter = v_tally.meter AND u.plan = v_tally.plan
+            ON CONFLICT (subject, meter, plan, window_start)
+            DO UPDATE SET used = h.used + excluded.used, window_end = excluded.window_end;
+        END IF;
+        UPDATE {schema}skene_usage u
+           SET window_start = v_tally.window_start,
+               window_end = v_tally.window_end,
+               used = v_tally.used,
+               part_starts = v_tally.part_starts,
+               part_used = v_tally.part_used,
+               notices = v_tally.notices
+         WHERE u.subject = p_subject AND u.meter = v_tally.meter AND u.plan = v_tally.plan;
+    END LOOP;
+END
+$function$;
+
+
+-- Decide a call and, if p_spend is true and every counter admits it, charge it. One row for each charge, in their order.
+-- A call that is refused has taken no lock and written nothing.
+CREATE FUNCTION {schema}skene_consume_v1(
+    p_subject text,
+    p_default_plan text,
+    p_charges jsonb,      -- [{"step", "meter", "cost", "limits": {plan: units or null}, "rule"}, ...]
+    p_key text,           -- the Idempotency-Key, or NULL
+    p_fingerprint text,
+    p_now timestamptz,    -- NULL: the server's clock
+    p_spend boolean       -- false: only say what would be
+) RETURNS TABLE (
+    outcome text,         -- admitted, refused, replayed or conflict
+    now timestamptz,
+    plan text,
+    held_plan text,
+    customer text,
+    checked_at timestamptz,
+    "limit" bigint,
+    used bigint,
+    fits boolean,
+    window_start timestamptz,
+    window_end timestamptz,
+    notices text[],
+    wall text,
+    charged_plan text,
+    charged_at timestamptz
+)
+LANGUAGE plpgsql VOLATILE
+SET lock_timeout = '1s'
+AS $function$
+#variable_conflict use_column  -- what is returned has the names of columns; variables begin with v_ or p_
+DECLARE
+    v_now timestamptz := coalesce(p_now, clock_timestamp());
+    v_plan text;
+    v_until timestamptz;
+    v_cycle timestamptz[];
+    v_known text;
+    v_limit bigint;
+    v_cost bigint;
+    v_count int := jsonb_array_length(p_charges);
+    v_locked int;
+    v_made text[] := '{}';
+    v_tally {schema}skene_tally_v1;
+    v_tallies {schema}skene_tally_v1[];
+BEGIN
+    SELECT c.plan, c.until, c.customer, c.checked_at, c.cycle
+      INTO v_plan, v_until, customer, checked_at, v_cycle
+      FROM {schema}skene_customers c
+     WHERE c.subject = p_subject;
+    IF v_plan IS NULL OR v_until <= v_now THEN
+        v_plan := p_default_plan;
+    ELSIF v_plan <> p_default_plan
+          AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_charges) AS charge WHERE charge->'limits' ? v_plan) THEN
+        held_plan := v_plan;
+        v_plan := p_default_plan;
+    END IF;
+    now := v_now;
+    plan := v_plan;
+
+    IF p_key IS NOT NULL THEN
+        SELECT k.fingerprint INTO v_known
+          FROM {schema}skene_idempotency_keys k
+         WHERE k.subject = p_subject AND k.key = p_key;
+        IF FOUND THEN
+            outcome := CASE WHEN v_known = p_fingerprint THEN 'replayed' ELSE 'conflict' END;
+        END IF;
+    ELSIF p_spend AND v_count = 1 AND p_charges->0->'rule'->>'kind' = 'anchored'
+          AND p_charges->0->'limits' ? v_plan THEN
+        -- By far the most calls: one counter, its window running, room left. An update that finds no such row is a read.
+        v_limit := coalesce((p_charges->0->'limits'->>v_plan)::bigint, 9223372036854775807);
+        v_cost := (p_charges->0->>'cost')::bigint;
+        IF v_cost <= v_limit THEN
+            UPDATE {schema}skene_usage u
+               SET used = u.used + v_cost
+             WHERE u.subject = p_subject AND u.meter = p_charges->0->>'meter' AND u.plan = v_plan
+               AND u.window_end > v_now AND u.used <= v_limit - v_cost AND u.part_starts = '{}'
+            RETURNING u.used, u.window_start, u.window_end, u.notices
+                 INTO used, window_start, window_end, notices;
+            IF FOUND THEN
+                outcome := 'admitted';
+                "limit" := (p_charges->0->'limits'->>v_plan)::bigint;
+                fits := true;
+                charged_plan := v_plan;
+                charged_at := window_start;
+                RETURN NEXT;
+                RETURN;
+            END IF;
+        END IF;
+    END IF;
+
+    v_tallies := {schema}skene_look_v1(p_subject, v_plan, p_default_plan, p_charges, v_now, v_cycle);
+
+    IF outcome IS NULL THEN
+        outcome := CASE WHEN false = ANY (SELECT t.fits FROM unnest(v_tallies) t) THEN 'refused' ELSE 'admitted' END;
+        IF p_spend AND outcome = 'admitted' THEN
+            -- There was room a moment ago. Lock, always in the order of the meters, and look again.
+            IF p_key IS NOT NULL THEN
+                INSERT INTO {schema}skene_idempotency_keys (subject, key, fingerprint, created_at)
+                VALUES (p_subject, p_key, p_fingerprint, v_now)
+                ON CONFLICT DO NOTHING;
+                IF NOT FOUND THEN
+                    -- The same call was admitted in this moment: now it is a replay, or a conflict.
+                    RETURN QUERY SELECT * FROM {schema}skene_consume_v1(
+                        p_subject, p_default_plan, p_charges, p_key, p_fingerprint, p_now, p_spend);
+                    RETURN;
+                END IF;
+            END IF;
+            LOOP
+                WITH made AS (
+                    INSERT INTO {schema}skene_usage (subject, meter, plan, window_start, window_end, used)
+                    SELECT p_subject, t.meter, t.plan, t.window_start, t.window_end, 0
+                      FROM unnest(v_tallies) t
+                     WHERE NOT t.stored
+                     ORDER BY t.meter COLLATE "C"
+                    ON CONFLICT DO NOTHING
+                    RETURNING skene_usage.meter
+                )
+                SELECT v_made || array_agg(made.meter) INTO v_made FROM made;
+                SELECT count(*) INTO v_locked
+                  FROM (SELECT FROM {schema}skene_usage u
+                          JOIN unnest(v_tallies) t ON u.meter = t.meter AND u.plan = t.plan
+                         WHERE u.subject = p_subject
+                         ORDER BY u.meter
+                           FOR UPDATE OF u) AS locked;
+                v_tallies := {schema}skene_look_v1(p_subject, v_plan, p_default_plan, p_charges, v_now, v_cycle);
+                EXIT WHEN v_locked = v_count;  -- else a row was erased in between
+            END LOOP;
+            IF false = ANY (SELECT t.fits FROM unnest(v_tallies) t) THEN
+                -- Somebody was quicker. Leave no trace.
+                outcome := 'refused';
+                DELETE FROM {schema}skene_usage u
+                 USING unnest(v_tallies) t
+                 WHERE u.subject = p_subject AND u.meter = t.meter AND u.plan = t.plan AND t.meter = ANY (v_made);
+                DELETE FROM {schema}skene_idempotency_keys k WHERE k.subject = p_subject AND k.key = p_key;
+            ELSE
+                FOR v_index IN 1 .. v_count LOOP
+                    v_tallies[v_index] := {schema}skene_charge_v1(v_tallies[v_index], v_now);
+                END LOOP;
+                PERFORM {schema}skene_write_v1(p_subject, v_tallies);
+            END IF;
+        END IF;
+    END IF;
+
+    FOREACH v_tally IN ARRAY v_tallies LOOP
+        "limit" := v_tally."limit";
+        used := v_tally.used;
+        fits := v_tally.fits;
+        window_start := v_tally.window_start;
+        window_end := v_tally.window_end;
+        notices := v_tally.notices;
+        charged_plan := v_tally.plan;
+        charged_at := v_tally.charged_at;
+        wall := NULL;
+        IF NOT fits THEN
+            SELECT w.id INTO wall
+              FROM {schema}skene_walls w
+             WHERE w.subject = p_subject AND w.step = v_tally.step AND w.plan = v_tally.plan AND w.window_end > v_now
+             ORDER BY w.window_end DESC
+             LIMIT 1;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$function$;
+
+
+-- Give units back to the windows, or parts of rolling ones, that they were taken from. Never below zero.
+CREATE FUNCTION {schema}skene_refund_v1(
+    p_subject text,
+    p_meters text[],
+    p_plans text[],
+    p_charged_at timestamptz[],
+    p_costs bigint[],
+    p_key text            -- the Idempotency-Key that the call had been admitted under, or NULL
+) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET lock_timeout = '1s'
+AS $function$
+DECLARE
+    v_receipt record;
+    v_counter {schema}skene_usage;
+    v_part int;
+BEGIN
+    IF p_key IS NOT NULL THEN
+        DELETE FROM {schema}skene_idempotency_keys k WHERE k.subject = p_subject AND k.key = p_key;
+    END IF;
+    FOR v_receipt IN
+        SELECT * FROM unnest(p_meters, p_plans, p_charged_at, p_costs) AS r (meter, plan, charged_at, cost)
+         ORDER BY r.meter COLLATE "C"
+    LOOP
+        UPDATE {schema}skene_usage u
+           SET used = greatest(0, u.used - v_receipt.cost)
+         WHERE u.subject = p_subject AND u.meter = v_receipt.meter AND u.plan = v_receipt.plan
+           AND u.window_start = v_receipt.charged_at AND u.part_starts = '{}';
+        CONTINUE WHEN FOUND;
+        SELECT * INTO v_counter
+          FROM {schema}skene_usage u
+         WHERE u.subject = p_subject AND u.meter = v_receipt.meter AND u.plan = v_receipt.plan
+           FOR UPDATE;
+        v_part := array_position(v_counter.part_starts, v_receipt.charged_at);
+        IF v_part IS NOT NULL THEN
+            v_counter.part_used[v_part] := greatest(0, v_counter.part_used[v_part] - v_receipt.cost);
+            UPDATE {schema}skene_usage u
+               SET part_used = v_counter.part_used,
+                   used = (SELECT least(sum(units), 9223372036854775807) FROM unnest(v_counter.part_used) AS units)
+             WHERE u.subject = p_subject AND u.meter = v_receipt.meter AND u.plan = v_receipt.plan;
+        ELSE
+            UPDATE {schema}skene_usage_history h
+               SET used = greatest(0, h.used - v_receipt.cost)
+             WHERE h.subject = p_subject AND h.meter = v_receipt.meter AND h.plan = v_receipt.plan
+               AND h.window_start = v_receipt.charged_at;
+        END IF;
+    END LOOP;
+END
+$function$;

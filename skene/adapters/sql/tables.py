@@ -1,0 +1,185 @@
+"""The tables as the code sees them. `migrations/` creates them; a test keeps the two equal."""
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Boolean, Column
+
+from skene.adapters.sql.types import Instant, Instants, Json, Names, Units, Words
+
+__all__ = [
+    "METADATA",
+    "conversions",
+    "customers",
+    "forgotten",
+    "history",
+    "keys",
+    "outbox",
+    "subscriptions",
+    "usage",
+    "walls",
+    "webhook_events",
+]
+
+METADATA = sa.MetaData()
+
+# SQLite numbers rows by itself only in a column of exactly this type.
+_Serial = BigInteger().with_variant(sa.Integer(), "sqlite")
+
+usage = sa.Table(
+    "skene_usage",
+    METADATA,
+    Column("subject", Words, primary_key=True),
+    Column("meter", Words, primary_key=True),
+    Column("plan", Words, primary_key=True),
+    Column("window_start", Instant, nullable=False),
+    Column("window_end", Instant, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("part_starts", Instants, nullable=False),
+    Column("part_used", Units, nullable=False),
+    Column("notices", Names, nullable=False),
+)
+
+history = sa.Table(
+    "skene_usage_history",
+    METADATA,
+    Column("subject", Words, primary_key=True),
+    Column("meter", Words, primary_key=True),
+    Column("plan", Words, primary_key=True),
+    Column("window_start", Instant, primary_key=True),
+    Column("window_end", Instant, nullable=False),
+    Column("used", BigInteger, nullable=False),
+)
+
+keys = sa.Table(
+    "skene_idempotency_keys",
+    METADATA,
+    Column("subject", Words, primary_key=True),
+    Column("key", Words, primary_key=True),
+    Column("fingerprint", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+customers = sa.Table(
+    "skene_customers",
+    METADATA,
+    Column("subject", Words, primary_key=True),
+    Column("customer", Words, unique=True),
+    Column("plan", Words),
+    Column("until", Instant),
+    Column("default_plan", Words),
+    Column("paying", Boolean, nullable=False),
+    Column("email", Words),
+    Column("cycle", Instants, nullable=False),
+    Column("checked_at", Instant),
+    Column("updated_at", Instant, nullable=False),
+)
+
+subscriptions = sa.Table(
+    "skene_subscriptions",
+    METADATA,
+    Column("customer", Words, primary_key=True),
+    Column("tickets", BigInteger, nullable=False),
+    Column("applied", BigInteger, nullable=False),
+    Column("plan", Words),
+    Column("until", Instant),
+    Column("default_plan", Words),
+    Column("paying", Boolean, nullable=False),
+    Column("subscription", Words),
+    Column("amount", BigInteger),
+    Column("currency", Words),
+    Column("email", Words),
+    Column("cycle", Instants, nullable=False),
+    Column("attribution_seconds", BigInteger, nullable=False),
+    Column("subscriptions", Json, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+webhook_events = sa.Table(
+    "skene_webhook_events",
+    METADATA,
+    Column("event", Words, primary_key=True),
+    Column("type", Words, nullable=False),
+    Column("received_at", Instant, nullable=False),
+)
+
+walls = sa.Table(
+    "skene_walls",
+    METADATA,
+    Column("id", Words, primary_key=True),
+    Column("loop", Words, nullable=False),
+    Column("step", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("plan", Words, nullable=False),
+    Column("meter", Words, nullable=False),
+    Column("limit", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("window_start", Instant, nullable=False),
+    Column("window_end", Instant, nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("shadow", Boolean, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("prompted_at", Instant),
+    Column("clicked_at", Instant),
+    Column("checkout_at", Instant),
+    Column("checkout_session", Words),
+    sa.Index("skene_walls_standing", "subject", "step", "plan", "window_end"),
+    sa.Index("skene_walls_opened", "opened_at"),
+)
+
+conversions = sa.Table(
+    "skene_conversions",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("subject", Words, nullable=False),
+    Column("wall", Words),
+    Column("loop", Words),
+    Column("plan", Words, nullable=False),
+    Column("amount", BigInteger),
+    Column("currency", Words),
+    Column("subscription", Words),
+    Column("converted_at", Instant, nullable=False),
+    sa.Index("skene_conversions_wall", "wall"),
+    sa.Index("skene_conversions_converted", "converted_at"),
+)
+
+outbox = sa.Table(
+    "skene_outbox",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("key", Words, nullable=False, unique=True),
+    Column("kind", Words, nullable=False),
+    Column("loop", Words, nullable=False),
+    Column("step", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("plan", Words, nullable=False),
+    Column("channel", Words, nullable=False),
+    Column("template", Words, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("wall", Words),
+    Column("cancel_on_upgrade", Boolean, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("due_at", Instant),
+    Column("claim", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("begun", BigInteger),
+    Column("first_attempt_at", Instant),
+    Column("body", Json),
+    Column("reason", Words),
+    Column("provider_id", Words),
+    Column("created_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    sa.Index("skene_outbox_subject", "subject"),
+)
+# Only what is on its way: the index stays as small as the work that is left.
+sa.Index(
+    "skene_outbox_due",
+    outbox.c.due_at,
+    postgresql_where=outbox.c.due_at.is_not(None),
+    sqlite_where=outbox.c.due_at.is_not(None),
+)
+
+forgotten = sa.Table(
+    "skene_forgotten",
+    METADATA,
+    Column("digest", Words, primary_key=True),
+    Column("forgotten_at", Instant, nullable=False),
+)

@@ -1,0 +1,74 @@
+"""Warnings, erasure and pruning: the remaining verbs, each in the caller's transaction."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from skene.adapters.sql.accounts import digest
+from skene.adapters.sql.dialect import insert, serialise
+from skene.adapters.sql.outbox import post
+from skene.adapters.sql.tables import (
+    conversions,
+    customers,
+    forgotten,
+    history,
+    keys,
+    outbox,
+    subscriptions,
+    usage,
+    walls,
+)
+from skene.ports.counters import Notice
+
+__all__ = ["forget", "prune", "record_notice"]
+
+KEYS_LAST = timedelta(hours=24)
+NOBODY = ""
+"""Whose walls and conversions are when the person is erased. No subject has an empty id."""
+
+
+def record_notice(connection: sa.Connection, now: datetime, notice: Notice) -> bool:
+    """Record warnings for a running window and their messages, once."""
+    counter = (
+        usage.c.subject == notice.subject,
+        usage.c.meter == notice.meter,
+        usage.c.plan == notice.plan,
+        usage.c.window_start == notice.window_start,
+        usage.c.window_end > now,
+    )
+    known: list[str] | None = connection.scalar(sa.select(usage.c.notices).where(*counter).with_for_update())
+    if known is None:
+        return False
+    new = [name for name in notice.names if name not in known]
+    if not new:
+        return False
+    connection.execute(sa.update(usage).where(*counter).values(notices=[*known, *new]))
+    post(connection, now, notice.drafts)
+    return True
+
+
+def forget(connection: sa.Connection, now: datetime, subject: str) -> int:
+    """Erase a person; walls and conversions stay, under no name."""
+    tied = sa.select(customers.c.customer).where(customers.c.subject == subject)
+    customer: str | None = connection.scalar(tied)
+    if customer is not None:
+        serialise(connection, "customer", customer)
+    serialise(connection, "subject", subject)
+    erased = 0
+    if customer is not None:
+        block = insert(connection, forgotten).values(digest=digest(customer), forgotten_at=now)
+        connection.execute(block.on_conflict_do_nothing())
+        erased += connection.execute(
+            sa.delete(subscriptions).where(subscriptions.c.customer == customer)
+        ).rowcount
+    for table in (customers, usage, history, keys, outbox):
+        erased += connection.execute(sa.delete(table).where(table.c.subject == subject)).rowcount
+    for table in (walls, conversions):
+        nameless = sa.update(table).where(table.c.subject == subject).values(subject=NOBODY)
+        erased += connection.execute(nameless).rowcount
+    return erased
+
+
+def prune(connection: sa.Connection, now: datetime) -> int:
+    """Delete idempotency keys after 24 h."""
+    return connection.execute(sa.delete(keys).where(keys.c.created_at <= now - KEYS_LAST)).rowcount

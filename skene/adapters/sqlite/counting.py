@@ -1,0 +1,186 @@
+"""Counting in SQLite: `consume`, `peek` and `refund`, decided by the engine and written by hand-made SQL.
+
+They go to the driver directly, because these are the calls that every request makes.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from skene.adapters.sql.types import from_text, to_text
+from skene.engine.counter import Counter, charge, give_back, present
+from skene.engine.window import Rolling
+from skene.errors import IdempotencyConflict
+from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
+
+__all__ = ["consume", "look", "refund"]
+
+MOST = 2**63 - 1
+"""The greatest number a column holds; an unlimited counter stays there rather than fail."""
+
+_CUSTOMER = "SELECT plan, until, customer, checked_at, cycle FROM skene_customers WHERE subject = ?"
+_KEY = "SELECT fingerprint FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
+_KEEP_KEY = "INSERT INTO skene_idempotency_keys (subject, key, fingerprint, created_at) VALUES (?, ?, ?, ?)"
+_FREE_KEY = "DELETE FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
+_COUNTER = """
+SELECT window_start, window_end, used, part_starts, part_used, notices
+  FROM skene_usage WHERE subject = ? AND meter = ? AND plan = ?
+"""
+_WRITE = """
+INSERT INTO skene_usage
+       (subject, meter, plan, window_start, window_end, used, part_starts, part_used, notices)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (subject, meter, plan) DO UPDATE
+   SET window_start = excluded.window_start, window_end = excluded.window_end, used = excluded.used,
+       part_starts = excluded.part_starts, part_used = excluded.part_used, notices = excluded.notices
+"""
+_ARCHIVE = """
+INSERT INTO skene_usage_history (subject, meter, plan, window_start, window_end, used)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (subject, meter, plan, window_start) DO UPDATE
+   SET used = used + excluded.used, window_end = excluded.window_end
+"""
+_REFUND_PAST = """
+UPDATE skene_usage_history SET used = max(0, used - ?)
+ WHERE subject = ? AND meter = ? AND plan = ? AND window_start = ?
+"""
+_WALL = """
+SELECT id FROM skene_walls WHERE subject = ? AND step = ? AND plan = ? AND window_end > ?
+ ORDER BY window_end DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A charge, its plan and limit, the counter as stored and as it stands now, and whether it fits."""
+
+    charge: Charge
+    plan: str
+    limit: int | None
+    stored: Counter | None
+    counter: Counter
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """Everything that decides a call, read in one transaction, and the answer if it is not charged."""
+
+    lines: tuple[_Line, ...]
+    answer: Counted
+
+
+def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
+    """Read how a call stands, in the caller's transaction.
+
+    Raises:
+        IdempotencyConflict: the key was admitted before with another fingerprint.
+    """
+    row = db.execute(_CUSTOMER, (call.subject,)).fetchone() or (None, None, None, None, "[]")
+    held, until, customer, checked_at, edges = row
+    if held is None or (until is not None and until <= to_text(now)):
+        held = call.default_plan
+    known = held == call.default_plan or any(held in item.limits for item in call.charges)
+    replayed = call.idempotency_key is not None and _replayed(db, call)
+    cycle = [from_text(edge) for edge in json.loads(edges)] if edges != "[]" else ()
+    lines: list[_Line] = []
+    for item in call.charges:
+        plan = held if held in item.limits else call.default_plan
+        limit = item.limits[plan]
+        stored = _read(db, call.subject, item.meter, plan)
+        counter = present(stored, item.rule, now, cycle)
+        fits = limit is None or counter.used + item.cost <= limit
+        lines.append(_Line(item, plan, limit, stored, counter, fits or replayed))
+    answer = Counted(
+        replayed or all(line.fits for line in lines),
+        replayed,
+        now,
+        held if known else call.default_plan,
+        None if known else held,
+        customer,
+        from_text(checked_at) if checked_at else None,
+        tuple([_report(db, call.subject, line, now) for line in lines]),
+    )
+    return _Sight(tuple(lines), answer)
+
+
+def consume(db: sqlite3.Connection, now: datetime, call: Consume) -> Counted:
+    """Decide a call once more, now in a transaction that may write, and charge it if it is admitted."""
+    sight = look(db, now, call)
+    if not sight.answer.admitted or sight.answer.replayed:
+        return sight.answer
+    if call.idempotency_key is not None:
+        db.execute(_KEEP_KEY, (call.subject, call.idempotency_key, call.fingerprint, to_text(now)))
+    tallies = [_charge(db, call.subject, line, now) for line in sight.lines]
+    return replace(sight.answer, tallies=tuple(tallies))
+
+
+def refund(
+    db: sqlite3.Connection,
+    now: datetime,
+    subject: str,
+    receipts: tuple[Receipt, ...],
+    idempotency_key: str | None,
+) -> None:
+    """Give back charged units in the window they were charged in, and free the key."""
+    if idempotency_key is not None:
+        db.execute(_FREE_KEY, (subject, idempotency_key))
+    for receipt in receipts:
+        cost = min(receipt.cost, MOST)
+        counter = _read(db, subject, receipt.meter, receipt.plan)
+        left = give_back(counter, receipt.at, cost) if counter else None
+        if left is not None:
+            _write(db, subject, receipt.meter, receipt.plan, left)
+        else:
+            window = (subject, receipt.meter, receipt.plan, to_text(receipt.at))
+            db.execute(_REFUND_PAST, (cost, *window))
+
+
+def _replayed(db: sqlite3.Connection, call: Consume) -> bool:
+    row = db.execute(_KEY, (call.subject, call.idempotency_key)).fetchone()
+    if row is not None and row[0] != call.fingerprint:
+        raise IdempotencyConflict("this idempotency key was used for a different request")
+    return row is not None
+
+
+def _read(db: sqlite3.Connection, subject: str, meter: str, plan: str) -> Counter | None:
+    row = db.execute(_COUNTER, (subject, meter, plan)).fetchone()
+    if row is None:
+        return None
+    start, end, used, part_starts, part_used, notices = row
+    parts: tuple[tuple[datetime, int], ...] = ()
+    if part_starts != "[]":
+        parts = tuple(zip(map(from_text, json.loads(part_starts)), json.loads(part_used), strict=True))
+    named = tuple(json.loads(notices)) if notices != "[]" else ()
+    return Counter(from_text(start), from_text(end), used, parts, named)
+
+
+def _write(db: sqlite3.Connection, subject: str, meter: str, plan: str, counter: Counter) -> None:
+    starts = json.dumps([to_text(at) for at, _ in counter.parts]) if counter.parts else "[]"
+    units = json.dumps([min(used, MOST) for _, used in counter.parts]) if counter.parts else "[]"
+    notices = json.dumps(counter.notices) if counter.notices else "[]"
+    window = (to_text(counter.start), to_text(counter.end), min(counter.used, MOST))
+    db.execute(_WRITE, (subject, meter, plan, *window, starts, units, notices))
+
+
+def _charge(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:
+    item, stored = line.charge, line.stored
+    after, at = charge(line.counter, item.rule, now, min(item.cost, MOST))
+    over = stored is not None and stored.used > 0 and line.counter.used == 0
+    if stored is not None and over and not isinstance(item.rule, Rolling):
+        window = (to_text(stored.start), to_text(stored.end), stored.used)
+        db.execute(_ARCHIVE, (subject, item.meter, line.plan, *window))
+    _write(db, subject, item.meter, line.plan, after)
+    receipt = Receipt(item.meter, line.plan, at, item.cost)
+    used = min(after.used, MOST)
+    return Tally(item, line.limit, used, True, after.start, after.end, after.notices, None, receipt)
+
+
+def _report(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:
+    item, counter = line.charge, line.counter
+    wall = None
+    if not line.fits:
+        row = db.execute(_WALL, (subject, item.step, line.plan, to_text(now))).fetchone()
+        wall = row[0] if row else None
+    return Tally(item, line.limit, counter.used, line.fits, counter.start, counter.end, counter.notices, wall)

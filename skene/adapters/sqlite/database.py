@@ -1,0 +1,189 @@
+"""One SQLite file: opening it, running one transaction at a time in it, and telling what went wrong."""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from skene.adapters.sql.migrate import revision_of, upgrade, verify
+from skene.errors import SchemaOutdated, StorageUnavailable
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+MIGRATION_SECONDS = 15.0
+"""How long a start waits for another process that is migrating the same file."""
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+class Database:
+    """A connection to one file, used by one thread at a time.
+
+    A connection must not be carried over a fork: the child opens its own at its first use.
+
+    Args:
+        path: the file, made if it is missing.
+        migrate: bring the schema up to date when opening; otherwise refuse one that is not.
+    """
+
+    def __init__(self, path: Path, *, migrate: bool) -> None:
+        self._path = path
+        self._migrate = migrate
+        self._forget()
+
+    def _forget(self) -> None:
+        # Nobody else may wait for this lock: not even one who is left over from before a fork.
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._db: sqlite3.Connection | None = None
+        self._engine: sa.Engine | None = None
+        self._patience = -1
+
+    def run(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
+        """Run work alone. `deadline` is on `time.monotonic()`'s clock and bounds the wait for locks.
+
+        Raises:
+            StorageUnavailable: the file cannot be opened, read or locked in time.
+            SchemaOutdated: tables are missing or old.
+        """
+        if self._pid != os.getpid():
+            self._forget()
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise StorageUnavailable(f"{self._path} is busy")
+        try:
+            with self._explained():
+                db = self._db or self._open()
+                self._wait_until(db, deadline)
+                return work(db)
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def transaction(self, db: sqlite3.Connection, begin: str) -> Iterator[None]:
+        """Make one transaction of what is done inside: `BEGIN` to read, `BEGIN IMMEDIATE` to write."""
+        db.execute(begin)
+        try:
+            yield
+            if db.in_transaction:  # SQLAlchemy ends it itself
+                db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[sa.Connection]:
+        """The connection as SQLAlchemy sees it, inside a transaction that was begun already."""
+        assert self._engine is not None  # run() has opened it
+        with self._engine.connect() as connection:
+            yield connection
+            connection.commit()
+
+    def open(self) -> None:
+        """Open the file if that has not been done."""
+        if self._pid != os.getpid():
+            self._forget()
+        with self._lock, self._explained():
+            if self._db is None:
+                self._open()
+
+    def upgrade(self) -> list[str]:
+        """Bring the schema up to date, and tell which versions were applied now."""
+        if self._pid != os.getpid():
+            self._forget()
+        with self._lock, self._explained():
+            if self._db is None:
+                self._open(migrate=True)
+                return self._applied
+            return self._upgrade(self._db)
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self._pid != os.getpid():
+            self._forget()
+        with self._lock:
+            engine, db = self._engine, self._db
+            self._engine = self._db = None
+            if engine is not None:
+                engine.dispose()
+            if db is not None:
+                db.close()
+
+    def _open(self, *, migrate: bool | None = None) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            self._path, timeout=MIGRATION_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._engine = sa.create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
+        self._applied: list[str] = []
+        self._patience = int(MIGRATION_SECONDS * 1000)
+        try:
+            _to_wal(db)
+            db.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
+            if self._migrate if migrate is None else migrate:
+                self._applied = self._upgrade(db)
+            else:
+                self._verify(db)
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+        return db
+
+    def _upgrade(self, db: sqlite3.Connection) -> list[str]:
+        self._wait_until(db, time.monotonic() + MIGRATION_SECONDS)
+        with self.transaction(db, "BEGIN IMMEDIATE"), self.connection() as connection:
+            return upgrade(connection)
+
+    def _verify(self, db: sqlite3.Connection) -> None:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'skene_schema_version'").fetchone():
+            raise SchemaOutdated(f"{self._path} has no tables of skene; run `skene db upgrade`")
+        with self.connection() as connection:
+            verify(revision_of(connection))
+
+    def _wait_until(self, db: sqlite3.Connection, deadline: float) -> None:
+        """Let SQLite wait for other processes until the deadline, in steps, so that it is seldom told."""
+        patience = max(1, int((deadline - time.monotonic()) * 4)) * 250
+        if patience != self._patience:
+            db.execute(f"PRAGMA busy_timeout = {patience}")
+            self._patience = patience
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into those of the port, by their codes."""
+        try:
+            yield
+        except (sqlite3.Error, sa.exc.DBAPIError) as error:
+            cause: Any = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest refines it
+            if code in _UNAVAILABLE:
+                raise StorageUnavailable(f"{self._path}: {cause}") from error
+            if code == sqlite3.SQLITE_ERROR and self._db is not None:
+                self._verify(self._db)  # says so if the tables are gone
+            raise
+
+
+def _to_wal(db: sqlite3.Connection) -> None:
+    """Readers and the one writer do not wait for each other in this mode. It stays with the file."""
+    mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        db.execute("PRAGMA journal_mode = WAL")

@@ -91,6 +91,11 @@ class StripeBilling:
         return self._settings.plans
 
     @property
+    def sells(self) -> str | None:
+        """What a checkout sells: a price id, a product id or a lookup key; None if nothing can be sold."""
+        return self._settings.sells
+
+    @property
     def default(self) -> str:
         """The plan of a subject who pays for nothing."""
         return self._settings.default
@@ -128,7 +133,7 @@ class StripeBilling:
         self,
         customer: str,
         *,
-        timeout: timedelta | None = None,  # noqa: ASYNC109 - the port's
+        timeout: timedelta | None = None,
     ) -> Account:
         """Ask Stripe for a customer and all of its subscriptions; see the port.
 
@@ -170,15 +175,12 @@ class StripeBilling:
             BillingUnavailable: as for `fetch`.
         """
         try:
-            session, customer = await self._connection.ask(
+            return await self._connection.ask(
                 lambda client: self._seller.open(client, order, idempotency_key), self._settings.timeout
             )
         except stripe.InvalidRequestError as error:
             sells = self._settings.sells
             raise CheckoutUnavailable(f"Stripe refuses to sell {sells!r} ({where(error)})") from error
-        if not session.url:
-            raise BillingUnavailable("Stripe opened a checkout without an address")
-        return CheckoutSession(session.id, session.url, customer)
 
     async def checkout_result(self, session: str) -> CheckoutResult:
         """Say what became of a Checkout session; see the port.
@@ -189,22 +191,23 @@ class StripeBilling:
         """
         if not _SESSION_ID.fullmatch(session):
             raise LookupError("that is not the id of a checkout session")
-        try:
-            found = await self._connection.ask(
-                lambda client: client.v1.checkout.sessions.retrieve_async(session), self._settings.timeout
+
+        async def read(client: stripe.StripeClient) -> CheckoutResult:
+            source = plain(await client.v1.checkout.sessions.retrieve_async(session))
+            metadata = mapping(source.get("metadata"))
+            return CheckoutResult(
+                complete=source["status"] == "complete",
+                customer=reference(source.get("customer")),
+                subject=subject_of(source, metadata),
+                wall=text(metadata.get(WALL_KEY)),
             )
+
+        try:
+            return await self._connection.ask(read, self._settings.timeout)
         except stripe.InvalidRequestError as error:
             if is_missing(error):
                 raise LookupError("Stripe knows no such checkout session") from None
             raise BillingUnavailable(f"Stripe refused to show a checkout: {where(error)}") from error
-        source = plain(found)
-        metadata = mapping(source.get("metadata"))
-        return CheckoutResult(
-            complete=source.get("status") == "complete",
-            customer=reference(source.get("customer")),
-            subject=subject_of(source, metadata),
-            wall=text(metadata.get(WALL_KEY)),
-        )
 
     async def portal(self, customer: str, *, return_url: str) -> str:
         """Open a customer portal session; see the port.
@@ -213,19 +216,44 @@ class StripeBilling:
             CheckoutUnavailable: no such customer, or the portal is not set up in Stripe's dashboard.
             BillingUnavailable: as for `fetch`.
         """
-        try:
-            session = await self._connection.ask(
-                lambda client: client.v1.billing_portal.sessions.create_async(
-                    {"customer": customer, "return_url": return_url}
-                ),
-                self._settings.timeout,
+
+        async def create(client: stripe.StripeClient) -> str:
+            made = await client.v1.billing_portal.sessions.create_async(
+                {"customer": customer, "return_url": return_url}
             )
+            return made.url
+
+        try:
+            return await self._connection.ask(create, self._settings.timeout)
         except stripe.InvalidRequestError as error:
             if is_missing(error, "customer"):
                 raise CheckoutUnavailable("Stripe has no such customer any more") from None
             hint = "is the customer portal set up in Stripe's dashboard?"
             raise CheckoutUnavailable(f"Stripe opens no customer portal ({where(error)}); {hint}") from error
-        return session.url
+
+    def against(
+        self,
+        *,
+        api_key: str,
+        webhook_secret: str,
+        base_url: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> "StripeBilling":
+        """The same plans and prices on another account: how a test puts a local Stripe in Stripe's place."""
+        settings = self._settings
+        return StripeBilling(
+            api_key,
+            webhook_secret,
+            settings.plans,
+            default=settings.default,
+            checkout_price=settings.checkout_price,
+            allow_promotion_codes=settings.allow_promotion_codes,
+            grace=settings.grace,
+            timeout=settings.timeout,
+            webhook_tolerance=settings.webhook_tolerance,
+            base_url=base_url,
+            transport=transport,
+        )
 
     async def aclose(self) -> None:
         """Release this event loop's connections. May be called twice."""

@@ -11,9 +11,12 @@ from anyio.lowlevel import RunVar
 
 from skene.errors import BillingUnavailable
 
-__all__ = ["Connection", "is_missing", "where"]
+__all__ = ["UNREADABLE", "Connection", "is_missing", "where"]
 
 T = TypeVar("T")
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What the SDK or reading its objects raises for an answer that is none of Stripe's, e.g. a proxy's page."""
 
 _RETRIES = 2  # the SDK's own, for connection faults and 5xx; all inside one deadline
 
@@ -64,6 +67,8 @@ class Connection:
             raise BillingUnavailable("Stripe cannot be reached") from error
         except stripe.StripeError as error:
             raise BillingUnavailable(f"Stripe failed: {where(error)}", _retry_after(error)) from error
+        except UNREADABLE as error:
+            raise BillingUnavailable("what answered in Stripe's place cannot be understood") from error
 
     async def aclose(self) -> None:
         """Close this event loop's connections; a later call opens new ones."""

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import anyio
 import stripe
 
+from skene.adapters.stripe.connection import UNREADABLE
 from skene.adapters.stripe.reading import Json, items, mapping, plain
 
 __all__ = ["Entry", "customer_and_subscriptions"]
@@ -24,15 +25,16 @@ async def customer_and_subscriptions(
 
     Raises:
         stripe.StripeError: whatever Stripe answers.
+        ValueError: what answered was not Stripe.
     """
     found: list[Json] = []
     entries: list[Entry] = []
-    errors: list[stripe.StripeError] = []
+    errors: list[Exception] = []
 
     async def read_customer() -> None:
         try:
             found.append(plain(await client.v1.customers.retrieve_async(customer)))
-        except stripe.StripeError as error:
+        except (stripe.StripeError, *UNREADABLE) as error:
             errors.append(error)
             group.cancel_scope.cancel()
 
@@ -44,7 +46,7 @@ async def customer_and_subscriptions(
             async for entry in page.auto_paging_iter():
                 source = plain(entry)
                 entries.append((source, await _lines(client, source)))
-        except stripe.StripeError as error:
+        except (stripe.StripeError, *UNREADABLE) as error:
             errors.append(error)
             group.cancel_scope.cancel()
 
@@ -53,6 +55,8 @@ async def customer_and_subscriptions(
         group.start_soon(read_subscriptions)
     if errors:
         raise errors[0]
+    if found[0].get("object") != "customer":
+        raise ValueError("that is no customer")
     return found[0], entries
 
 

@@ -10,7 +10,7 @@ import stripe
 from skene.adapters.stripe.connection import is_missing
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, items, plain, reference, text
 from skene.errors import CheckoutUnavailable
-from skene.ports.billing import CheckoutOrder
+from skene.ports.billing import CheckoutOrder, CheckoutSession
 
 if TYPE_CHECKING:
     from stripe.params import CustomerCreateParams
@@ -36,27 +36,25 @@ class Seller:
 
     async def open(
         self, client: stripe.StripeClient, order: CheckoutOrder, idempotency_key: str
-    ) -> tuple[stripe.checkout.Session, str]:
+    ) -> CheckoutSession:
         """Open a session for a customer who exists: the order's, or a new one named after its subject.
-
-        Returns:
-            The session, and the customer's id.
 
         Raises:
             CheckoutUnavailable: there is nothing to sell.
             stripe.StripeError: whatever Stripe answers.
+            ValueError: what answered was not Stripe.
         """
         price = await self._price(client)
         # The same key for every click, so that impatience makes no second customer.
         customer = order.customer or await _create_customer(client, order, "customer")
         try:
-            return await self._create_session(client, order, price, customer, idempotency_key), customer
+            return await self._create_session(client, order, price, customer, idempotency_key)
         except stripe.InvalidRequestError as error:
             if not is_missing(error, "customer"):
                 raise
         # Deleted at Stripe since; nobody should be kept from buying by that.
         customer = await _create_customer(client, order, idempotency_key)
-        return await self._create_session(client, order, price, customer, idempotency_key), customer
+        return await self._create_session(client, order, price, customer, idempotency_key)
 
     async def _create_session(
         self,
@@ -65,7 +63,7 @@ class Seller:
         price: str,
         customer: str,
         idempotency_key: str,
-    ) -> stripe.checkout.Session:
+    ) -> CheckoutSession:
         metadata = {SUBJECT_KEY: order.subject}
         if order.wall:
             metadata[WALL_KEY] = order.wall
@@ -83,7 +81,10 @@ class Seller:
         if self._allow_promotion_codes:
             params["allow_promotion_codes"] = True
         key = _key(idempotency_key, params)
-        return await client.v1.checkout.sessions.create_async(params, {"idempotency_key": key})
+        made = await client.v1.checkout.sessions.create_async(params, {"idempotency_key": key})
+        if not made.url:
+            raise ValueError("a session without an address")
+        return CheckoutSession(made.id, made.url, customer)
 
     async def _price(self, client: stripe.StripeClient) -> str:
         if self._sells is None:

@@ -1,6 +1,6 @@
 """FakeStripe: the local Stripe as a test or a demo drives it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 
@@ -77,6 +77,17 @@ class FakeStripe:
     def requests(self) -> list[ApiCall]:
         """Every API request so far, refused ones included."""
         return list(self._api.requests)
+
+    def get(self, number: str) -> Obj:
+        """An object as the account holds it, by its id; what is changed in it is changed, without an event.
+
+        Raises:
+            LookupError: there is none.
+        """
+        for table in self._state.tables.values():
+            if number in table:
+                return table[number]
+        raise LookupError(f"there is no {number!r}")
 
     # --- faults ---------------------------------------------------------------------------------------
 
@@ -192,6 +203,7 @@ class FakeStripe:
         customer: str | None = None,
         trial_days: int = 0,
         quantity: int = 1,
+        items: Sequence[tuple[str, int]] = (),
         metadata: Mapping[str, str] | None = None,
         email: str | None = None,
     ) -> str:
@@ -204,6 +216,7 @@ class FakeStripe:
             customer: an existing customer; else the subject's own, created on first use.
             trial_days: start with a trial of this length.
             quantity: of the price.
+            items: several prices with their quantities, in place of `price` and `quantity`.
             metadata: of the subscription, in place of the one that names the subject; `{}` for none.
             email: of a new customer.
 
@@ -220,7 +233,7 @@ class FakeStripe:
         self._people[subject] = owner
         made = self._state.subscribe(
             owner,
-            [(self._known_price(price), quantity)],
+            [(self._known_price(key), count) for key, count in items or [(price, quantity)]],
             status=status,
             trial_days=trial_days,
             metadata={"skene_subject": subject} if metadata is None else metadata,

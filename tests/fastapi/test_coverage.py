@@ -10,8 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from skene import ConfigurationError, Decision
 from tests.fastapi.conftest import freemium
@@ -260,15 +259,53 @@ def test_websockets_are_charged_per_connection_and_refused_with_the_same_answer(
         for _ in range(2):
             with client.websocket_connect("/api/features/live") as socket:
                 assert socket.receive_text() == "hello"
-        with pytest.raises(Exception) as refused, client.websocket_connect("/api/features/live"):
+        with (
+            pytest.raises(WebSocketDenialResponse) as denied,
+            client.websocket_connect("/api/features/live"),
+        ):
             pass
-    answer = refused.value
-    assert getattr(answer, "status_code", None) == 402 or isinstance(answer, WebSocketDisconnect), repr(
-        answer
-    )
+    assert denied.value.status_code == 402
+    assert denied.value.json()["code"] == "usage_limit_reached"
 
 
-# -- refused at start-up -------------------------------------------------------------------------------------------------
+async def test_a_server_without_denial_responses_closes_the_websocket(house):
+    h = house(freemium(0, method=None))
+    websocket_app(h)
+    sent = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/api/features/live",
+        "headers": [(b"x-user", b"ada")],
+        "query_string": b"",
+        "subprotocols": [],
+    }
+    async with h.running():
+        await h.app(scope, receive, send)
+    assert [(m["type"], m.get("code")) for m in sent] == [("websocket.close", 1008)]
+
+
+async def test_a_websocket_that_fails_before_it_accepts_costs_nothing(house):
+    h = house(freemium(1, method=None))
+
+    @h.app.websocket("/api/features/live")
+    async def live(socket: WebSocket):
+        raise RuntimeError("broken")
+
+    with TestClient(h.app, headers={"x-user": "ada"}) as client:
+        for _ in range(3):
+            with pytest.raises(RuntimeError), client.websocket_connect("/api/features/live"):
+                pass
+    assert await h.used() == 0
+
+
+# -- refused at start-up
 
 
 async def start_up_error(h) -> str:
@@ -330,7 +367,7 @@ async def test_the_documentation_is_not_taken_for_an_endpoint(house):
     assert await h.used() == 1
 
 
-# -- life ----------------------------------------------------------------------------------------------------------------
+# -- life
 
 
 async def test_routes_added_late_are_gated_too(house):

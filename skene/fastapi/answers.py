@@ -50,7 +50,7 @@ def problem(
 
 def refusal(decision: Decision) -> Response:
     """The answer to a call that was not admitted."""
-    headers = {}
+    headers: dict[str, str] = {}
     if decision.status_code == 429 and decision.resets_at and decision.decided_at:
         headers["Retry-After"] = str(_seconds(decision.resets_at, decision.decided_at))
     return problem(

@@ -137,7 +137,8 @@ async def _limited_body(request: Request) -> bytes:
     Raises:
         WebhookRejected: over 1 MiB.
     """
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > MAX_WEBHOOK:

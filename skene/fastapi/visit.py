@@ -27,8 +27,8 @@ class Visit:
 
     subject: object = None
     connection: HTTPConnection | None = None
-    charged: set[str] = field(default_factory=set)
-    admissions: list[Admission] = field(default_factory=list)
+    charged: set[str] = field(default_factory=set[str])
+    admissions: list[Admission] = field(default_factory=list[Admission])
     decision: Decision | None = None
     started: bool = False
 

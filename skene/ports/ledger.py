@@ -96,7 +96,7 @@ class Ledger(Protocol):
     async def funnel(
         self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
     ) -> tuple[FunnelRow, ...]:
-        """One row per loop for walls opened in `[since, until)`, by name, then unattributed conversions, if any.
+        """One row per loop for walls opened in `[since, until)`, by name, then the unattributed.
 
         Shadow walls are in no row. Unattributed conversions are those recorded in the span; they are left
         out when `loop` is given.

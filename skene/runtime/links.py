@@ -1,5 +1,6 @@
 """Signed links: what a person follows from a message or a refusal."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
@@ -61,17 +62,19 @@ class Links:
             LinkInvalid: malformed, forged or expired.
         """
         try:
-            payload: object = self._serializer.loads(token, max_age=int(self._lifetime.total_seconds()))
+            payload = self._serializer.loads(token, max_age=int(self._lifetime.total_seconds()))
+            return LinkTarget(_text(payload, "w"), _text(payload, "s"))
         except SignatureExpired as error:
             raise LinkInvalid("expired") from error
-        except (BadData, ValueError, OverflowError) as error:
+        except (BadData, LookupError, TypeError, ValueError, OverflowError) as error:
             raise LinkInvalid("not one of ours") from error
-        if not isinstance(payload, dict):
-            raise LinkInvalid("not one of ours")
-        wall, subject = payload.get("w"), payload.get("s")
-        if not isinstance(wall or subject, str):
-            raise LinkInvalid("not one of ours")
-        return LinkTarget(wall, subject)
+
+
+def _text(payload: Mapping[str, object], key: str) -> str | None:
+    value = payload.get(key)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(key)
+    return value
 
 
 def _signer(links: Links) -> type[TimestampSigner]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import httpx
 import pytest
+import stripe
 
 from skene.adapters.stripe import StripeBilling
 from skene.errors import BillingUnavailable, CheckoutUnavailable
@@ -43,6 +44,11 @@ async def billing(fake: FakeStripe) -> AsyncIterator[StripeBilling]:
     made = stripe_billing(fake)
     yield made
     await made.aclose()
+
+
+@pytest.fixture(autouse=True)
+def impatient_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.01)
 
 
 async def account(billing: StripeBilling, fake: FakeStripe, subject: str = "ada") -> Account:

@@ -1,6 +1,6 @@
 """A local Stripe on loopback that every test starts afresh, and a StripeBilling that talks to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,7 +52,7 @@ class Inbox:
 
 
 @contextmanager
-def switchboard() -> Iterator[tuple[Switchboard, str]]:
+def switchboard() -> Generator[tuple[Switchboard, str]]:
     board = Switchboard()
 
     async def nothing(scope: Any, receive: Any, send: Any) -> None:

@@ -20,6 +20,7 @@ from skene.ports.billing import Account, BillingEvent, CheckoutOrder, CheckoutRe
 
 __all__ = ["StripeBilling"]
 
+_CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,250}")
 
 
@@ -140,7 +141,7 @@ class StripeBilling:
         Raises:
             BillingUnavailable: no answer, a server error, too many requests, or a key that Stripe refuses.
         """
-        if not customer:
+        if not _CUSTOMER_ID.fullmatch(customer):
             return Account(customer, deleted=True)
         try:
             found, entries = await self._connection.ask(

@@ -42,6 +42,7 @@ def _page(state: State, found: Iterable[Obj], params: Obj, url: str) -> Obj:
 
 def create_customer(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.CustomerCreateParams.__annotations__)
+    _check_email(params, "email")
     return state.create_customer(
         email=params.get("email"), name=params.get("name"), metadata=string_map(params)
     )
@@ -57,6 +58,7 @@ def list_customers(state: State, path: Mapping[str, str], params: Obj, base: str
 
 def update_customer(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.CustomerUpdateParams.__annotations__)
+    _check_email(params, "email")
     found = state.living_customer(path["id"])
     changes: Obj = {name: params[name] or None for name in ("email", "name") if name in params}
     if "metadata" in params:
@@ -79,6 +81,11 @@ def _retrieve(kind: str) -> Operation:
         return state.get(kind, path["id"])
 
     return operation
+
+
+def _check_email(params: Obj, name: str) -> None:
+    if params.get(name) and "@" not in params[name]:
+        raise ApiFault("Invalid email address", code="email_invalid", param=name)
 
 
 def _merged(old: Obj, new: Mapping[str, str]) -> Obj:
@@ -189,8 +196,7 @@ def create_checkout(state: State, path: Mapping[str, str], params: Obj, base: st
         raise ApiFault("You may only specify one of these parameters: customer, customer_email.")
     if "customer" in params:
         state.living_customer(params["customer"])
-    if "customer_email" in params and "@" not in params["customer_email"]:
-        raise ApiFault("Invalid email address", code="email_invalid", param="customer_email")
+    _check_email(params, "customer_email")
     if len(params.get("client_reference_id", "")) > 200:
         raise ApiFault("Invalid string: at most 200 characters", param="client_reference_id")
     lines = _lines(params, "line_items")

@@ -1,0 +1,104 @@
+"""The suite that every storage must pass: skene's own, and those of others.
+
+Subclass `StorageConformance` in a test module, and give it a storage (anyio's pytest plugin runs it):
+
+    class TestMine(StorageConformance):
+        @pytest.fixture
+        async def storage(self, clock):
+            storage = MyStorage(url, clock=clock)
+            await storage.start()
+            yield storage
+            await storage.aclose()
+
+        @pytest.fixture
+        async def storage_factory(self):
+            async with AsyncExitStack() as stack:
+
+                async def open_one():
+                    storage = MyStorage(url)
+                    await storage.start()
+                    stack.push_async_callback(storage.aclose)
+                    return storage
+
+                yield open_one
+
+Every test begins with no data. Each names the law or the decision of skene's design that it keeps.
+"""
+
+import pytest
+
+_PARTS = (
+    "base",
+    "concurrency",
+    "counting",
+    "delivery",
+    "erasure",
+    "plans",
+    "proof",
+    "returns",
+    "windows",
+)
+# Before they are imported: a failed assertion then shows both of its sides.
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
+
+from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
+from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402
+from skene.testing.conformance.counting import (  # noqa: E402
+    LimitConformance,
+    PlanConformance,
+    RefusalConformance,
+)
+from skene.testing.conformance.delivery import AttemptConformance, ClaimConformance  # noqa: E402
+from skene.testing.conformance.erasure import (  # noqa: E402
+    ForgetConformance,
+    IdConformance,
+    LifeConformance,
+)
+from skene.testing.conformance.plans import (  # noqa: E402
+    LookupConformance,
+    SyncConformance,
+    TieConformance,
+)
+from skene.testing.conformance.proof import (  # noqa: E402
+    ConversionConformance,
+    FunnelConformance,
+    WallConformance,
+)
+from skene.testing.conformance.returns import (  # noqa: E402
+    KeyConformance,
+    NoticeConformance,
+    RefundConformance,
+)
+from skene.testing.conformance.windows import (  # noqa: E402
+    AnchoredConformance,
+    EdgesConformance,
+    RollingConformance,
+)
+
+__all__ = ["ConformanceBase", "StorageConformance", "StorageFactory"]
+
+
+class StorageConformance(
+    LimitConformance,
+    RefusalConformance,
+    PlanConformance,
+    AnchoredConformance,
+    RollingConformance,
+    EdgesConformance,
+    RefundConformance,
+    KeyConformance,
+    NoticeConformance,
+    SyncConformance,
+    TieConformance,
+    LookupConformance,
+    WallConformance,
+    ConversionConformance,
+    FunnelConformance,
+    ClaimConformance,
+    AttemptConformance,
+    ForgetConformance,
+    IdConformance,
+    LifeConformance,
+    ConcurrencyConformance,
+):
+    """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

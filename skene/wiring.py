@@ -123,7 +123,7 @@ class Skene(Runtime):
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )
-        made._prices = dict(plans or {"*": plan for plan in _plans(loops)[-1:]})
+        made._prices = _prices(loops, plans)
         return made
 
     @property
@@ -191,6 +191,14 @@ def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
     )
 
 
+def _prices(loops: tuple[Loop, ...], plans: Mapping[str, str] | None) -> Mapping[str, str]:
+    """What each price means; unless somebody says so, any price means the plan listed last."""
+    if plans:
+        return dict(plans)
+    known = _plans(loops)
+    return {"*": known[-1]} if known else {}
+
+
 def _default_plan(plans: tuple[str, ...]) -> str:
     return "free" if "free" in plans or not plans else plans[0]
 
@@ -212,7 +220,7 @@ def _stripe(
     return StripeBilling(
         api_key=given["STRIPE_API_KEY"],
         webhook_secret=given["STRIPE_WEBHOOK_SECRET"],
-        plans=plans or {"*": known[-1]},
+        plans=_prices(loops, plans),
         default=_default_plan(known),
     )
 

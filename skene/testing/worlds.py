@@ -1,0 +1,278 @@
+"""`World`: what a test does to an app and asks about it."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from skene.adapters.memory import MemoryStorage
+from skene.engine.program import CompiledStep
+from skene.engine.subject import storable_id
+from skene.errors import DeliveryError
+from skene.ports.ledger import Wall
+from skene.ports.outbox import MessageState
+from skene.testing.clock import ManualClock
+from skene.testing.mails import Mail, Postbox, read
+from skene.wiring import Skene
+
+if TYPE_CHECKING:
+    from skene.testing.stripe_server import FakeStripe
+
+__all__ = ["Checkout", "Conversion", "World"]
+
+_SESSION = re.compile(r"/c/pay/(cs_\w+)$")
+_WAITING = "nothing is delivered until world.drain()"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A subject began to pay.
+
+    Attributes:
+        subject: who.
+        loop, wall: what it is credited to, the wall by its id; None when no wall explains it.
+        at: when.
+        amount: of the first payment, in the currency's minor unit; None when unknown.
+        currency: ISO 4217, lower case, or None.
+    """
+
+    subject: str
+    loop: str | None
+    wall: str | None
+    at: datetime
+    amount: int | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """Where an upgrade link has led a person.
+
+    Attributes:
+        url: the page's address.
+        session: id of the Checkout session; None for any other page, such as the portal of somebody who pays
+            already.
+    """
+
+    url: str
+    session: str | None
+    _world: "World" = field(repr=False)
+
+    async def pay(self, email: str | None = None) -> bool:
+        """Pay: Stripe sends its webhooks, and the browser comes back to the app.
+
+        Args:
+            email: what the person types in, if Stripe asks for it.
+
+        Returns:
+            Whether the new plan is in force when they are back.
+        """
+        if self.session is None:
+            raise AssertionError(f"there is nothing to pay at {self.url}")
+        back = await self._world.stripe.pay(self.session, email)
+        returned = parse_qs(urlsplit(back).query)["session_id"][0]
+        return await self._world.skene.billing_sync.checkout_returned(returned)
+
+
+class World:
+    """An app's loops on back-ends in memory. `skene.testing.world` makes it.
+
+    Attributes:
+        skene: the app's own, for everything that is asked there: `await world.skene.usage("ada")`.
+        clock: the present; `world.clock.advance("30d")`.
+        storage: what is kept.
+    """
+
+    def __init__(
+        self,
+        skene: Skene,
+        storage: MemoryStorage,
+        clock: ManualClock,
+        box: Postbox,
+        stripe: "FakeStripe | None",
+    ) -> None:
+        self.clock = clock
+        self.storage = storage
+        self._skene = skene
+        self._box = box
+        self._stripe = stripe
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<World at {self.clock.now():%Y-%m-%d %H:%M:%S}: {len(self._box.kept)} mails sent>"
+
+    @property
+    def skene(self) -> Skene:
+        """The app's own.
+
+        Raises:
+            RuntimeError: the world has ended, and the app has its own back-ends again.
+        """
+        if self._ended:
+            raise RuntimeError("this world has ended; what it would do now would reach the real back-ends")
+        return self._skene
+
+    @property
+    def stripe(self) -> "FakeStripe":
+        """Stripe's stand-in: `await world.stripe.subscribe("ada", "price_123")`.
+
+        Raises:
+            AssertionError: the app does not sell through Stripe.
+        """
+        if self._stripe is None:
+            raise AssertionError(
+                f"this app's plans come from {type(self._skene.billing).__name__}, not from Stripe; "
+                'put a subject on a plan with: await world.set_plan("ada", "paid")'
+            )
+        return self._stripe
+
+    # -- what a test arranges -----------------------------------------------------------------------------
+
+    def used(self, subject: str, units: int, meter: str | None = None) -> None:
+        """Set what a subject has used: in the running window of the plan held now, or in one that opens now.
+
+        Args:
+            subject: as the app names it.
+            units: 0 or more.
+            meter: of several, the one that is meant; where routes are counted apart, `meter:/path/of/route`.
+
+        Raises:
+            LookupError: there is no such meter, or several to choose from.
+            ValueError: units that cannot be used.
+        """
+        if not _is_count(units):
+            raise ValueError(
+                f"world.used({subject!r}, …): got {units!r} units; give a whole number of 0 or more"
+            )
+        step, name = self._meter(meter)
+        plan = self.plan(subject)
+        counted = plan if plan in step.limits else self.skene.billing.default
+        self.storage.set_used(storable_id(subject), name, counted, step.rule(self.clock.now()), units)
+
+    async def set_plan(self, subject: str, plan: str) -> None:
+        """Put a subject on a plan by hand, without Stripe.
+
+        Raises:
+            ValueError: a plan that no limit table knows.
+        """
+        await self.skene.set_plan(subject, plan)
+
+    def fail_mails(self, error: DeliveryError, times: int = 1, *, accepted: bool = False) -> None:
+        """Let the next attempts to send a mail fail.
+
+        Args:
+            error: what they raise, e.g. `DeliveryFailed("busy")`.
+            times: how many of them.
+            accepted: the mail arrives all the same, as with a provider whose answer is lost.
+        """
+        self._box.fail(error, times, accepted)
+
+    # -- what happens -------------------------------------------------------------------------------------
+
+    async def drain(self) -> int:
+        """Deliver the messages that are due. Returns how many were dealt with, whatever became of them."""
+        return await self.skene.worker.drain()
+
+    async def follow(self, subject: str) -> Checkout:
+        """Follow the upgrade link in a subject's last mail that has one, as the person would.
+
+        Raises:
+            AssertionError: no such mail was sent.
+            CheckoutUnavailable, LinkInvalid: the link leads nowhere, or has expired.
+        """
+        mails = self.mails(subject)
+        link = next((link for mail in reversed(mails) if (link := mail.upgrade_link)), None)
+        if link is None:
+            sent = (
+                f"no mail to {subject!r} has an upgrade link" if mails else f"no mail was sent to {subject!r}"
+            )
+            raise AssertionError(f"{sent}\n{self.describe(subject)}")
+        url = await self.skene.upgrade.follow(parse_qs(urlsplit(link).query)["token"][0])
+        session = _SESSION.search(urlsplit(url).path)
+        return Checkout(url, session.group(1) if session else None, self)
+
+    # -- what came of it ----------------------------------------------------------------------------------
+
+    def plan(self, subject: str) -> str:
+        """The plan a subject holds now."""
+        return self.storage.plan_of(storable_id(subject)) or self.skene.billing.default
+
+    def mails(self, subject: str) -> list[Mail]:
+        """The mails that were sent to a subject, oldest first."""
+        templates = {
+            f"skene-{draft.key}": draft.template for draft, _, _ in self.storage.posted(storable_id(subject))
+        }
+        return [read(templates[key], body) for key, body in self._box.kept.items() if key in templates]
+
+    def sent(self, subject: str) -> list[str]:
+        """The templates of the mails that were sent to a subject, oldest first."""
+        return [mail.template for mail in self.mails(subject)]
+
+    def walls(self, subject: str | None = None) -> list[Wall]:
+        """First refusals, oldest first; of everybody, or of one subject."""
+        return [
+            wall for wall in self.storage.walls if subject is None or wall.subject == storable_id(subject)
+        ]
+
+    def conversions(self, subject: str | None = None) -> list[Conversion]:
+        """Who began to pay, in that order; everybody, or one subject."""
+        loops = {wall.id: wall.loop for wall in self.storage.walls}
+        return [
+            Conversion(one.subject, loops.get(one.wall or ""), one.wall, one.at, one.amount, one.currency)
+            for one in self.storage.conversions
+            if subject is None or one.subject == storable_id(subject)
+        ]
+
+    def describe(self, subject: str | None = None) -> str:
+        """What has happened, for people: shown when a test that uses the `world` fixture fails."""
+        only = None if subject is None else storable_id(subject)
+        lines = [f"the world at {self.clock.now():%Y-%m-%d %H:%M:%S} UTC:"]
+        for who, meter, plan, units in self.storage.counts():
+            if only in (None, who):
+                lines.append(f"  {who}: {units} used of {self._limit(meter, plan)} ({meter}, plan {plan})")
+        lines += [f"  {w.subject}: stopped by {w.step} at {w.used}" for w in self.walls(subject)]
+        for draft, state, reason in self.storage.posted(only):
+            why = reason or (_WAITING if state is MessageState.PENDING else "")
+            lines.append(f"  {draft.subject}: mail {draft.template!r} is {state}{why and f' ({why})'}")
+        lines += [
+            f"  {c.subject}: began to pay (loop {c.loop or 'unknown'})" for c in self.conversions(subject)
+        ]
+        if self._stripe is not None and (lost := self._stripe.undelivered):
+            lines.append(f"  webhooks not delivered: {', '.join(str(event['type']) for event in lost)}")
+        return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing has happened"])
+
+    def end(self) -> None:
+        """Refuse to do anything more; called when the block is left."""
+        self._ended = True
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _meter(self, meter: str | None) -> tuple[CompiledStep, str]:
+        """The step that counts on a meter, and the counter's own name."""
+        steps = self.skene.program.steps
+        if meter is None:
+            names = list(dict.fromkeys(_shown(step) for step in steps))
+            if len(names) != 1 or steps[0].by_route:
+                raise LookupError(f"world.used(…): say which meter: {', '.join(names) or 'there is none'}")
+            return steps[0], steps[0].meter
+        for step in steps:
+            if meter.startswith(f"{step.meter}:/") if step.by_route else meter == step.meter:
+                return step, meter
+        names = list(dict.fromkeys(_shown(step) for step in steps))
+        raise LookupError(f"world.used(…): no meter is called {meter!r}; there are: {', '.join(names)}")
+
+    def _limit(self, meter: str, plan: str) -> str:
+        try:
+            limit = self._meter(meter)[0].limits.get(plan)
+        except LookupError:
+            return "?"
+        return "unlimited" if limit is None else str(limit)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _shown(step: CompiledStep) -> str:
+    return f"{step.meter}:/path/of/route" if step.by_route else step.meter

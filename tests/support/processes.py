@@ -1,0 +1,69 @@
+"""Real server processes on loopback."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator[list[str]]:
+    """Serve `module:app` from `count` processes, each with a port of its own.
+
+    Yields:
+        Their addresses, when all of them answer.
+    """
+    ports = [free_port() for _ in range(count)]
+    started = [_start(app, port, env) for port in ports]
+    try:
+        for process, port in zip(started, ports, strict=True):
+            _wait(process, port)
+        yield [f"http://127.0.0.1:{port}" for port in ports]
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+
+
+def _start(app: str, port: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+    whole = {**os.environ, **env}
+    return subprocess.Popen(command, cwd=ROOT, env=whole, stderr=subprocess.PIPE)  # noqa: S603 - our own command
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            words = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            raise RuntimeError(f"the server ended with {process.returncode}:\n{words}")
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1):  # noqa: S310 - loopback
+                return
+        except (URLError, OSError):
+            time.sleep(0.05)
+    raise RuntimeError("the server did not answer in time")

@@ -204,7 +204,7 @@ class FunnelConformance(ConformanceBase):
     async def test_a_history_told_by_hand(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 21: every figure of two loops, a hold-out group, a watched loop, two currencies."""
         begin = clock.now()
-        # Loop a: five walls, an hour apart; three prompts, two clicks, one checkout, four paid (one held out).
+        # Loop a: five walls an hour apart, three prompts, two clicks, one checkout; four paid, one held out.
         for n in range(5):
             held = n == 4
             prompts = () if held else (draft(f"a{n}", subject=f"a{n}", wall=f"a{n}"),)

@@ -1,0 +1,57 @@
+"""All commands, put together. Each imports what it needs when it runs, so that help and completion stay quick."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from skene.cli import check, database, demo, people, reports, worker
+from skene.cli.output import examples, say
+
+__all__ = ["app", "run"]
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="skene",
+    help="Growth loops as code: usage limits, upgrade prompts, proven conversions.",
+    epilog=examples("skene demo", "skene check --app app:app", "skene funnel --since 30d"),
+    context_settings=_SETTINGS,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for group in (database.commands, worker.commands, check.commands, reports.commands, people.commands, demo.commands):
+    if group.info.name:
+        app.add_typer(group)
+    else:
+        app.registered_commands += group.registered_commands
+        app.registered_groups += group.registered_groups
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"skene {version('skene-sdk')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Growth loops as code: usage limits, upgrade prompts, proven conversions."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+def run() -> None:
+    """Run the command that the process's arguments name."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")  # a terminal that knows no check marks is no reason to fail
+    app(prog_name="skene")

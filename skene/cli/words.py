@@ -1,0 +1,91 @@
+"""Loops in words, for `skene check`."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skene.definitions import EmailAction
+    from skene.engine.program import CompiledStep
+
+__all__ = ["describe_step", "step_as_json"]
+
+_PERIODS = {
+    "lifetime": "in a lifetime",
+    "billing_cycle": "per billing cycle",
+}
+
+
+def describe_step(step: "CompiledStep") -> list[tuple[str, str]]:
+    """What a step means, as headings and sentences."""
+    lines = [("when", _when(step)), ("counts", _counts(step)), ("limits", _limits(step)), ("beyond", _beyond(step))]
+    if step.warnings:
+        lines.append(("warns", "; ".join(f"at {fraction:.0%} {_mail(mail)}" for fraction, mail in step.warnings)))
+    if step.holdout:
+        lines.append(("holds out", f"{step.holdout:.0%} of the subjects are never asked, for comparison"))
+    return lines
+
+
+def step_as_json(step: "CompiledStep", routes: "Iterable[tuple[str, str]] | None") -> dict[str, Any]:
+    """The same as data.
+
+    Args:
+        routes: method and path of every route it covers; None when no app was given.
+    """
+    trigger = step.trigger
+    return {
+        "step": step.key,
+        "endpoint": trigger.endpoint if trigger else None,
+        "methods": sorted(trigger.methods) if trigger and trigger.methods else None,
+        "meter": step.meter,
+        "limits": {plan: "Infinity" if limit is None else limit for plan, limit in step.limits.items()},
+        "period": step.period,
+        "enforced": step.enforce,
+        "routes": None if routes is None else [{"method": method, "path": path} for method, path in routes],
+    }
+
+
+def _when(step: "CompiledStep") -> str:
+    if step.trigger is None:
+        return "your code asks (or a route is gated by hand)"
+    methods = " or ".join(sorted(step.trigger.methods)) if step.trigger.methods else "any method of"
+    return f"{methods} {step.trigger.endpoint} is called"
+
+
+def _counts(step: "CompiledStep") -> str:
+    cost = step.cost
+    units = "units as your function says" if callable(cost) else f"{cost} unit{'' if cost == 1 else 's'}"
+    which = "every call, failed ones too" if step.charge == "attempt" else "every call that succeeds"
+    counter = "a counter for each route" if step.by_route else f"the meter {step.meter}"
+    return f"{units} for {which}, on {counter}"
+
+
+def _limits(step: "CompiledStep") -> str:
+    period = _PERIODS.get(step.period) or _period(step.period)
+    plans = (f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items())
+    return f"{', '.join(plans)} {period}"
+
+
+def _period(period: str) -> str:
+    kind, _, rest = period.partition(" ")
+    if kind == "rolling":
+        return f"in any {rest}"
+    return f"per {period}" if rest else f"per {period} from the first use"
+
+
+def _beyond(step: "CompiledStep") -> str:
+    if not step.enforce:
+        return "nothing: this loop only watches (enforce=False)"
+    asked = f"; {_mail(step.prompt)}, once per window" if step.prompt else ""
+    return f'{_statuses(step)} "{step.message}"{asked}'
+
+
+def _statuses(step: "CompiledStep") -> str:
+    if step.status_code is not None:
+        return str(step.status_code)
+    limits = [limit for limit in step.limits.values() if limit is not None]
+    found = sorted({403 if limit == 0 else 402 for limit in limits}) or [402]
+    return " or ".join(map(str, found))
+
+
+def _mail(mail: "EmailAction") -> str:
+    return f"e-mail {mail.template}" + (f" through {mail.provider}" if mail.provider else "")

@@ -148,7 +148,7 @@ class Gate:
         Raises:
             ConfigurationError: the app is serving already, or has a gate.
         """
-        if app.middleware_stack is not None or self._app is not None:
+        if app.middleware_stack is not None or hasattr(app.state, "skene_gate"):
             raise ConfigurationError(
                 "gate.install(app): call it once, before the app serves its first request"
             )

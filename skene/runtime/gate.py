@@ -24,6 +24,8 @@ LOOKUP_EVERY = timedelta(seconds=60)
 """How often at most the billing service is asked about one subject that is about to be refused."""
 LOOKUP_TIMEOUT = timedelta(seconds=2)
 REFUND_TIMEOUT = 2.0
+SHADOW_WALL = 2.0
+"""The name of a shadow wall among the warnings of a window: a fraction that no warning can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,25 @@ class Gatekeeper:
             return Admission(
                 unavailable(asks[0].step, subject, parts.default_plan, asks[0].cost), call.subject
             )
-        decision = await self._conclude(subject, asks, call, counted)
+        if counted.held_plan is not None:
+            text = "a subject holds the plan %r, which no limit table knows: default applied"
+            parts.log.warning(text, counted.held_plan)
+        decisions = self._decisions(subject, asks, counted)
+        index = tightest(decisions)
         keep = {ask.step.meter for ask in asks if ask.step.charge == "attempt"}
         receipts = tuple(t.receipt for t in counted.tallies if t.receipt and t.charge.meter not in keep)
-        return Admission(decision, call.subject, receipts, idempotency_key)
+        admission = Admission(decisions[index], call.subject, receipts, idempotency_key)
+        try:
+            if counted.admitted and not counted.replayed:
+                await self._notice(asks, call.subject, decisions, counted)
+            if admission.decision.allowed:
+                return admission
+            refused = await self._refused(asks[index].step, call.subject, decisions[index], counted)
+            return replace(admission, decision=refused)
+        except BaseException:
+            # Charged, and now cancelled or cut off: the call will not run, so it costs nothing.
+            await self.release(admission)
+            raise
 
     async def look(self, subject: str, asks: Sequence[Ask]) -> tuple[Decision, ...]:
         """What would be decided now, one decision per step; nothing is charged or recorded."""
@@ -174,24 +191,10 @@ class Gatekeeper:
             for ask in asks
         )
 
-    async def _conclude(self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted) -> Decision:
-        if counted.held_plan is not None:
-            self._parts.log.warning(
-                "a subject holds the plan %r, which no limit table knows: default applied", counted.held_plan
-            )
-        decisions = self._decisions(subject, asks, counted)
-        tallies = {tally.charge.meter: tally for tally in counted.tallies}
-        for ask, decision in zip(asks, decisions, strict=True):
-            if counted.admitted and not counted.replayed:
-                await self._notice(ask.step, call.subject, decision, tallies[ask.step.meter])
-        index = tightest(decisions)
-        decision = decisions[index]
-        if decision.allowed:
-            return decision
-        step = asks[index].step
-        return await self._refused(step, call.subject, decision, tallies[step.meter])
-
-    async def _refused(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> Decision:
+    async def _refused(
+        self, step: CompiledStep, subject: str, decision: Decision, counted: Counted
+    ) -> Decision:
+        tally = _tally(counted, step)
         wall = tally.wall or await self._open_wall(step, subject, decision, tally, shadow=False)
         return replace(decision, wall=wall, upgrade_url=self._parts.links.upgrade(wall=wall))
 
@@ -239,17 +242,33 @@ class Gatekeeper:
             parts.wake()
         return opened
 
-    async def _notice(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
-        """Record the warnings that this call has made due, and the wall of a loop that only watches."""
-        if decision.reason is Reason.SHADOW:
-            name = notice_name(step, 2.0)
-            if name not in tally.notices:
-                await self._open_wall(step, subject, decision, tally, shadow=True)
-                await self._parts.storage.record_notice(
-                    Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
+    async def _notice(
+        self, asks: Sequence[Ask], subject: str, decisions: Sequence[Decision], counted: Counted
+    ) -> None:
+        """Record what an admitted call has made due. If that fails, the next call makes it due again."""
+        for ask, decision in zip(asks, decisions, strict=True):
+            tally = _tally(counted, ask.step)
+            try:
+                if decision.reason is Reason.SHADOW:
+                    await self._watch(ask.step, subject, decision, tally)
+                elif ask.step.enforce:
+                    await self._warn(ask.step, subject, decision, tally)
+            except StorageUnavailable:
+                self._parts.log.warning(
+                    "storage unavailable: a warning or shadow wall waits for the next call"
                 )
-            return
-        due = crossed(step, decision.limit, decision.used, tally.notices) if step.enforce else ()
+
+    async def _watch(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
+        """Record the wall of a loop that only watches, once per window."""
+        name = notice_name(step, SHADOW_WALL)
+        if name not in tally.notices:
+            await self._open_wall(step, subject, decision, tally, shadow=True)
+            notice = Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
+            await self._parts.storage.record_notice(notice)
+
+    async def _warn(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
+        """Record the warnings that a call has made due."""
+        due = crossed(step, decision.limit, decision.used, tally.notices)
         if not due:
             return
         mails = dict(step.warnings)
@@ -273,6 +292,10 @@ class Gatekeeper:
         notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
         if await self._parts.storage.record_notice(notice):
             self._parts.wake()
+
+
+def _tally(counted: Counted, step: CompiledStep) -> Tally:
+    return next(tally for tally in counted.tallies if tally.charge.meter == step.meter)
 
 
 def _wall_window(decision: Decision, tally: Tally) -> tuple[datetime, datetime]:

@@ -1,12 +1,12 @@
 """500 simultaneous requests of one subject at limit 100, over two server processes: laws L1 and L4."""
 
 from collections import Counter
-from datetime import UTC, datetime
 
 import anyio
 import httpx
 import pytest
 
+from skene.adapters.system import SystemClock
 from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
 from skene.wiring import storage_from
@@ -45,7 +45,7 @@ async def storm(addresses: list[str], subject: str) -> Counter[int]:
 
 
 async def test_exactly_the_limit_is_admitted_and_one_mail_is_sent(database):
-    resend = FakeResend(now=lambda: datetime.now(UTC))
+    resend = FakeResend(now=SystemClock().now)
     with (
         serving(resend.app) as mail,
         uvicorn_processes(APP, 2, {"APP_DATABASE": database, "APP_RESEND": mail}) as addresses,
@@ -61,7 +61,7 @@ async def test_exactly_the_limit_is_admitted_and_one_mail_is_sent(database):
 
 async def test_the_naive_control_lets_too_many_through(database):
     with (
-        serving(FakeResend(now=lambda: datetime.now(UTC)).app) as mail,
+        serving(FakeResend(now=SystemClock().now).app) as mail,
         uvicorn_processes(
             APP, 2, {"APP_DATABASE": database, "APP_RESEND": mail, "APP_NAIVE": "1"}
         ) as addresses,

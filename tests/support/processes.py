@@ -52,7 +52,7 @@ def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator
 def _start(app: str, port: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
     whole = {**os.environ, **env}
-    return subprocess.Popen(command, cwd=ROOT, env=whole, stderr=subprocess.PIPE)  # noqa: S603 - our own command
+    return subprocess.Popen(command, cwd=ROOT, env=whole, stderr=subprocess.PIPE)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
@@ -62,7 +62,7 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
             words = process.stderr.read().decode(errors="replace") if process.stderr else ""
             raise RuntimeError(f"the server ended with {process.returncode}:\n{words}")
         try:
-            with urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1):  # noqa: S310 - loopback
+            with urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1):
                 return
         except (URLError, OSError):
             time.sleep(0.05)

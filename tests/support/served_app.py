@@ -1,4 +1,4 @@
-"""A gated app for tests that need real server processes: everything it is told, it is told by the environment."""
+"""A gated app for tests that need real server processes; told everything by the environment."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""pytest fixtures of the test kit. Every pytest run where skene is installed loads this, so it imports little."""
+"""pytest fixtures of the test kit. Loaded in every pytest run beside skene, so it imports little."""
 
 import sys
 from collections.abc import Generator

@@ -59,18 +59,24 @@ class Checkout:
     session: str | None
     _world: "World" = field(repr=False)
 
-    async def pay(self, email: str | None = None) -> bool:
+    async def pay(self, email: str | None = None, *, comes_back: bool = True) -> bool:
         """Pay: Stripe sends its webhooks, and the browser comes back to the app.
 
         Args:
             email: what the person types in, if Stripe asks for it.
+            comes_back: False closes the browser first, so that the app hears of it from webhooks alone.
 
         Returns:
-            Whether the new plan is in force when they are back.
+            Whether the app has seen, on their return, that the new plan is in force.
+
+        Raises:
+            AssertionError: this page is no checkout.
         """
         if self.session is None:
             raise AssertionError(f"there is nothing to pay at {self.url}")
         back = await self._world.stripe.pay(self.session, email)
+        if not comes_back:
+            return False
         returned = parse_qs(urlsplit(back).query)["session_id"][0]
         return await self._world.skene.billing_sync.checkout_returned(returned)
 

@@ -1,0 +1,13 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from app import app
+from httpx import ASGITransport, AsyncClient
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncClient]:
+    """A client of the app, signed in as ada."""
+    headers = {"Authorization": "Bearer token-of-ada"}
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://app", headers=headers) as client:
+        yield client

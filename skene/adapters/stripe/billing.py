@@ -97,11 +97,6 @@ class StripeBilling:
         return self._settings.sells
 
     @property
-    def sells(self) -> str | None:
-        """What a checkout sells: a price id, a product id or a lookup key; None: nothing."""
-        return self._settings.sells
-
-    @property
     def default(self) -> str:
         """The plan of a subject who pays for nothing."""
         return self._settings.default
@@ -246,30 +241,6 @@ class StripeBilling:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> "StripeBilling":
         """The same plans and prices on another account: how a test puts a local Stripe in Stripe's place."""
-        settings = self._settings
-        return StripeBilling(
-            api_key,
-            webhook_secret,
-            settings.plans,
-            default=settings.default,
-            checkout_price=settings.checkout_price,
-            allow_promotion_codes=settings.allow_promotion_codes,
-            grace=settings.grace,
-            timeout=settings.timeout,
-            webhook_tolerance=settings.webhook_tolerance,
-            base_url=base_url,
-            transport=transport,
-        )
-
-    def against(
-        self,
-        *,
-        api_key: str,
-        webhook_secret: str,
-        base_url: str | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> "StripeBilling":
-        """The same settings with another account, for tests; arguments as for the class."""
         settings = self._settings
         return StripeBilling(
             api_key,

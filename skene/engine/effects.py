@@ -1,6 +1,5 @@
 """What a decision sets in motion: messages with keys that follow from what they are about."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 
@@ -29,21 +28,26 @@ def subject_digest(loop: str, subject: str) -> bytes:
 def message_data(
     decision: Decision, message: str, mail: EmailAction, *, upgrade_url: str | None
 ) -> dict[str, object]:
-    """What the mail's template can say about a decision; JSON values only."""
-    personalization: Mapping[str, str] = mail.personalization or {}
+    """What a message is made of, as JSON: the mail's own words, and what they can say about the decision.
+
+    Returns:
+        `subject_line` and `personalization` as the mail's author wrote them, and `values`.
+    """
     return {
-        **personalization,
-        "message": message,
-        "loop": decision.loop,
-        "meter": decision.meter,
-        "plan": decision.plan,
-        "limit": decision.limit,
-        "used": decision.used,
-        "remaining": decision.remaining,
-        "period": decision.period,
-        "resets_at": _iso(decision.resets_at),
-        "upgrade_url": upgrade_url,
         "subject_line": mail.subject,
+        "personalization": dict(mail.personalization or {}),
+        "values": {
+            "message": message,
+            "loop": decision.loop,
+            "meter": decision.meter,
+            "plan": decision.plan,
+            "limit": decision.limit,
+            "used": decision.used,
+            "remaining": decision.remaining,
+            "period": decision.period,
+            "resets_at": _iso(decision.resets_at),
+            "upgrade_url": upgrade_url,
+        },
     }
 
 

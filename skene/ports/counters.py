@@ -121,7 +121,7 @@ class Draft:
         loop, step, subject, plan: whom and what it is about; the plan held when it was written.
         channel: name of the notifier.
         template: its template.
-        data: what the template can say, JSON.
+        data: what the message is made of, JSON; no storage looks inside.
         wall: the wall it belongs to, or None.
         cancel_on_upgrade: do not send when the subject no longer holds `plan`.
     """

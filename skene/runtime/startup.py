@@ -13,7 +13,7 @@ __all__ = ["find_faults", "step_mails"]
 def find_faults(parts: Parts) -> tuple[Fault, ...]:
     """Unknown providers, plans without a limit, templates that cannot be sent, an unusable public address."""
     faults = [*parts.program.plan_faults(parts.billing.plans, parts.billing.default), *_url_faults(parts)]
-    checked: set[tuple[str, str]] = set()
+    checked: set[tuple[str, EmailAction]] = set()
     for step in parts.program.steps:
         for where, mail in step_mails(step):
             fault = _mail_fault(parts, where, mail, checked)
@@ -28,7 +28,9 @@ def step_mails(step: CompiledStep) -> tuple[tuple[str, EmailAction], ...]:
     return (*prompt, *((f"{step.path}.action.warning", mail) for _, mail in step.warnings))
 
 
-def _mail_fault(parts: Parts, where: str, mail: EmailAction, checked: set[tuple[str, str]]) -> Fault | None:
+def _mail_fault(
+    parts: Parts, where: str, mail: EmailAction, checked: set[tuple[str, EmailAction]]
+) -> Fault | None:
     known = ", ".join(parts.notifiers) or "none"
     if not parts.notifiers:
         return Fault(f"{where}.provider", "no notifier at all", "pass Skene(notifiers={name: …})", None)
@@ -42,11 +44,11 @@ def _mail_fault(parts: Parts, where: str, mail: EmailAction, checked: set[tuple[
             f"the notifiers given to Skene are: {known}",
             near[0] if near else None,
         )
-    if (name, mail.template) in checked:
+    if (name, mail) in checked:
         return None
-    checked.add((name, mail.template))
+    checked.add((name, mail))
     try:
-        notifier.check(mail.template)
+        notifier.check(mail.template, subject_line=mail.subject, personalization=mail.personalization)
     except (LookupError, ValueError) as error:
         text = str(error.args[0]) if error.args else str(error)
         return Fault(f"{where}.template", f"{mail.template!r}", text, None)

@@ -174,8 +174,13 @@ class Worker:
             if not message.email:
                 return None
             profile = (profile or Profile()).model_copy(update={"email": message.email})
-        data = dict(message.draft.data)
-        subject_line = data.pop("subject_line", None)
+        data = message.draft.data
         return MessageContext.model_validate(
-            {"template": message.draft.template, "subject_line": subject_line, "user": profile, "data": data}
+            {
+                "template": message.draft.template,
+                "subject_line": data.get("subject_line"),
+                "user": profile,
+                "data": data.get("values", {}),
+                "personalization": data.get("personalization", {}),
+            }
         )

@@ -21,7 +21,7 @@ from resend.async_request import AsyncRequest
 from resend.exceptions import NoContentError, ResendError, raise_for_code_and_type
 
 from skene.adapters.local import LocalNotifier
-from skene.adapters.mail import check_key, harmless, recipient, timeout_faults
+from skene.adapters.mail import check_key, recipient, timeout_faults
 from skene.adapters.resend_errors import delivery_error
 from skene.definitions.faults import Fault, describe
 from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown
@@ -56,6 +56,7 @@ class ResendNotifier(LocalNotifier):
         templates: the folder of local templates.
         reply_to: where answers go, if not to the sender.
         timeout: for one attempt from beginning to end, up to 10 s.
+        transport: for tests, an httpx transport such as `httpx.ASGITransport(fake.app)`, not the network.
 
     Raises:
         ConfigurationError: a setting cannot work; all of them are named, none is shown.
@@ -70,6 +71,7 @@ class ResendNotifier(LocalNotifier):
         templates: str = "templates",
         reply_to: str | None = None,
         timeout: timedelta = timedelta(seconds=10),
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         url = resend.api_url if base_url is None else base_url
         faults = (
@@ -81,6 +83,7 @@ class ResendNotifier(LocalNotifier):
         self._api_key = api_key
         self._base_url = url.rstrip("/")
         self._timeout = timeout.total_seconds()
+        self._transport = transport
         # A client's connections belong to the event loop that opened them.
         self._client: RunVar[httpx.AsyncClient | None] = RunVar("skene.adapters.resend", None)
 
@@ -158,7 +161,8 @@ class ResendNotifier(LocalNotifier):
         if client is None:
             # Half the time for the connection: if that fails, it is certain that nothing was sent.
             timeout = httpx.Timeout(self._timeout, connect=self._timeout / 2, pool=self._timeout / 2)
-            client = httpx.AsyncClient(timeout=timeout)
+            public = self._base_url.startswith("https://")  # proxies of the environment are for the way out
+            client = httpx.AsyncClient(timeout=timeout, transport=self._transport, trust_env=public)
             self._client.set(client)
         return client
 
@@ -212,7 +216,7 @@ def _refused(answer: httpx.Response, data: dict[str, Any]) -> NoReturn:
     raise_for_code_and_type(
         code=answer.status_code,
         error_type=str(data.get("name") or ""),
-        message=harmless(str(data.get("message") or "no reason given")),
+        message=str(data.get("message") or "no reason given"),
         headers=dict(answer.headers),
     )
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
+from skene.adapters.mail import harmless
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown
 
 __all__ = ["delivery_error"]
@@ -22,11 +23,11 @@ def delivery_error(
     Args:
         code: the HTTP status.
         error_type: the `name` in the body; empty when the answer was not Resend's own.
-        message: for people.
+        message: for people; addresses and keys in it are left out.
         headers: of the answer; `retry-after` in seconds is honoured.
     """
     status = int(code)
-    said = f"Resend answered {status} {error_type or 'without a reason'}: {message}"
+    said = harmless(f"Resend answered {status} {error_type or 'without a reason'}: {message}")
     pause = _retry_after(headers)
     if error_type in _QUOTAS:
         return DeliveryFailed(said, max(pause or _QUOTA_PAUSE, _QUOTA_PAUSE))

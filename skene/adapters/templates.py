@@ -191,7 +191,10 @@ class Templates:
 
     def _module(self, part: str, values: Mapping[str, object]) -> TemplateModule:
         try:
-            return self._environment.get_template(part).make_module(dict(values))
+            try:
+                return self._environment.get_template(part).make_module(dict(values))
+            except Exception:  # noqa: BLE001 - raised again at once, with the template's own lines
+                self._environment.handle_exception()
         except Exception as error:  # a template may raise anything; it stops this message only
             raise _refusal(part, error) from error
 

@@ -50,7 +50,7 @@ class Values:
     def find(self, name: object) -> object:
         """One value as a template sees it; something that complains when it is used, if there is none."""
         place = f"{self._path}.{name}" if self._path else str(name)
-        if not isinstance(name, str) or name not in self._values:
+        if not isinstance(name, str) or name.startswith("_") or name not in self._values:
             return StrictUndefined(hint=f"{place!r} is not given")
         return _expose(place, self._values[name])
 
@@ -73,7 +73,7 @@ class SampleUser(Values):
 
     def find(self, name: object) -> object:
         """A known value, or a made-up one that can stand in a text and in a link."""
-        if name in ("email", "name"):
+        if name in ("email", "name") or str(name).startswith("_"):
             return super().find(name)
         self.guessed = True
         return "https://acme.test/sample"

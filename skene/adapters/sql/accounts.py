@@ -48,7 +48,13 @@ def begin_sync(connection: sa.Connection, now: datetime, customer: str, event: s
     if _forgotten(connection, customer):
         return None
     table = subscriptions
-    fresh = {"tickets": 1, "applied": 0, "paying": False, "cycle": [], "attribution_seconds": 0}
+    fresh: dict[str, Any] = {
+        "tickets": 1,
+        "applied": 0,
+        "paying": False,
+        "cycle": [],
+        "attribution_seconds": 0,
+    }
     draw = (
         insert(connection, table)
         .values(customer=customer, subscriptions=[], updated_at=now, **fresh)

@@ -83,7 +83,7 @@ def _within(
     return [*([column >= since] if since else []), *([column < until] if until else [])]
 
 
-def _counts(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+def _counts(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[Any, ...]]:
     return (
         sa.select(
             walls.c.loop,
@@ -99,7 +99,7 @@ def _counts(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
     )
 
 
-def _paid(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+def _paid(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[Any, ...]]:
     columns = (walls.c.loop, walls.c.held_out, walls.c.opened_at)
     paid = (conversions.c.converted_at, conversions.c.amount, conversions.c.currency)
     joined = sa.select(*columns, *paid).join_from(walls, conversions, conversions.c.wall == walls.c.id)

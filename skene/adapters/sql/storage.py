@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
+import anyio
 import sqlalchemy as sa
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from skene.adapters.sql import accounts, ledger, outbox, upkeep
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Customer, Ticket, Update
-from skene.ports.counters import Draft, Notice
+from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt
 from skene.ports.ledger import FunnelRow, Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import Claimed, MessageState, Outcome
@@ -37,6 +39,22 @@ class SqlStorage(ABC):
         """Run work in one transaction: all of it happens, or nothing."""
 
     # --- counters ---
+
+    @abstractmethod
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
+        """Give back charged units in the window they were charged in."""
+
+    async def _unless_cancelled(self, call: Consume, counted: Counted) -> None:
+        """Give the units back if the caller was cancelled meanwhile, and so never learns of them."""
+        try:
+            await checkpoint_if_cancelled()
+        except BaseException:
+            receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+            with anyio.CancelScope(shield=True):
+                await self.refund(call.subject, receipts, call.idempotency_key)
+            raise
 
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -36,10 +36,10 @@ def storable(value: Any) -> Any:
         if value.isascii():
             return value
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, Mapping):
+    if _is_mapping(value):
         return {storable(k): storable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in cast(Sequence[Any], value)]
+    if _is_list(value):
+        return [storable(item) for item in value]
     return value
 
 
@@ -119,3 +119,11 @@ Units = sa.JSON().with_variant(postgresql.ARRAY(sa.BigInteger()), "postgresql")
 
 def _utc(value: datetime | str) -> datetime:
     return from_text(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar, checkpoint_if_cancelled
+from anyio.lowlevel import RunVar
 
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.sqlite import counting
@@ -83,6 +83,10 @@ class SqliteStorage(SqlStorage):
         """
         return await self._in_thread(self._database.upgrade, MIGRATION_SECONDS + 5)
 
+    async def schema_version(self) -> str | None:
+        """The version that the tables are at, None if there are none. Neither makes the file nor changes it."""
+        return await self._in_thread(self._database.version, UPKEEP_SECONDS)
+
     async def consume(self, call: Consume) -> Counted:
         """Charge a call if every one of its counters admits it."""
         counted = await self._run(lambda db: self._decide(db, call))
@@ -116,16 +120,6 @@ class SqliteStorage(SqlStorage):
             return seen
         with self._database.transaction(db, "BEGIN IMMEDIATE"):
             return counting.consume(db, self._clock.now(), call)
-
-    async def _unless_cancelled(self, call: Consume, counted: Counted) -> None:
-        """Give the units back if the caller was cancelled meanwhile, and so never learns of them."""
-        try:
-            await checkpoint_if_cancelled()
-        except BaseException:
-            receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
-            with anyio.CancelScope(shield=True):
-                await self.refund(call.subject, receipts, call.idempotency_key)
-            raise
 
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(lambda db: self._transact(db, "BEGIN", work, *args, **kwargs))

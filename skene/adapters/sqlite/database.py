@@ -5,14 +5,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.pool import StaticPool
 
-from skene.adapters.sql.migrate import revision_of, upgrade, verify
+from skene.adapters.sql.migrate import VERSION_TABLE, revision_of, upgrade, verify
 from skene.errors import SchemaOutdated, StorageUnavailable
 
 __all__ = ["Database"]
@@ -80,7 +81,7 @@ class Database:
             self._lock.release()
 
     @contextlib.contextmanager
-    def transaction(self, db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    def transaction(self, db: sqlite3.Connection, begin: str) -> Generator[None, None, None]:
         """Make one transaction of what is done inside: `BEGIN` to read, `BEGIN IMMEDIATE` to write."""
         db.execute(begin)
         try:
@@ -92,7 +93,7 @@ class Database:
                 db.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[sa.Connection]:
+    def connection(self) -> Generator[sa.Connection, None, None]:
         """The connection as SQLAlchemy sees it, inside a transaction that was begun already."""
         assert self._engine is not None  # run() has opened it
         with self._engine.connect() as connection:
@@ -116,6 +117,20 @@ class Database:
                 self._open(migrate=True)
                 return self._applied
             return self._upgrade(self._db)
+
+    def version(self) -> str | None:
+        """The version the schema is at, looked up over a connection that cannot write; None without tables or file."""
+        if not self._path.exists():
+            return None
+        with self._explained():
+            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            try:
+                if not db.execute(f"SELECT 1 FROM sqlite_master WHERE name = '{VERSION_TABLE}'").fetchone():  # noqa: S608 - a name of ours
+                    return None
+                (found,) = db.execute(f"SELECT max(version_num) FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - as above
+                return str(found) if found is not None else None
+            finally:
+                db.close()
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -168,12 +183,12 @@ class Database:
             self._patience = patience
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None, None, None]:
         """Turn SQLite's errors into those of the port, by their codes."""
         try:
             yield
-        except (sqlite3.Error, sa.exc.DBAPIError) as error:
-            cause: Any = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        except (sqlite3.Error, exc.DBAPIError) as error:
+            cause: Any = error.orig if isinstance(error, exc.DBAPIError) else error
             code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest refines it
             if code in _UNAVAILABLE:
                 raise StorageUnavailable(f"{self._path}: {cause}") from error

@@ -201,6 +201,59 @@ END
 $function$;
 
 
+-- Charge a call that was just seen to fit: lock its counters, look again, and write, unless somebody was quicker. Then
+-- some counter does not fit any more, nothing is charged and no trace is left.
+CREATE FUNCTION {schema}skene_take_v1(
+    p_subject text,
+    p_plan text,
+    p_default_plan text,
+    p_charges jsonb,
+    p_now timestamptz,
+    p_cycle timestamptz[],
+    p_tallies {schema}skene_tally_v1[]
+) RETURNS {schema}skene_tally_v1[]
+LANGUAGE plpgsql VOLATILE
+AS $function$
+DECLARE
+    v_locked int;
+    v_made text[] := '{}';
+BEGIN
+    LOOP
+        -- Always in the order of the meters, so that two calls never wait for each other.
+        WITH made AS (
+            INSERT INTO {schema}skene_usage (subject, meter, plan, window_start, window_end, used)
+            SELECT p_subject, t.meter, t.plan, t.window_start, t.window_end, 0
+              FROM unnest(p_tallies) t
+             WHERE NOT t.stored
+             ORDER BY t.meter COLLATE "C"
+            ON CONFLICT DO NOTHING
+            RETURNING skene_usage.meter
+        )
+        SELECT v_made || array_agg(made.meter) INTO v_made FROM made;
+        SELECT count(*) INTO v_locked
+          FROM (SELECT FROM {schema}skene_usage u
+                  JOIN unnest(p_tallies) t ON u.meter = t.meter AND u.plan = t.plan
+                 WHERE u.subject = p_subject
+                 ORDER BY u.meter
+                   FOR UPDATE OF u) AS locked;
+        p_tallies := {schema}skene_look_v1(p_subject, p_plan, p_default_plan, p_charges, p_now, p_cycle);
+        EXIT WHEN v_locked = cardinality(p_tallies);  -- else a row was erased in between
+    END LOOP;
+    IF EXISTS (SELECT FROM unnest(p_tallies) t WHERE NOT t.fits) THEN
+        DELETE FROM {schema}skene_usage u
+         USING unnest(p_tallies) t
+         WHERE u.subject = p_subject AND u.meter = t.meter AND u.plan = t.plan AND t.meter = ANY (v_made);
+    ELSE
+        FOR v_index IN 1 .. cardinality(p_tallies) LOOP
+            p_tallies[v_index] := {schema}skene_charge_v1(p_tallies[v_index], p_now);
+        END LOOP;
+        PERFORM {schema}skene_write_v1(p_subject, p_tallies);
+    END IF;
+    RETURN p_tallies;
+END
+$function$;
+
+
 -- Decide a call and, if p_spend is true and every counter admits it, charge it. One row for each charge, in their order.
 -- A call that is refused has taken no lock and written nothing.
 CREATE FUNCTION {schema}skene_consume_v1(
@@ -240,9 +293,8 @@ DECLARE
     v_known text;
     v_limit bigint;
     v_cost bigint;
-    v_count int := jsonb_array_length(p_charges);
-    v_locked int;
-    v_made text[] := '{}';
+    v_fits boolean;
+    v_again boolean;
     v_tally {schema}skene_tally_v1;
     v_tallies {schema}skene_tally_v1[];
 BEGIN
@@ -267,7 +319,7 @@ BEGIN
         IF FOUND THEN
             outcome := CASE WHEN v_known = p_fingerprint THEN 'replayed' ELSE 'conflict' END;
         END IF;
-    ELSIF p_spend AND v_count = 1 AND p_charges->0->'rule'->>'kind' = 'anchored'
+    ELSIF p_spend AND jsonb_array_length(p_charges) = 1 AND p_charges->0->'rule'->>'kind' = 'anchored'
           AND p_charges->0->'limits' ? v_plan THEN
         -- By far the most calls: one counter, its window running, room left. An update that finds no such row is a read.
         v_limit := coalesce((p_charges->0->'limits'->>v_plan)::bigint, 9223372036854775807);
@@ -294,54 +346,33 @@ BEGIN
     v_tallies := {schema}skene_look_v1(p_subject, v_plan, p_default_plan, p_charges, v_now, v_cycle);
 
     IF outcome IS NULL THEN
-        outcome := CASE WHEN false = ANY (SELECT t.fits FROM unnest(v_tallies) t) THEN 'refused' ELSE 'admitted' END;
-        IF p_spend AND outcome = 'admitted' THEN
-            -- There was room a moment ago. Lock, always in the order of the meters, and look again.
-            IF p_key IS NOT NULL THEN
+        v_fits := NOT EXISTS (SELECT FROM unnest(v_tallies) t WHERE NOT t.fits);
+        IF p_key IS NOT NULL THEN
+            IF p_spend AND v_fits THEN
                 INSERT INTO {schema}skene_idempotency_keys (subject, key, fingerprint, created_at)
                 VALUES (p_subject, p_key, p_fingerprint, v_now)
                 ON CONFLICT DO NOTHING;
-                IF NOT FOUND THEN
-                    -- The same call was admitted in this moment: now it is a replay, or a conflict.
-                    RETURN QUERY SELECT * FROM {schema}skene_consume_v1(
-                        p_subject, p_default_plan, p_charges, p_key, p_fingerprint, p_now, p_spend);
-                    RETURN;
-                END IF;
-            END IF;
-            LOOP
-                WITH made AS (
-                    INSERT INTO {schema}skene_usage (subject, meter, plan, window_start, window_end, used)
-                    SELECT p_subject, t.meter, t.plan, t.window_start, t.window_end, 0
-                      FROM unnest(v_tallies) t
-                     WHERE NOT t.stored
-                     ORDER BY t.meter COLLATE "C"
-                    ON CONFLICT DO NOTHING
-                    RETURNING skene_usage.meter
-                )
-                SELECT v_made || array_agg(made.meter) INTO v_made FROM made;
-                SELECT count(*) INTO v_locked
-                  FROM (SELECT FROM {schema}skene_usage u
-                          JOIN unnest(v_tallies) t ON u.meter = t.meter AND u.plan = t.plan
-                         WHERE u.subject = p_subject
-                         ORDER BY u.meter
-                           FOR UPDATE OF u) AS locked;
-                v_tallies := {schema}skene_look_v1(p_subject, v_plan, p_default_plan, p_charges, v_now, v_cycle);
-                EXIT WHEN v_locked = v_count;  -- else a row was erased in between
-            END LOOP;
-            IF false = ANY (SELECT t.fits FROM unnest(v_tallies) t) THEN
-                -- Somebody was quicker. Leave no trace.
-                outcome := 'refused';
-                DELETE FROM {schema}skene_usage u
-                 USING unnest(v_tallies) t
-                 WHERE u.subject = p_subject AND u.meter = t.meter AND u.plan = t.plan AND t.meter = ANY (v_made);
-                DELETE FROM {schema}skene_idempotency_keys k WHERE k.subject = p_subject AND k.key = p_key;
+                v_again := NOT FOUND;
             ELSE
-                FOR v_index IN 1 .. v_count LOOP
-                    v_tallies[v_index] := {schema}skene_charge_v1(v_tallies[v_index], v_now);
-                END LOOP;
-                PERFORM {schema}skene_write_v1(p_subject, v_tallies);
+                v_again := EXISTS (SELECT FROM {schema}skene_idempotency_keys k
+                                    WHERE k.subject = p_subject AND k.key = p_key);
+            END IF;
+            IF v_again THEN
+                -- The same call was admitted in this very moment: now it is a replay, or a conflict.
+                RETURN QUERY SELECT * FROM {schema}skene_consume_v1(
+                    p_subject, p_default_plan, p_charges, p_key, p_fingerprint, p_now, p_spend);
+                RETURN;
             END IF;
         END IF;
+        IF p_spend AND v_fits THEN
+            v_tallies := {schema}skene_take_v1(
+                p_subject, v_plan, p_default_plan, p_charges, v_now, v_cycle, v_tallies);
+            v_fits := NOT EXISTS (SELECT FROM unnest(v_tallies) t WHERE NOT t.fits);
+            IF NOT v_fits AND p_key IS NOT NULL THEN
+                DELETE FROM {schema}skene_idempotency_keys k WHERE k.subject = p_subject AND k.key = p_key;
+            END IF;
+        END IF;
+        outcome := CASE WHEN v_fits THEN 'admitted' ELSE 'refused' END;
     END IF;
 
     FOREACH v_tally IN ARRAY v_tallies LOOP

@@ -1,0 +1,323 @@
+"""A storage in PostgreSQL: exact over any number of processes and machines, one round trip for a call."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+import anyio
+import asyncpg
+import sqlalchemy as sa
+from anyio.lowlevel import RunVar, current_token
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from skene.adapters.postgres import counting
+from skene.adapters.postgres.dsn import asyncpg_dsn
+from skene.adapters.postgres.engine import Home, check_engine, check_pooler, make_engine
+from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only
+from skene.adapters.sql.migrate import revision_of, upgrade, verify
+from skene.adapters.sql.storage import SqlStorage, Work
+from skene.adapters.system import SystemClock
+from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
+from skene.ports.clock import Clock
+from skene.ports.counters import Consume, Counted, Receipt
+
+__all__ = ["PostgresStorage"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ANSWER_SECONDS = 1.8
+"""The port promises an answer within 2 s."""
+MIGRATION_SECONDS = 60.0
+TRIES = 4
+
+# The first statement of every transaction but the counting ones: what time it is, and how long it may wait.
+# What is set ends with the transaction, so that it works behind a pooler too.
+_OPEN = sa.text("""
+SELECT clock_timestamp(),
+       set_config('lock_timeout', '1s', true),
+       set_config('statement_timeout', '1500ms', true)
+""")
+
+
+class PostgresStorage(SqlStorage):
+    """The port `Storage` in PostgreSQL 14 or later, on asyncio.
+
+    It needs a role that may create tables in one schema, no more. PgBouncer in transaction mode works: it is
+    noticed, and statements are not prepared then.
+
+    Args:
+        dsn_or_engine: an address (`postgresql://user@host/database`, with all that asyncpg understands), or
+            an `AsyncEngine` over asyncpg that the application has already; its pool is used, and not closed.
+        schema: where skene's tables are; the connection's own schema if left out.
+        clock: where time comes from, for tests; the server's clock if left out.
+        pool_size: connections per process, for an address.
+        migrate: bring the tables up to date at start. Without it, `skene db upgrade` does so.
+
+    Raises:
+        ConfigurationError: an address or engine that is not PostgreSQL's.
+    """
+
+    def __init__(
+        self,
+        dsn_or_engine: str | AsyncEngine,
+        *,
+        schema: str | None = None,
+        clock: Clock | None = None,
+        pool_size: int = 5,
+        migrate: bool = False,
+    ) -> None:
+        theirs = isinstance(dsn_or_engine, AsyncEngine)
+        self._theirs = check_engine(dsn_or_engine) if isinstance(dsn_or_engine, AsyncEngine) else None
+        self._dsn = "" if theirs else asyncpg_dsn(str(dsn_or_engine))
+        self._schema = schema
+        self._clock = clock
+        self._chance = (clock or SystemClock()).chance
+        self._pool_size = pool_size
+        self._migrate = migrate
+        prefix = f'"{schema.replace(chr(34), chr(34) * 2)}".' if schema else ""
+        self._consume = counting.consume_query(prefix)
+        self._refund = counting.refund_query(prefix)
+        self._engine: AsyncEngine | None = None
+        self._home: Home | None = None
+        self._starting: RunVar[anyio.Lock] = RunVar("skene_postgres_starting")
+
+    def __repr__(self) -> str:
+        return (
+            "PostgresStorage(…)" if self._schema is None else f"PostgresStorage(…, schema={self._schema!r})"
+        )
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Connect, and look at the version of the tables. May be called again, then does nothing."""
+        if self._engine is not None and self._home is not None and self._home.is_here():
+            return
+        _refuse_trio()
+        async with self._one_at_a_time():
+            if self._engine is not None and self._home is not None and self._home.is_here():
+                return
+            self._let_go()
+            seconds = MIGRATION_SECONDS if self._migrate else ANSWER_SECONDS
+            self._engine = await self._answer(self._connect, seconds)
+            self._home = Home()
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called twice; the storage can be started again, in any event loop."""
+        engine, home = self._engine, self._home
+        if engine is None or home is None or not home.is_here():
+            self._let_go()
+            return
+        self._engine = self._home = None
+        if self._theirs is None:
+            with anyio.move_on_after(ANSWER_SECONDS, shield=True):
+                await engine.dispose()
+
+    async def migrate(self) -> list[str]:
+        """Bring the tables up to date, whether the storage is started or not.
+
+        Returns:
+            The versions that were applied now, oldest first.
+        """
+        _refuse_trio()
+
+        async def attempt() -> list[str]:
+            engine = self._theirs or await make_engine(self._dsn, 1)
+            try:
+                return await self._upgrade(engine)
+            finally:
+                if self._theirs is None:
+                    await engine.dispose()
+
+        return await self._answer(attempt, MIGRATION_SECONDS)
+
+    async def schema_version(self) -> str | None:
+        """The version that the tables are at, None if there are none. Changes nothing."""
+        _refuse_trio()
+
+        async def attempt() -> str | None:
+            engine = self._theirs or await make_engine(self._dsn, 1)
+            try:
+                async with engine.connect() as connection:
+                    return await connection.run_sync(revision_of, self._schema)
+            finally:
+                if self._theirs is None:
+                    await engine.dispose()
+
+        try:
+            return await self._answer(attempt)
+        except SchemaOutdated:
+            return None
+
+    # --- counters ---
+
+    async def consume(self, call: Consume) -> Counted:
+        """Charge a call if every one of its counters admits it, in one round trip."""
+        answer = await self._count(call, spend=True)
+        if answer.admitted and not answer.replayed:
+            await self._unless_cancelled(call, answer)
+        return answer
+
+    async def peek(self, call: Consume) -> Counted:
+        """What `consume` would answer now, without charging."""
+        return await self._count(call, spend=False)
+
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
+        """Give back charged units in the window they were charged in."""
+        arguments = counting.refund_arguments(subject, receipts, idempotency_key)
+        await self._answer(lambda: self._fetch(self._refund, arguments))
+
+    async def _count(self, call: Consume, *, spend: bool) -> Counted:
+        now = self._clock.now() if self._clock else None
+        arguments = counting.consume_arguments(call, now, spend=spend)
+        rows = await self._answer(lambda: self._fetch(self._consume, arguments))
+        return counting.counted(call, rows)
+
+    async def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+        """Run one statement, a transaction by itself, on the driver's own connection."""
+        async with self._driver() as driver:
+            return await driver.fetch(query, *arguments)
+
+    @contextlib.asynccontextmanager
+    async def _driver(self) -> "AsyncGenerator[asyncpg.Connection[asyncpg.Record], None]":
+        """A connection that is known to be open. It goes back to the pool only if it can be used again."""
+        engine = await self._started()
+        while True:
+            held = await engine.raw_connection()
+            driver: asyncpg.Connection[asyncpg.Record] | None = held.driver_connection
+            assert driver is not None
+            if not driver.is_closed():
+                break
+            await greenlet_spawn(held.invalidate)  # it died while it lay idle; nothing was sent
+        sound = False
+        try:
+            yield driver
+            sound = True
+        except asyncpg.PostgresError as error:
+            sound = not driver.is_closed() and not read_only(error)
+            raise
+        finally:
+            if sound:
+                await greenlet_spawn(held.close)
+            else:
+                # Interrupted: what the server does with the statement is not known any more.
+                driver.terminate()
+                with anyio.CancelScope(shield=True):
+                    await greenlet_spawn(held.invalidate)
+
+    # --- everything else ---
+
+    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(work, *args, **kwargs)
+
+    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._answer(lambda: self._transact(work, *args, **kwargs))
+
+    async def _transact(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        engine = await self._started()
+        async with engine.connect() as connection:
+            try:
+                now = (await connection.execute(_OPEN)).scalar_one()
+                if self._clock is not None:
+                    now = self._clock.now()
+                result = await connection.run_sync(work, now, *args, **kwargs)
+            except exc.DBAPIError as error:
+                if error.connection_invalidated:
+                    raise Stale("the connection was lost before anything was committed") from error
+                if read_only(error):
+                    await connection.invalidate()
+                raise
+            await connection.commit()
+            return result
+
+    async def _answer(self, attempt: Callable[[], Awaitable[T]], seconds: float = ANSWER_SECONDS) -> T:
+        """See an attempt through in bounded time, whatever happens to the caller.
+
+        Only what certainly has not happened is repeated. Faults are told in the port's words.
+        """
+        tries = 0
+        try:
+            with anyio.fail_after(seconds, shield=True):
+                while True:
+                    try:
+                        return await attempt()
+                    except FAULTS as error:
+                        tries += 1
+                        if tries == TRIES or not is_worth_repeating(error):
+                            raise
+                        await anyio.sleep(self._chance() * 0.02 * tries)
+        except TimeoutError as error:
+            raise StorageUnavailable(f"PostgreSQL did not answer within {seconds} s") from error
+        except FAULTS as error:
+            known = explain(error)
+            if known is None:
+                raise
+            raise known from error
+
+    # --- connecting ---
+
+    async def _started(self) -> AsyncEngine:
+        engine, home = self._engine, self._home
+        if engine is None or home is None or home.is_left_behind():
+            await self.start()
+            assert self._engine is not None
+            return self._engine
+        if not home.is_here():
+            raise ConfigurationError(
+                "this PostgresStorage is connected in another event loop, and connections cannot change"
+                " loops: call `await storage.start()` in this one, or make one storage for each"
+            )
+        return engine
+
+    async def _connect(self) -> AsyncEngine:
+        engine = self._theirs or await make_engine(self._dsn, self._pool_size)
+        try:
+            if self._migrate:
+                await self._upgrade(engine)
+            async with engine.connect() as connection:
+                if self._theirs is not None:
+                    await check_pooler(connection)
+                verify(await connection.run_sync(revision_of, self._schema))
+        except BaseException:
+            if self._theirs is None:
+                with anyio.CancelScope(shield=True):
+                    await engine.dispose()
+            raise
+        # Whatever the application has set for its own transactions, ours are these.
+        options = {"isolation_level": "READ COMMITTED", "schema_translate_map": {None: self._schema}}
+        return engine.execution_options(**options)
+
+    async def _upgrade(self, engine: AsyncEngine) -> list[str]:
+        async with engine.connect() as plain:
+            connection: AsyncConnection = await plain.execution_options(isolation_level="READ COMMITTED")
+            applied = await connection.run_sync(upgrade, self._schema)
+            await connection.commit()
+            return applied
+
+    def _let_go(self) -> None:
+        """Drop connections of another process or event loop without touching them."""
+        engine, self._engine, self._home = self._engine, None, None
+        if engine is not None and self._theirs is None:
+            engine.sync_engine.dispose(close=False)
+
+    @contextlib.asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncGenerator[None, None]:
+        try:
+            lock = self._starting.get()
+        except LookupError:
+            lock = anyio.Lock()
+            self._starting.set(lock)
+        async with lock:
+            yield
+
+
+def _refuse_trio() -> None:
+    if current_token().backend_class.__module__.endswith("trio"):
+        raise ConfigurationError(
+            "PostgresStorage needs asyncio, because asyncpg does; on trio use"
+            " skene.adapters.sqlite.SqliteStorage"
+        )

@@ -1,0 +1,96 @@
+"""The calls of the functions in `0001_counting.postgresql.sql`: what goes in, and what comes out."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from asyncpg import Record
+
+from skene.adapters.sql.types import to_text
+from skene.engine.window import Anchored, Edges, Rolling, WindowRule
+from skene.errors import IdempotencyConflict
+from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
+
+__all__ = ["consume_arguments", "consume_query", "counted", "refund_arguments", "refund_query"]
+
+MOST = 2**63 - 1
+"""The greatest number a column holds."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def consume_query(prefix: str) -> str:
+    """The statement that `consume_arguments` are for. `prefix` is the schema's name and a dot, or nothing."""
+    # As text: what an application makes of jsonb on its connections is its own affair.
+    return f"SELECT * FROM {prefix}skene_consume_v1($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+
+
+def refund_query(prefix: str) -> str:
+    """The statement that `refund_arguments` are for."""
+    return f"SELECT {prefix}skene_refund_v1($1, $2, $3, $4, $5, $6)"
+
+
+def consume_arguments(call: Consume, now: datetime | None, *, spend: bool) -> tuple[object, ...]:
+    """The parameters of a call. `now` is None for the server's own clock."""
+    charges = ",".join([_charge(charge) for charge in call.charges])
+    key, fingerprint = call.idempotency_key, call.fingerprint
+    return call.subject, call.default_plan, f"[{charges}]", key, fingerprint, now, spend
+
+
+def counted(call: Consume, rows: Sequence[Record]) -> Counted:
+    """The answer in the port's words.
+
+    Raises:
+        IdempotencyConflict: the key was admitted before with another fingerprint.
+    """
+    outcome, now, plan, held_plan, customer, checked_at = rows[0][:6]
+    if outcome == "conflict":
+        raise IdempotencyConflict("this idempotency key was used for a different request")
+    replayed = outcome == "replayed"
+    tallies: list[Tally] = []
+    for charge, row in zip(call.charges, rows, strict=True):
+        limit, used, fits, start, end, notices, wall, charged_plan, charged_at = row[6:]
+        receipt = Receipt(charge.meter, charged_plan, charged_at, charge.cost) if charged_at else None
+        tallies.append(
+            Tally(charge, limit, used, fits or replayed, start, end, tuple(notices), wall, receipt)
+        )
+    admitted = outcome != "refused"
+    return Counted(admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies))
+
+
+def refund_arguments(
+    subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None
+) -> tuple[object, ...]:
+    """The parameters of a refund."""
+    return (
+        subject,
+        [receipt.meter for receipt in receipts],
+        [receipt.plan for receipt in receipts],
+        [receipt.at for receipt in receipts],
+        [min(receipt.cost, MOST) for receipt in receipts],
+        idempotency_key,
+    )
+
+
+def _charge(charge: Charge) -> str:
+    rest = _unchanging(charge.step, charge.meter, tuple(charge.limits.items()), charge.rule)
+    return f'{{"cost":{min(charge.cost, MOST)},{rest}}}'
+
+
+@lru_cache(maxsize=512)
+def _unchanging(step: str, meter: str, limits: tuple[tuple[str, int | None], ...], rule: WindowRule) -> str:
+    """All of a charge but its cost: the same for every call, until the next month or so."""
+    written = json.dumps({"step": step, "meter": meter, "limits": dict(limits), "rule": _rule(rule)})
+    return written[1:-1]
+
+
+def _rule(rule: WindowRule) -> dict[str, object]:
+    match rule:
+        case Anchored(length):
+            return {"kind": "anchored", "length": length // _MICROSECOND}
+        case Rolling(length):
+            part = rule.part // _MICROSECOND
+            return {"kind": "rolling", "length": length // _MICROSECOND, "part": part}
+        case Edges(edges, cycle):
+            return {"kind": "edges", "edges": [to_text(edge) for edge in edges], "cycle": cycle}

@@ -1,0 +1,95 @@
+"""Connecting: an engine that suits what stands between us and the server."""
+
+import functools
+import os
+
+import asyncpg
+import sqlalchemy as sa
+from anyio.lowlevel import EventLoopToken, current_token
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from skene.errors import ConfigurationError
+
+__all__ = ["Home", "check_engine", "check_pooler", "make_engine"]
+
+CONNECT_SECONDS = 1.7
+
+
+class Home:
+    """The process and the event loop that a connection belongs to; no other can use it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop: EventLoopToken = current_token()
+
+    def is_here(self) -> bool:
+        """Whether this is it."""
+        return self.pid == os.getpid() and self.loop.native_token is current_token().native_token
+
+    def is_left_behind(self) -> bool:
+        """Whether this process was forked off since."""
+        return self.pid != os.getpid()
+
+
+async def make_engine(dsn: str, pool_size: int) -> AsyncEngine:
+    """An engine of our own. Behind a pooler, prepared statements stay off: they would be left on any server.
+
+    Raises:
+        one of `faults.FAULTS`: the server cannot be reached.
+    """
+    connect = functools.partial(asyncpg.connect, dsn, timeout=CONNECT_SECONDS)
+    probe = await connect(statement_cache_size=0)
+    try:
+        # A pooler hands out a number of its own where the server tells its process id.
+        pooled = await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid()
+    finally:
+        probe.terminate()
+    off: dict[str, object] = {"prepared_statement_cache_size": 0} if pooled else {}
+    if pooled:
+        connect = functools.partial(connect, statement_cache_size=0)
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        # The options that are SQLAlchemy's own have been taken out of what arrives here.
+        async_creator=connect,
+        connect_args=off,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS,
+        pool_use_lifo=True,  # idle connections get the chance to be closed by the server
+    )
+
+
+def check_engine(engine: AsyncEngine) -> AsyncEngine:
+    """Refuse an engine of the user's that cannot work here.
+
+    Raises:
+        ConfigurationError: it speaks through another driver.
+    """
+    if (engine.dialect.name, engine.dialect.driver) != ("postgresql", "asyncpg"):
+        raise ConfigurationError(
+            f"PostgresStorage needs an engine over asyncpg, and was given one over"
+            f" {engine.dialect.name}+{engine.dialect.driver}: create_async_engine('postgresql+asyncpg://…')"
+        )
+    return engine
+
+
+async def check_pooler(connection: AsyncConnection) -> None:
+    """Refuse an engine that leaves named statements behind on the servers of a pooler.
+
+    Raises:
+        ConfigurationError: with the two settings to add.
+    """
+    await connection.execute(sa.text("SELECT 1"))  # from here on it is one transaction, and so one server
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    server = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
+    if server == driver.get_server_pid():
+        return
+    # A pooler that looks after named statements gives them names of its own.
+    named = sa.text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE '\\_\\_asyncpg\\_%'")
+    if await connection.scalar(named):
+        raise ConfigurationError(
+            "the database is behind a pooler (PgBouncer or the like) that gives every transaction another"
+            " server, and the engine keeps prepared statements; make it with create_async_engine(…,"
+            ' connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0})'
+        )

@@ -1,6 +1,7 @@
 """skene: growth loops as code, for teams that run FastAPI, Stripe and PostgreSQL.
 
-Write a loop with `define_loop`, give it back-ends with `Skene`, put it in front of routes with `skene.fastapi.Gate`.
+Write a loop with `define_loop`, give it back-ends with `Skene`, put it in front of routes with
+`skene.fastapi.Gate`.
 """
 
 from skene.definitions import (

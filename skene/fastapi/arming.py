@@ -13,21 +13,13 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from skene.definitions import Fault
-from skene.engine.program import CompiledStep
+from skene.engine.program import CompiledStep, Program
+from skene.errors import ConfigurationError
 from skene.fastapi.answers import Refused
 from skene.fastapi.charging import Charging
 from skene.fastapi.coverage import Covered, Found, match_routes
 from skene.fastapi.visit import Visit
-from skene.fastapi.wrapping import (
-    VISIT_PARAMETER,
-    Charge,
-    enforced_names,
-    gated_signature,
-    injected_names,
-    inner_endpoint,
-    streams,
-    wrap,
-)
+from skene.fastapi.wrapping import VISIT_PARAMETER, Charge, Marks, gated, marks_of, streams
 
 __all__ = ["Arming", "Gated"]
 
@@ -58,20 +50,30 @@ class Gated:
 class Arming:
     """Knows every gated route, and gates them.
 
-    FastAPI describes each route, and each inclusion of it, by a `Dependant`: the endpoint and what it
-    depends on. The
-    gate replaces the endpoint there by one that charges first, and adds the app's subject dependency. So
-    everything FastAPI does before it calls an endpoint is done before anything is charged.
+    FastAPI describes each route, and each inclusion of it, by a `Dependant`: the endpoint and what it depends
+    on. The gate replaces the endpoint there by one that charges first, and adds the app's subject dependency.
+    So everything FastAPI does before it calls an endpoint is done before anything is charged.
     """
 
     def __init__(
         self,
         gate: Callable[..., Any],
+        program: Program,
         charging: Charging,
         signature: inspect.Signature,
         arrive: Callable[[HTTPConnection, object], Visit],
     ) -> None:
+        """Know nothing yet.
+
+        Args:
+            gate: what `Depends(gate)` names.
+            program: the compiled loops.
+            charging: charges visits.
+            signature: of a dependency that gets the connection and the subject.
+            arrive: notes both in the request's visit.
+        """
         self._gate = gate
+        self._program = program
         self._charging = charging
         self._signature = signature
         self._arrive = arrive
@@ -82,36 +84,60 @@ class Arming:
         """What is known of a route object that a request names in its scope."""
         return self._by_route.get(id(route))
 
-    def arm(self, found: Sequence[Found], steps: Sequence[CompiledStep], prefix: str) -> tuple[Fault, ...]:
+    def default_steps(self) -> tuple[CompiledStep, ...]:
+        """What `Depends(gate)` asks on a route that no pattern covers: the only loop there is.
+
+        Raises:
+            ConfigurationError: there are several loops.
+        """
+        loops = sorted({step.loop for step in self._program.steps})
+        if len(loops) == 1:
+            return self._program.steps
+        raise ConfigurationError(
+            "Depends(gate) on a route that no pattern covers: say which loop with @gate.enforce(…): "
+            + ", ".join(loops)
+        )
+
+    def enforced(self, endpoint: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """An endpoint gated by hand, before any app knows it; several names add up."""
+        before = marks_of(endpoint)
+        route = Gated("", {ANY: self._program.named(name)}, None, "")
+        charge = self._charger(route)
+
+        async def charge_all(visit: Visit) -> Response | None:
+            answer = await before.charge(visit) if before.charge else None
+            return answer if answer is not None else await charge(visit)
+
+        marks = Marks(before.inner, (*before.names, name), (), charge_all)
+        return gated(marks, charge_all, Depends(self._bringing_visit(charge_all, streams(endpoint))))
+
+    def arm(self, found: Sequence[Found], prefix: str) -> tuple[Fault, ...]:
         """Gate every route that is covered by a pattern or gated by hand.
+
+        Args:
+            found: every route of the app.
+            prefix: where our own routes are mounted.
 
         Returns:
             What would leave a hole. Nothing was gated then.
         """
-        covered, faults = match_routes(found, steps, prefix)
+        covered, faults = match_routes(found, self._program.steps, prefix)
         if faults:
             return faults
         by_pattern = {id(one.found): one for one in covered}
-        gated: list[Gated] = []
-        for one in found:
-            if one.dependant is None:
-                continue
-            route = self._arm(one, by_pattern.get(id(one)), steps)
-            if route is not None:
-                gated.append(route)
-        self.gated = tuple(gated)
+        armed = (self._arm(one, by_pattern.get(id(one))) for one in found if one.dependant is not None)
+        self.gated = tuple(route for route in armed if route is not None)
         return ()
 
-    def _arm(self, found: Found, covered: Covered | None, steps: Sequence[CompiledStep]) -> Gated | None:
+    def _arm(self, found: Found, covered: Covered | None) -> Gated | None:
         dependant = found.dependant
-        endpoint = dependant.call
-        names = enforced_names(endpoint)
-        by_hand = tuple(s for s in steps if s.loop in names or s.key in names)
-        inject = injected_names(endpoint) or tuple(
+        marks = marks_of(dependant.call)
+        by_hand = tuple(s for s in self._program.steps if s.loop in marks.names or s.key in marks.names)
+        inject = marks.inject or tuple(
             d.name for d in dependant.dependencies if d.call is self._gate and d.name is not None
         )
         if inject and covered is None and not by_hand:
-            by_hand = self._gate.default_steps()  # type: ignore[attr-defined]  # the Gate itself; no import in a circle
+            by_hand = self.default_steps()
         if covered is None and not by_hand:
             return None
         by_method = {ANY: by_hand}
@@ -122,58 +148,43 @@ class Arming:
                 if methods is None or method in methods
             )
             by_method[method] = tuple(dict.fromkeys((*pattern, *by_hand)))
-        gated = Gated(found.path, by_method, found.app, found.local_path)
-        self._put_on(found, gated, inject)
-        return gated
+        route = Gated(found.path, by_method, found.app, found.local_path)
+        self._put_on(found, route, Marks(marks.inner, marks.names, inject))
+        return route
 
-    def _put_on(self, found: Found, gated: Gated, inject: tuple[str, ...]) -> None:
+    def _put_on(self, found: Found, gated_route: Gated, marks: Marks) -> None:
         dependant, route = found.dependant, found.route
-        inner = inner_endpoint(dependant.call)
-        hidden = self._hidden(gated, streams(inner))
-        endpoint = wrap(inner, self._charger(gated), inject)
-        endpoint.__skene_names__ = enforced_names(dependant.call)  # type: ignore[attr-defined]  # functions take attributes
-        endpoint.__signature__ = gated_signature(inner, inject, Depends(hidden))  # type: ignore[attr-defined]  # as above
-        dependant.dependencies[:] = [
-            d for d in dependant.dependencies if d.name != VISIT_PARAMETER and d.name not in inject
-        ]
-        dependant.dependencies.append(
-            get_dependant(path=dependant.path or found.path, call=hidden, name=VISIT_PARAMETER)
-        )
+        charge = self._charger(gated_route)
+        visit = self._bringing_visit(charge, streams(marks.inner))
+        endpoint = gated(marks, charge, Depends(visit))
+        hidden = get_dependant(path=dependant.path or found.path, call=visit, name=VISIT_PARAMETER)
+        filled_in = (VISIT_PARAMETER, *marks.inject)
+        dependant.dependencies[:] = [d for d in dependant.dependencies if d.name not in filled_in] + [hidden]
         dependant.call = endpoint
-        self._by_route[id(route)] = _merge(self._by_route.get(id(route)), gated)
+        self._by_route[id(route)] = _merge(self._by_route.get(id(route)), gated_route)
         if isinstance(route, APIRoute | APIWebSocketRoute):
             # FastAPI describes an inclusion afresh when its router changes: it then starts from here.
             route.endpoint = endpoint
 
-    def hidden_dependency(self, name: str, endpoint: Callable[..., Any]) -> tuple[Charge, Any]:
-        """For an endpoint gated by hand, before any app knows it.
-
-        What charges it, and the dependency it needs.
-        """
-        steps = tuple(self._gate.skene.program.named(name))  # type: ignore[attr-defined]  # the Gate itself
-        gated = Gated("", {ANY: steps}, None, "")
-        return self._charger(gated), Depends(self._hidden(gated, streams(endpoint)))
-
-    def _charger(self, gated: Gated) -> Charge:
+    def _charger(self, route: Gated) -> Charge:
         async def charge(visit: Visit) -> Response | None:
             assert visit.connection is not None  # set on arrival
             scope = visit.connection.scope
-            path = gated.path or str(getattr(scope.get("route"), "path", ""))
-            answer = await self._charging.charge(visit, gated.steps_for(scope), path)
+            path = route.path or str(getattr(scope.get("route"), "path", ""))
+            answer = await self._charging.charge(visit, route.steps_for(scope), path)
             if answer is not None and scope["type"] == "websocket":
                 raise Refused(answer)
             return answer
 
         return charge
 
-    def _hidden(self, gated: Gated, stream: bool) -> Callable[..., Any]:
-        """The dependency that brings the visit.
+    def _bringing_visit(self, charge: Charge, stream: bool) -> Callable[..., Any]:
+        """The dependency that brings the visit to the endpoint.
 
         A stream's answer begins before its endpoint runs: it is charged here.
         """
-        charge = self._charger(gated)
 
-        async def visitor(*, connection: HTTPConnection, subject: object) -> Visit:
+        async def bring(*, connection: HTTPConnection, subject: object) -> Visit:
             visit = self._arrive(connection, subject)
             if stream:
                 answer = await charge(visit)
@@ -181,8 +192,8 @@ class Arming:
                     raise Refused(answer)
             return visit
 
-        visitor.__signature__ = self._signature  # type: ignore[attr-defined]  # what inspect.signature looks for
-        return visitor
+        setattr(bring, "__signature__", self._signature)  # noqa: B010 - unknown to the function's type
+        return bring
 
 
 def _merge(before: Gated | None, now: Gated) -> Gated:

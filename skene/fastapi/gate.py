@@ -3,14 +3,14 @@
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
 
 from skene.engine.decision import Decision
-from skene.engine.program import CompiledStep
 from skene.errors import ConfigurationError
 from skene.fastapi.answers import Refused
 from skene.fastapi.arming import Arming, Gated
@@ -20,7 +20,6 @@ from skene.fastapi.middleware import SettleMiddleware
 from skene.fastapi.openapi import describe_refusals
 from skene.fastapi.routes import make_routes
 from skene.fastapi.visit import Visit, visit_of
-from skene.fastapi.wrapping import mark_enforced
 from skene.ports.storage import Storage
 from skene.runtime.skene import Runtime
 
@@ -65,7 +64,7 @@ class Gate:
         )
         who = inspect.Parameter("subject", inspect.Parameter.KEYWORD_ONLY, default=Depends(subject))
         self.__signature__ = inspect.Signature([connection, who])
-        self._arming = Arming(self, self._charging, self.__signature__, self._arrive)
+        self._arming = Arming(self, skene.program, self._charging, self.__signature__, self._arrive)
         self._app: FastAPI | None = None
         self._routes_seen = -1
         self._started_on: Storage | None = None
@@ -89,7 +88,10 @@ class Gate:
         if gated is not None:
             steps, path = gated.steps_for(connection.scope), gated.path
         else:
-            steps, path = self.default_steps(), str(getattr(connection.scope.get("route"), "path", ""))
+            steps, path = (
+                self._arming.default_steps(),
+                str(getattr(connection.scope.get("route"), "path", "")),
+            )
         answer = await self._charging.charge(visit, steps, path)
         if answer is not None:
             raise Refused(answer)
@@ -113,22 +115,9 @@ class Gate:
             raise ConfigurationError(f"gate.enforce({name!r}): {error}") from None
 
         def decorate(endpoint: Endpoint) -> Endpoint:
-            return mark_enforced(endpoint, name, self._arming.hidden_dependency(name, endpoint))
+            return cast(Endpoint, self._arming.enforced(endpoint, name))
 
         return decorate
-
-    def default_steps(self) -> tuple[CompiledStep, ...]:
-        """What `Depends(gate)` asks on a route that no pattern covers: the only loop there is.
-
-        Raises:
-            ConfigurationError: there are several loops.
-        """
-        if len(self.skene.loops) == 1:
-            return self.skene.program.steps
-        names = ", ".join(loop.key for loop in self.skene.loops)
-        raise ConfigurationError(
-            f"Depends(gate) on a route that no pattern covers: say which loop with @gate.enforce(…): {names}"
-        )
 
     def _arrive(self, connection: HTTPConnection, subject: object) -> Visit:
         visit = visit_of(connection)
@@ -154,7 +143,7 @@ class Gate:
             )
         self._app = app
         app.state.skene_gate = self  # `skene check --app` looks here
-        app.add_exception_handler(Refused, answer_refused)  # type: ignore[arg-type]  # Starlette types handlers for any Exception
+        app.add_exception_handler(Refused, answer_refused)
         app.include_router(make_routes(self.skene, self._subject), prefix=self.skene.prefix)
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
 
@@ -199,7 +188,7 @@ class Gate:
             raise ConfigurationError("gate.install(app) has not been called")
         if self._routes_seen == len(app.router.routes):
             return
-        faults = self._arming.arm(tuple(find_routes(app)), self.skene.program.steps, self.skene.prefix)
+        faults = self._arming.arm(tuple(find_routes(app)), self.skene.prefix)
         if faults:
             raise ConfigurationError(faults)
         for gated in self.gated:
@@ -217,12 +206,13 @@ class Gate:
             self._started_on = storage
 
 
-async def answer_refused(connection: HTTPConnection, refused: Refused) -> Any:
+async def answer_refused(connection: HTTPConnection, refused: Exception) -> Any:
     """Give the answer that a dependency or a websocket could not give itself."""
-    if connection.scope["type"] == "http":
+    assert isinstance(refused, Refused)  # what it is registered for
+    if not isinstance(connection, WebSocket):
         return refused.response
     if "websocket.http.response" in connection.scope.get("extensions", {}):
-        await connection.send_denial_response(refused.response)  # type: ignore[attr-defined]  # a WebSocket here
+        await connection.send_denial_response(refused.response)
     else:
-        await connection.close(1008, "refused")  # type: ignore[attr-defined]  # a WebSocket here
+        await connection.close(1008, "refused")
     return None

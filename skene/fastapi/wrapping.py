@@ -2,69 +2,80 @@
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import anyio.from_thread
 from starlette.responses import Response
 
 from skene.fastapi.visit import Visit
 
-__all__ = [
-    "VISIT_PARAMETER",
-    "Charge",
-    "enforced_names",
-    "gated_signature",
-    "injected_names",
-    "inner_endpoint",
-    "mark_enforced",
-    "streams",
-    "wrap",
-]
+__all__ = ["VISIT_PARAMETER", "Charge", "Marks", "gated", "marks_of", "streams"]
 
 VISIT_PARAMETER = "skene_visit"
+_MARKS = "__skene__"
 
 Charge = Callable[[Visit], Coroutine[Any, Any, Response | None]]
 """Charges a visit; returns the answer to give instead of the endpoint's, or None."""
 
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is known of an endpoint.
+
+    Attributes:
+        inner: the user's own function; the endpoint itself when it has no gate.
+        names: the loops and steps that it is gated with by hand.
+        inject: its parameters that receive the decision.
+        charge: what charges it as long as it is on no app.
+    """
+
+    inner: Callable[..., Any]
+    names: tuple[str, ...] = ()
+    inject: tuple[str, ...] = ()
+    charge: Charge | None = None
 
 
-def inner_endpoint(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The user's own function inside a gated one."""
-    inner: Callable[..., Any] = getattr(endpoint, "__skene_inner__", endpoint)
-    return inner
+def marks_of(endpoint: Callable[..., Any]) -> Marks:
+    """What is known of an endpoint, also when decorators of the user's stand around the gate."""
+    marked: tuple[Callable[..., Any], Marks] | None = getattr(endpoint, _MARKS, None)
+    if marked is None:
+        return Marks(endpoint)
+    function, marks = marked
+    # functools.wraps copies our mark onto whatever stands around us: that is then the function to call.
+    return marks if function is endpoint else Marks(endpoint, marks.names)
+
+
+def gated(marks: Marks, charge: Charge, dependency: Any) -> Callable[..., Any]:
+    """Put a charge in front of an endpoint; of the same kind as it: async, sync, or a generator of either.
+
+    Called without a visit, as tests call functions directly, the endpoint runs as if there were no gate.
+
+    Args:
+        marks: the endpoint, and what to remember of it.
+        charge: charges the visit; returns the answer to give instead, or None.
+        dependency: FastAPI's dependency that brings the visit.
+    """
+    inner, inject = marks.inner, marks.inject
+    unwrapped = inspect.unwrap(inner)
+    if inspect.isasyncgenfunction(unwrapped):
+        function = _async_stream(inner, inject)
+    elif inspect.isgeneratorfunction(unwrapped):
+        function = _stream(inner, inject)
+    elif inspect.iscoroutinefunction(unwrapped) or _called_async(unwrapped):
+        function = _asynchronous(inner, charge, inject)
+    else:
+        function = _synchronous(inner, charge, inject)
+    setattr(function, _MARKS, (function, marks))
+    setattr(function, "__signature__", _signature(inner, inject, dependency))  # noqa: B010 - unknown to the type
+    return function
 
 
 def streams(endpoint: Callable[..., Any]) -> bool:
     """Whether FastAPI streams what the endpoint yields: its answer has begun before the endpoint runs."""
     unwrapped = inspect.unwrap(endpoint)
     return inspect.isasyncgenfunction(unwrapped) or inspect.isgeneratorfunction(unwrapped)
-
-
-def wrap(endpoint: Callable[..., Any], charge: Charge, inject: tuple[str, ...] = ()) -> Callable[..., Any]:
-    """Put a charge in front of an endpoint; of the same kind as it: async, sync, or a generator of either.
-
-    Called without a visit, as tests call functions directly, the endpoint runs as if there were no gate.
-
-    Args:
-        endpoint: the user's function.
-        charge: charges the visit; returns the answer to give instead, or None.
-        inject: parameters that receive the decision.
-    """
-    inner = inner_endpoint(endpoint)
-    unwrapped = inspect.unwrap(inner)
-    if inspect.isasyncgenfunction(unwrapped):
-        gated = _async_stream(inner, inject)
-    elif inspect.isgeneratorfunction(unwrapped):
-        gated = _stream(inner, inject)
-    elif inspect.iscoroutinefunction(unwrapped) or _called_async(unwrapped):
-        gated = _asynchronous(inner, charge, inject)
-    else:
-        gated = _synchronous(inner, charge, inject)
-    gated.__skene_inject__ = inject  # type: ignore[attr-defined]  # functions take attributes
-    gated.__skene_inner__ = inner  # type: ignore[attr-defined]  # as above
-    return gated
 
 
 def _asynchronous(inner: Callable[..., Any], charge: Charge, inject: tuple[str, ...]) -> Callable[..., Any]:
@@ -133,46 +144,10 @@ def _called_async(endpoint: object) -> bool:
     return inspect.iscoroutinefunction(getattr(type(endpoint), "__call__", None))  # noqa: B004 - its kind is asked
 
 
-def mark_enforced(endpoint: Endpoint, name: str, gating: tuple[Charge, Any]) -> Endpoint:
-    """Gate an endpoint by hand, by the loop or step called `name`; several names add up.
-
-    Args:
-        gating: what charges it, and the dependency that brings the visit.
-    """
-    charge, dependency = gating
-    inner = inner_endpoint(endpoint)
-    names = (*enforced_names(endpoint), name)
-    earlier: Charge | None = getattr(endpoint, "__skene_charge__", None)
-
-    async def charge_all(visit: Visit) -> Response | None:
-        answer = await earlier(visit) if earlier else None
-        return answer if answer is not None else await charge(visit)
-
-    gated = wrap(inner, charge_all)
-    gated.__skene_charge__ = charge_all  # type: ignore[attr-defined]  # functions take attributes
-    gated.__skene_names__ = names  # type: ignore[attr-defined]  # as above
-    gated.__signature__ = gated_signature(inner, (), dependency)  # type: ignore[attr-defined]  # as above
-    return cast(Endpoint, gated)
-
-
-def enforced_names(endpoint: Callable[..., Any]) -> tuple[str, ...]:
-    """The loops and steps that an endpoint is gated with by hand."""
-    names: tuple[str, ...] = getattr(endpoint, "__skene_names__", ())
-    return names
-
-
-def injected_names(endpoint: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters of a gated endpoint that receive the decision."""
-    names: tuple[str, ...] = getattr(endpoint, "__skene_inject__", ())
-    return names
-
-
-def gated_signature(
-    endpoint: Callable[..., Any], inject: tuple[str, ...], dependency: Any
-) -> inspect.Signature:
+def _signature(endpoint: Callable[..., Any], inject: tuple[str, ...], dependency: Any) -> inspect.Signature:
     """The endpoint's signature: with a hidden parameter for the visit, without those the gate fills in."""
     signature = inspect.signature(endpoint)
     hidden = inspect.Parameter(VISIT_PARAMETER, inspect.Parameter.KEYWORD_ONLY, default=dependency)
-    kept = [p for p in signature.parameters.values() if p.name not in inject]
+    kept = [p for p in signature.parameters.values() if p.name not in (*inject, VISIT_PARAMETER)]
     at = len(kept) - (1 if kept and kept[-1].kind is inspect.Parameter.VAR_KEYWORD else 0)
     return signature.replace(parameters=[*kept[:at], hidden, *kept[at:]])

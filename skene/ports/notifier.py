@@ -44,7 +44,7 @@ class MessageContext(BaseModel):
         subject_line: the e-mail's subject given in the loop, or None for the template's own.
         user: the recipient.
         data: `message`, `loop`, `meter`, `plan`, `limit`, `used`, `remaining`, `period`, `resets_at` (ISO
-            8601) and `upgrade_url`. None means there is no such value: a template can ask, and cannot print it.
+            8601) and `upgrade_url`. None means there is no such value: a template can ask, but not print it.
         personalization: the action's own variables, as its author wrote them: each is a small template over
             `user` and `data`, and the notifier fills it in.
     """

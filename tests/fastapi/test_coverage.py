@@ -1,6 +1,7 @@
 """Which routes are gated, and that nothing gets round the gate: decisions 10 to 12."""
 
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Annotated
 
 import httpx
@@ -212,6 +213,47 @@ async def test_a_dependency_deeper_down_gives_back_when_the_request_is_invalid(h
             assert (await client.post("/x")).status_code == 422
         assert await h.used() == 0
         assert [(await client.post("/x?q=1")).status_code for _ in range(3)] == [200, 200, 402]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_decorators_of_the_app_around_the_gate_stay_in_force(house, asynchronous):
+    h = house(freemium(1, pattern=None))
+
+    def noting(function):
+        if asynchronous:
+
+            @wraps(function)
+            async def around(*args, **kwargs):
+                h.calls.append("noted")
+                return await function(*args, **kwargs)
+        else:
+
+            @wraps(function)
+            def around(*args, **kwargs):
+                h.calls.append("noted")
+                return function(*args, **kwargs)
+
+        return around
+
+    if asynchronous:
+
+        @h.app.post("/x")
+        @noting
+        @h.gate.enforce("freemium")
+        async def x(q: int = 1) -> int:
+            return q
+    else:
+
+        @h.app.post("/x")
+        @noting
+        @h.gate.enforce("freemium")
+        def x(q: int = 1) -> int:
+            return q
+
+    async with h.running() as client:
+        assert [(await client.post("/x")).status_code for _ in range(2)] == [200, 402]
+    assert h.calls == ["noted"]
+    assert await h.used() == 1
 
 
 async def test_one_step_of_a_loop_by_name(house):

@@ -13,7 +13,11 @@ from skene.definitions.values import FrozenDict, as_list, as_mapping, repeated_k
 
 __all__ = ["BlockAction", "EmailAction", "block", "email"]
 
-_TEMPLATE = 'the name of a template such as "upgrade_prompt" (A-Z a-z 0-9 _ - . and / between folders)'
+_TEMPLATE = (
+    'the name of a template such as "upgrade_prompt" (A-Z a-z 0-9 _ - . and / between folders), '
+    'or of one that the provider hosts such as "resend:welcome"'
+)
+_HOSTED = r"[a-z][a-z0-9_-]*:[A-Za-z0-9_-]+"
 _PATH = r"(?!.*\.\.)(?:(?!\./)[A-Za-z0-9_.-]+/)*(?!\.$)[A-Za-z0-9_.-]+"
 _PROVIDER = 'the name of a notifier such as "resend" (a-z 0-9 _ -, a letter first)'
 _MESSAGE = "a message of 1 to 2,000 characters"
@@ -78,7 +82,9 @@ class EmailAction(Definition, frozen=True):
 
     type: Annotated[Literal["email"], choice("email")] = "email"
     provider: Annotated[str, text(_PROVIDER, 50, pattern=r"[a-z][a-z0-9_-]*")] | None = None
-    template: Annotated[str, text(_TEMPLATE, 200, pattern=_PATH)] = Field(description=_TEMPLATE)
+    template: Annotated[str, text(_TEMPLATE, 200, pattern=f"{_HOSTED}|{_PATH}")] = Field(
+        description=_TEMPLATE
+    )
     personalization: Annotated[Mapping[str, str], PlainValidator(_personalization)] | None = None
     subject: Annotated[str, text("one line of 1 to 200 characters", 200)] | None = None
 

@@ -78,7 +78,9 @@ def test_endpoints_are_paths(endpoint: str) -> None:
     assert trigger.api(endpoint).endpoint == endpoint
 
 
-@pytest.mark.parametrize("template", ["a", "upgrade_prompt", "team/de/limit-1.html", ".hidden", "a.b/c"])
+@pytest.mark.parametrize(
+    "template", ["a", "upgrade_prompt", "team/de/limit-1.html", ".hidden", "a.b/c", "resend:t-1"]
+)
 def test_templates_are_relative_names(template: str) -> None:
     assert action.email(template).template == template
 

@@ -1,4 +1,4 @@
-"""All commands, put together. Each imports what it needs when it runs, so that help and completion stay quick."""
+"""All commands, put together. Each imports what it needs when it runs, so that help stays quick."""
 
 import sys
 from typing import Annotated
@@ -20,7 +20,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (database.commands, worker.commands, check.commands, reports.commands, people.commands, demo.commands):
+for group in (
+    database.commands,
+    worker.commands,
+    check.commands,
+    reports.commands,
+    people.commands,
+    demo.commands,
+):
     if group.info.name:
         app.add_typer(group)
     else:
@@ -40,7 +47,8 @@ def _show_version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Growth loops as code: usage limits, upgrade prompts, proven conversions."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skene.cli.failing import CommandError, DebugOption, guarded, report, scrub
+from skene.cli.failing import DebugOption, guarded, report, scrub
 from skene.cli.loading import ConfigOption, LoadError, find_config, load_object, load_skene
 from skene.cli.output import JsonOption, examples, print_json, say
 from skene.cli.words import describe_step, step_as_json
@@ -52,13 +52,14 @@ class Found:
 @guarded
 def check(
     app: Annotated[
-        str | None, typer.Option(metavar="MODULE:NAME", help="Your FastAPI app, to see which routes are gated.")
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="Your FastAPI app, to see which routes are gated."),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List your loops in words, the routes each covers, and every problem at once.
+    """List loops in words, the routes they cover, and all problems.
 
     It starts nothing and connects to nothing.
     """
@@ -127,7 +128,8 @@ def _print(found: Found) -> None:
     for problem in found.problems:
         report(str(problem))
     if not found.problems and skene is not None:
-        say(f"ok: {_count(len(skene.loops), 'loop')}, {_count(len(skene.program.steps), 'step')}{_gated(found)}")
+        loops, steps = _count(len(skene.loops), "loop"), _count(len(skene.program.steps), "step")
+        say(f"ok: {loops}, {steps}{_gated(found)}")
 
 
 def _print_step(step: "CompiledStep", routes: Routes | None) -> None:
@@ -150,15 +152,19 @@ def _count(number: int, noun: str) -> str:
 
 def _as_json(found: Found) -> dict[str, Any]:
     skene = found.skene
-    loops = [] if skene is None else [
-        {
-            "loop": loop.key,
-            "type": loop.type,
-            "opinion": loop.opinion,
-            "steps": _steps_as_json([s for s in skene.program.steps if s.loop == loop.key], found.routes),
-        }
-        for loop in skene.loops
-    ]
+    loops = (
+        []
+        if skene is None
+        else [
+            {
+                "loop": loop.key,
+                "type": loop.type,
+                "opinion": loop.opinion,
+                "steps": _steps_as_json([s for s in skene.program.steps if s.loop == loop.key], found.routes),
+            }
+            for loop in skene.loops
+        ]
+    )
     problems = [_problem(one) for one in found.problems]
     return {"ok": not problems, "config": found.config, "loops": loops, "problems": problems}
 
@@ -168,7 +174,7 @@ def _steps_as_json(steps: Iterable["CompiledStep"], routes: Routes | None) -> Se
 
 
 def _problem(problem: Fault | str) -> dict[str, Any]:
-    """Each has a `message`; those of definitions and wiring also say where, what was given, and what may be."""
+    """Each has a `message`; faults also say where, what was given, and what may be given."""
     if isinstance(problem, str):
         return {"message": scrub(problem)}
     parts = {name: scrub(getattr(problem, name)) for name in ("path", "given", "allowed")}

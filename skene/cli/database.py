@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseOption", "commands", "storage_at"]
 
-commands = typer.Typer(name="db", help="Create skene's tables and bring them up to date.", rich_markup_mode=None)
+commands = typer.Typer(
+    name="db", help="Create skene's tables and bring them up to date.", rich_markup_mode=None
+)
 
 DatabaseOption = Annotated[
     str | None,

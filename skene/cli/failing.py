@@ -1,4 +1,4 @@
-"""How a command fails: one clear line on standard error and an exit code, never a traceback that nobody asked for."""
+"""How a command fails: one clear line on standard error and an exit code; a traceback only on request."""
 
 import logging
 import re
@@ -18,7 +18,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130
-_SECRET = re.compile(r"\b(?:sk|rk|pk)_(?:live|test)_\w+|\bwhsec_\w+|\bre_(?=\w*[0-9])\w{8,}|(?<=://)[^/\s@]*(?=@)")
+_SECRET = re.compile(
+    r"\b(?:sk|rk|pk)_(?:live|test)_\w+|\bwhsec_\w+|\bre_(?=\w*[0-9])\w{8,}|(?<=://)[^/\s@]*(?=@)"
+)
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of a failure.")]
 
@@ -43,13 +45,18 @@ def report(message: str) -> None:
 
 def explain(error: BaseException) -> str:
     """An exception in words; what skene itself raises is meant to be read, anything else is named."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = _only(error)
     if isinstance(error, CommandError | SkeneError):
         return str(error)
     said = next(iter(str(error).strip().splitlines()), "")
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return f"{text} (--debug shows the traceback)"
+
+
+def _only(error: BaseException) -> BaseException:
+    """What a group holds, if that is one exception: task groups wrap even a single one."""
+    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return _only(inside[0]) if len(inside) == 1 else error
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -91,7 +98,7 @@ class _OneLine(logging.Formatter):
 
 
 def _set_up_logging(*, debug: bool) -> None:
-    """Send warnings to standard error, one line each. Libraries beneath a failing command must not print stacks."""
+    """Send warnings to standard error, one line each: libraries beneath must not print stacks either."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if debug else _OneLine())
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)

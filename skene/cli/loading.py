@@ -138,7 +138,9 @@ def _import(place: _Place) -> ModuleType:
         line = f"\n    {error.text.strip()}" if error.text else ""
         raise LoadError(f"{at}: {type(error).__name__}: {error.msg}{line}") from error
     except SystemExit as error:
-        raise LoadError(f"{_where(error, place)}: {place.module} ends the program when it is imported") from error
+        raise LoadError(
+            f"{_where(error, place)}: {place.module} ends the program when it is imported"
+        ) from error
     except Exception as error:  # the user's code may raise anything
         raise LoadError(_raised(error, place), getattr(error, "faults", ())) from error
 
@@ -185,11 +187,13 @@ def _no_such_module(place: _Place) -> str:
     file = place.module.replace(".", "/") + ".py"
     if not place.said:
         return (
-            f"there is no {file} in this folder; run the command beside it, name it with --config module:name, "
-            f"or set {VARIABLE}"
+            f"there is no {file} in this folder; run the command beside it, "
+            f"name another with --config module:name, or set {VARIABLE}"
         )
     modules = [path.stem for path in Path.cwd().glob("*.py")]
-    modules += [".".join(path.relative_to(Path.cwd()).with_suffix("").parts) for path in Path.cwd().glob("*/*.py")]
+    modules += [
+        ".".join(path.relative_to(Path.cwd()).with_suffix("").parts) for path in Path.cwd().glob("*/*.py")
+    ]
     near = nearest(place.module, modules)
     hint = f"; did you mean {near}:{place.name}?" if near else ""
     return f"{place.said}: there is no module {place.module} in this folder or installed{hint}"

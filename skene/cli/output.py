@@ -20,8 +20,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 _PIPE_WIDTH = 120
 # What Stripe counts in other than hundredths.
-_WHOLE = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
-_THOUSANDTHS = frozenset("bhd jod kwd omr tnd".split())
+_WHOLE = frozenset(
+    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf")
+)
+_THOUSANDTHS = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 
 
 def examples(*lines: str, codes: str = "") -> str:

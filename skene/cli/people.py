@@ -60,7 +60,9 @@ def set_plan(
     name: Annotated[str, typer.Argument(metavar="PLAN", help="A plan that your limits know.")],
     until: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="When it ends: 30d from now, or 2030-01-31 (UTC if no zone is given)."),
+        typer.Option(
+            metavar="WHEN", help="When it ends: 30d from now, or 2030-01-31 (UTC if no zone is given)."
+        ),
     ] = None,
     config: ConfigOption = None,
     debug: DebugOption = False,
@@ -86,11 +88,16 @@ def set_plan(
 @guarded
 def link(
     subject: SubjectArgument,
-    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The billing service's id, e.g. cus_123.")],
+    customer: Annotated[
+        str, typer.Argument(metavar="CUSTOMER", help="The billing service's id, e.g. cus_123.")
+    ],
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Tie a subject to a customer of the billing service, and take over what that customer pays for."""
+    """Tie a subject to a customer of the billing service.
+
+    From then on the subject holds what that customer pays for.
+    """
     from skene.adapters.manual import ManualBilling
 
     skene = load_skene(config)
@@ -102,14 +109,18 @@ def link(
             raise CommandError(f"the billing service has no customer {customer!r}; nothing was tied")
         applied = await one.link(subject, customer)
         if applied is None:
-            raise CommandError(f"customer {customer!r} belongs to somebody who was forgotten; nothing was taken over")
+            raise CommandError(
+                f"customer {customer!r} belongs to somebody who was forgotten; nothing was taken over"
+            )
         say(f"{subject} is customer {customer}, on the plan {applied.after}")
 
     with_storage(skene, tie)
 
 
 @commands.command(
-    epilog=examples("skene forget ada", "skene forget ada --yes", codes="not confirmed, or the database cannot be reached")
+    epilog=examples(
+        "skene forget ada", "skene forget ada --yes", codes="not confirmed, or the database cannot be reached"
+    )
 )
 @guarded
 def forget(

@@ -40,15 +40,17 @@ def funnel(
     since: Annotated[
         str | None, typer.Option(metavar="WHEN", help="30d ago, or 2026-03-01 (UTC if no zone is given).")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="WHEN", help="The same; what began later is left out.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="The same; what began later is left out.")
+    ] = None,
     loop: Annotated[str | None, typer.Option(metavar="NAME", help="Only this loop.")] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show who was stopped, asked, clicked, went to checkout and paid, for each loop.
+    """Show who was stopped, asked, clicked and paid, for each loop.
 
-    Counted are the walls (first refusals in a window) that opened in the span, and what became of them up to now.
+    Counted are the walls (first refusals in a window) that opened in the span, and what became of them.
     """
     skene = load_skene(config)
     now = skene.clock.now()
@@ -77,7 +79,10 @@ def usage(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show how a subject stands with every step: plan, limit, used, when the window resets. Charges nothing."""
+    """Show how a subject stands with every step.
+
+    Plan, limit, used, when the window resets. Looking charges nothing.
+    """
     skene = load_skene(config)
     decisions = with_storage(skene, lambda one: one.usage(subject))
     if as_json:
@@ -91,7 +96,7 @@ def usage(
 def funnel_table(rows: Sequence["FunnelRow"]) -> "Table":
     """The funnel for people."""
     held_out = any(row.held_out for row in rows)
-    columns = ["loop", *_STAGES, "paid of walls", "median time to pay", "revenue"]
+    columns = ["loop", *_STAGES, "converted", "median time to pay", "revenue"]
     columns += ["held out", "of them paid"] if held_out else []
     cells: list[list[str]] = []
     for row in rows:
@@ -108,7 +113,9 @@ def _check_loop(skene: "Runtime", name: str) -> None:
     if name not in known:
         near = nearest(name, known)
         hint = f"; did you mean {near}?" if near else ""
-        raise CommandError(f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}")
+        raise CommandError(
+            f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}"
+        )
 
 
 def _span(start: datetime | None, end: datetime | None) -> str:

@@ -8,7 +8,7 @@ from skene.definitions.units import parse_duration
 
 __all__ = ["read_future", "read_past"]
 
-_FORMS = 'a duration such as 30d or 12h, or an instant such as 2026-03-01 or 2026-03-01T09:30+02:00'
+_FORMS = "a duration such as 30d or 12h, or an instant such as 2026-03-01 or 2026-03-01T09:30+02:00"
 
 
 def read_past(text: str, option: str, now: datetime) -> datetime:

@@ -17,9 +17,16 @@ _PERIODS = {
 
 def describe_step(step: "CompiledStep") -> list[tuple[str, str]]:
     """What a step means, as headings and sentences."""
-    lines = [("when", _when(step)), ("counts", _counts(step)), ("limits", _limits(step)), ("beyond", _beyond(step))]
+    lines = [
+        ("when", _when(step)),
+        ("counts", _counts(step)),
+        ("limits", _limits(step)),
+        ("beyond", _beyond(step)),
+    ]
     if step.warnings:
-        lines.append(("warns", "; ".join(f"at {fraction:.0%} {_mail(mail)}" for fraction, mail in step.warnings)))
+        lines.append(
+            ("warns", "; ".join(f"at {fraction:.0%} {_mail(mail)}" for fraction, mail in step.warnings))
+        )
     if step.holdout:
         lines.append(("holds out", f"{step.holdout:.0%} of the subjects are never asked, for comparison"))
     return lines
@@ -61,7 +68,9 @@ def _counts(step: "CompiledStep") -> str:
 
 def _limits(step: "CompiledStep") -> str:
     period = _PERIODS.get(step.period) or _period(step.period)
-    plans = (f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items())
+    plans = (
+        f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items()
+    )
     return f"{', '.join(plans)} {period}"
 
 

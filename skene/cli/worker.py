@@ -37,8 +37,9 @@ def worker(
 ) -> None:
     """Deliver messages until SIGTERM or Ctrl-C.
 
-    Any number of workers may run, beside those in your app's processes; give those Skene(…, worker=False) if this one
-    is to do it all. On a signal the message in hand is sent to its end, at most for 10 seconds; the others go back.
+    Any number of workers may run, beside those in your app's processes; give those Skene(…, worker=False) if
+    this one is to do it all. On a signal the message in hand is sent to its end, at most for 10 seconds; the
+    others go back.
     """
     skene = load_skene(config)
     anyio.run(_work, skene, once)

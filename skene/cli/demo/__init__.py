@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from skene.cli.database import storage_at
-from skene.cli.failing import CommandError, DebugOption, guarded
+from skene.cli.failing import DebugOption, guarded
 from skene.cli.output import examples
 
 __all__ = ["commands"]
@@ -35,10 +35,11 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the example app; 0 takes a free one.")] = 0,
     debug: DebugOption = False,
 ) -> None:
-    """Run the freemium loop in this terminal: no keys, no network, under a minute.
+    """See the freemium loop work in this terminal, without any keys.
 
-    Starts the example app, a local Stripe and a local Resend on this machine, and drives them as a customer would: calls
-    up to the limit, the refusal, the e-mail, its link, the payment, the next call. Everything shown is what they answered.
+    Starts the example app, a local Stripe and a local Resend on this machine, and drives them as a customer
+    would: calls up to the limit, the refusal, the e-mail, its link, the payment, the next call. Everything
+    that is shown is what they answered.
     """
     if database is not None:
         storage_at(database)  # an address that cannot be read is said before anything is started
@@ -46,9 +47,4 @@ def demo(
 
     from skene.cli.demo.play import play
 
-    try:
-        anyio.run(play, database, port, keep)
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1 and isinstance(group.exceptions[0], CommandError):
-            raise group.exceptions[0] from group
-        raise
+    anyio.run(play, database, port, keep)

@@ -1,4 +1,4 @@
-"""The app that the demo drives: the configuration and the routes of the README, on local stand-ins for the services."""
+"""The app that the demo drives: the configuration and the routes of the README, on local stand-ins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
 
-from skene import UNLIMITED, Profile, Recovery, Skene, action, condition, define_loop, step, trigger
+from skene import UNLIMITED, Decision, Profile, Recovery, Skene, action, condition, define_loop, step, trigger
 from skene.adapters.resend import ResendNotifier
 from skene.adapters.stripe import StripeBilling
 from skene.fastapi import Gate
@@ -63,6 +64,12 @@ class Services:
     templates: Path
 
 
+class Text(BaseModel):
+    """What the app works on."""
+
+    text: str
+
+
 def make_skene(storage: Storage, services: Services, people: Mapping[str, Person]) -> Skene:
     """The configuration. `people` is by subject; it stands for the app's own table of users."""
 
@@ -106,8 +113,19 @@ def make_app(skene: Skene, people: Mapping[str, Person]) -> FastAPI:
     app = FastAPI(title="Acme", lifespan=skene.lifespan)
     gate.install(app)
 
-    @app.post("/api/features/summarise")
-    async def summarise() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction] - the decorator uses it
-        return {"summary": "…"}
+    @app.post("/api/features/summarise")  # gated because the trigger's pattern covers it
+    async def summarise(body: Text) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction] - the decorator uses it
+        return {"summary": body.text.split(".")[0]}
+
+    @app.post("/translate")
+    @gate.enforce("freemium")  # gated by hand
+    async def translate(body: Text) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction] - as above
+        return {"translation": body.text.upper()}
+
+    @app.post("/api/features/ask")
+    async def ask(  # pyright: ignore[reportUnusedFunction] - as above
+        body: Text, decision: Annotated[Decision, Depends(gate)]
+    ) -> dict[str, str | int | None]:
+        return {"answer": f"You asked: {body.text}", "left": decision.remaining}  # None: unlimited
 
     return app

@@ -41,10 +41,15 @@ async def play(database: str | None, port: int, keep: bool) -> None:
             if keep:
                 await _keep(stage, screen)
     finally:
-        for file in folder.glob("demo.db*"):
-            file.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        _clean_up(folder)
+
+
+def _clean_up(folder: Path) -> None:
+    """Remove the database; the e-mail stays, to be looked at."""
+    for file in folder.glob("demo.db*"):
+        file.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _database(stage: Stage, database: str | None) -> str:
@@ -54,8 +59,10 @@ def _database(stage: Stage, database: str | None) -> str:
 
 
 async def _keep(stage: Stage, screen: Screen) -> None:
-    call = f"curl -i -X POST {stage.url}/api/features/summarise -H 'Authorization: Bearer {stage.guest.key}'"
-    usage = f"curl {stage.url}/skene/usage -H 'Authorization: Bearer {stage.guest.key}'"
+    key = f"-H 'Authorization: Bearer {stage.guest.key}'"
+    json = """-H 'Content-Type: application/json' -d '{"text": "Why?"}'"""
+    call = f"curl -i {stage.url}/api/features/ask {key} {json}"
+    usage = f"curl {stage.url}/skene/usage {key}"
     screen.line("\nStill running, until Ctrl-C. Grace has all of her free calls left:")
     screen.line(f"  {call}")
     screen.line(f"  {usage}")

@@ -78,7 +78,7 @@ class Screen:
 
     def show(self, what: RenderableType) -> None:
         """Show a table."""
-        self._console.print(Padding(what, (0, 2)))
+        self._console.print(Padding(what, (0, 2), expand=False))
 
     @contextmanager
     def progress(self, text: str, total: int) -> Generator[Callable[[], None]]:

@@ -1,4 +1,4 @@
-"""Everything the demo runs, started and stopped: the app, a local Stripe, a local Resend, each on its own port."""
+"""Everything the demo runs: the app, a local Stripe, a local Resend, each on its own port."""
 
 import os
 import socket
@@ -91,7 +91,16 @@ async def set_up(database: str | None, port: int, folder: Path) -> AsyncGenerato
             stripe.connect(f"{url}/skene/webhooks/stripe")
             customer, guest = people.values()
             yield Stage(
-                url, stripe, resend, stripe.base_url, resend_url, observer, customer, guest, folder, migrations
+                url,
+                stripe,
+                resend,
+                stripe.base_url,
+                resend_url,
+                observer,
+                customer,
+                guest,
+                folder,
+                migrations,
             )
     finally:
         await observer.aclose()
@@ -104,7 +113,12 @@ def _storage(database: str | None, folder: Path) -> Storage:
 def _people(run: str) -> Mapping[str, Person]:
     """New ones for every run, so that it can be repeated on one database."""
     made = [
-        Person(f"{name.lower()}-{run[-10:]}", f"{name.lower()}-key-{run[-10:]}", name, f"{name.lower()}@example.test")
+        Person(
+            f"{name.lower()}-{run[-10:]}",
+            f"{name.lower()}-key-{run[-10:]}",
+            name,
+            f"{name.lower()}@example.test",
+        )
         for name in ("Ada", "Grace")
     ]
     return {person.subject: person for person in made}
@@ -116,7 +130,9 @@ def _serving_app(app: Any, port: int) -> Generator[str]:
         try:
             url = stack.enter_context(serving(app, port=port))
         except OSError as error:
-            raise CommandError(f"port {port} cannot be used: {error.strerror}; give another --port") from error
+            raise CommandError(
+                f"port {port} cannot be used: {error.strerror}; give another --port"
+            ) from error
         except RuntimeError as error:
             raise CommandError(f"the app did not start: {error}") from error
         yield url

@@ -23,6 +23,7 @@ CALLS = 100
 """What the free plan of the README includes; the running app must come to the same."""
 FURTHER = 4
 FEATURE = "/api/features/summarise"
+TEXT = "One call. Of many."
 PATIENCE = 10.0
 _LINK = re.compile(r"https?://\S+/upgrade\?token=\S+")
 
@@ -63,9 +64,8 @@ class Story:
         with screen.step("the app answers"):
             usage = await self._usage()
             screen.expect("calls used by a new customer", usage["used"], 0)
-            screen.done(
-                f"{customer.subject} is new: plan {usage['plan']}, {usage['used']} of {usage['limit']} calls used"
-            )
+            stands = f"plan {usage['plan']}, {usage['used']} of {usage['limit']} calls used"
+            screen.done(f"{customer.subject} is new: {stands}")
             (seen,) = await self._stage.skene.usage(customer.subject)
             if seen.decided_at is None:
                 raise LookupError("the storage does not say what time it is")
@@ -88,7 +88,9 @@ class Story:
             screen.expect("calls counted", usage["used"], CALLS)
             screen.expect("calls left", usage["remaining"], 0)
             middle = statistics.median(seconds) * 1000
-            screen.done(f"{len(seconds)} calls passed, {usage['used']} counted; half of them within {middle:.1f} ms")
+            screen.done(
+                f"{len(seconds)} calls passed, {usage['used']} counted; half of them within {middle:.1f} ms"
+            )
             screen.note(f"  the last answer's header  RateLimit: {last}")
 
     async def _be_refused(self) -> None:
@@ -99,7 +101,9 @@ class Story:
             body = answer.json()
             screen.expect("code", body["code"], "usage_limit_reached")
             screen.expect("limit and use", (body["limit"], body["used"]), (CALLS, CALLS))
-            screen.expect("the upgrade link leads to the app", body["upgrade_url"].startswith(stage.url), True)
+            screen.expect(
+                "the upgrade link leads to the app", body["upgrade_url"].startswith(stage.url), True
+            )
             screen.done(f"call {body['used'] + 1} was answered {answer.status_code} {answer.reason_phrase}:")
             screen.quote_json(body)
             more = [(await self._call()).status_code for _ in range(FURTHER)]
@@ -161,7 +165,9 @@ class Story:
             screen.expect("status of the next call", answer.status_code, 200)
             usage = await self._usage()
             screen.expect("the limit", usage["limit"], None)
-            screen.done(f"the next call was answered {answer.status_code}; {usage['used']} used on {usage['plan']}")
+            screen.done(
+                f"the next call was answered {answer.status_code}; {usage['used']} used on {usage['plan']}"
+            )
 
     async def _see_funnel(self, begun: datetime) -> None:
         screen = self._screen
@@ -175,7 +181,7 @@ class Story:
             screen.show(funnel_table(rows))
 
     async def _call(self) -> httpx.Response:
-        return await self._client.post(f"{self._stage.url}{FEATURE}", headers=self._who)
+        return await self._client.post(f"{self._stage.url}{FEATURE}", headers=self._who, json={"text": TEXT})
 
     async def _usage(self) -> dict[str, Any]:
         answer = await self._client.get(f"{self._stage.url}/skene/usage", headers=self._who)

@@ -84,7 +84,7 @@ class SqliteStorage(SqlStorage):
         return await self._in_thread(self._database.upgrade, MIGRATION_SECONDS + 5)
 
     async def schema_version(self) -> str | None:
-        """The version that the tables are at, None if there are none. Neither makes the file nor changes it."""
+        """The version that the tables are at, None if there are none. Changes nothing, makes no file."""
         return await self._in_thread(self._database.version, UPKEEP_SECONDS)
 
     async def consume(self, call: Consume) -> Counted:

@@ -119,7 +119,7 @@ class Database:
             return self._upgrade(self._db)
 
     def version(self) -> str | None:
-        """The version the schema is at, looked up over a connection that cannot write; None without tables or file."""
+        """The version the schema is at, read over a connection that cannot write; None if there is none."""
         if not self._path.exists():
             return None
         with self._explained():

@@ -1,6 +1,5 @@
 """Everything the demo runs: the app, a local Stripe, a local Resend, each on its own port."""
 
-import os
 import socket
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -73,7 +72,6 @@ async def set_up(database: str | None, port: int, folder: Path) -> AsyncGenerato
         migrations = tuple(await migrate.migrate())
         await observer.storage.start()
         with ExitStack() as servers:
-            servers.enter_context(_direct())
             stripe.base_url = servers.enter_context(serving(stripe.app))
             resend_url = servers.enter_context(serving(resend.app))
             number = port or _free_port()
@@ -144,20 +142,3 @@ def _free_port() -> int:
         one.bind(("127.0.0.1", 0))
         number: int = one.getsockname()[1]
         return number
-
-
-@contextmanager
-def _direct() -> Generator[None]:
-    """Keep this machine's own addresses away from a proxy that the environment may name."""
-    names = ("NO_PROXY", "no_proxy")
-    before = {name: os.environ.get(name) for name in names}
-    known = before["no_proxy"] or before["NO_PROXY"]
-    os.environ.update(dict.fromkeys(names, f"{known},127.0.0.1" if known else "127.0.0.1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -1,0 +1,192 @@
+"""The reference is compared with the code: arguments and defaults, codes, routes, errors, commands, tables."""
+
+import ast
+import datetime
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+import skene.errors
+from skene import (
+    Recovery,
+    Skene,
+    action,
+    billing_cycle,
+    calendar,
+    condition,
+    define_loop,
+    lifetime,
+    rolling,
+    step,
+    trigger,
+)
+from skene.adapters.file import FileNotifier
+from skene.adapters.manual import ManualBilling
+from skene.adapters.memory import MemoryStorage
+from skene.adapters.postgres import PostgresStorage
+from skene.adapters.resend import ResendNotifier
+from skene.adapters.smtp import SmtpNotifier
+from skene.adapters.sql.migrate import VERSION_TABLE
+from skene.adapters.sql.tables import METADATA
+from skene.adapters.sqlite import SqliteStorage
+from skene.adapters.stripe import StripeBilling
+from skene.cli.app import app as commands
+from skene.definitions import parse_duration
+from skene.fastapi import Gate
+from skene.fastapi.routes import make_routes
+from skene.wiring import _VARIABLES
+from tests.docs.markdown import ROOT, Page, tables
+
+REFERENCE = ROOT / "docs" / "reference"
+CONFIGURATION = Page(REFERENCE / "configuration.md")
+HTTP = Page(REFERENCE / "http.md")
+CLI = Page(REFERENCE / "cli.md")
+TABLES = Page(REFERENCE / "tables.md")
+
+DESCRIBED = {
+    "define_loop": define_loop,
+    "step": step,
+    "trigger.api": trigger.api,
+    "condition.usage": condition.usage,
+    "action.block": action.block,
+    "action.email": action.email,
+    "Recovery": Recovery,
+    "rolling": rolling,
+    "calendar": calendar,
+    "billing_cycle": billing_cycle,
+    "lifetime": lifetime,
+    "Skene": Skene,
+    "Skene.from_env": Skene.from_env,
+    "Gate": Gate,
+    "PostgresStorage": PostgresStorage,
+    "SqliteStorage": SqliteStorage,
+    "MemoryStorage": MemoryStorage,
+    "StripeBilling": StripeBilling,
+    "ManualBilling": ManualBilling,
+    "ResendNotifier": ResendNotifier,
+    "SmtpNotifier": SmtpNotifier,
+    "FileNotifier": FileNotifier,
+}
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def argument_table(heading: str) -> dict[str, str]:
+    """Argument → default, as the page has it."""
+    found = tables(CONFIGURATION.section(heading))
+    return {name: row[2] for row in (found[0][1:] if found else []) for name in names(row[0])}
+
+
+def written_default(parameter: inspect.Parameter, shown: str) -> bool:
+    if parameter.default is inspect.Parameter.empty:
+        return shown == "required"
+    if not names(shown):
+        return False
+    value = eval(names(shown)[0], {"timedelta": datetime.timedelta})  # noqa: S307 - our own page
+    if isinstance(parameter.default, datetime.timedelta) and isinstance(value, str):
+        value = parse_duration(value)
+    return bool(value == parameter.default)
+
+
+@pytest.mark.parametrize("heading", DESCRIBED)
+def test_arguments_and_defaults(heading):
+    parameters = inspect.signature(DESCRIBED[heading]).parameters
+    shown = argument_table(heading)
+    assert list(shown) == list(parameters)
+    wrong = [name for name, one in parameters.items() if not written_default(one, shown[name])]
+    assert not wrong
+
+
+def test_the_variables_of_from_env():
+    rows = tables(CONFIGURATION.section("Skene.from_env"))[1][1:]
+    assert [names(row[0])[0] for row in rows] == list(_VARIABLES)
+
+
+def test_every_answer_has_its_section():
+    codes: set[str] = set()
+    for file in (ROOT / "skene" / "fastapi").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "problem":
+                code = node.args[1]
+                # What is not a constant is the reason of a refusal.
+                codes |= (
+                    {code.value}
+                    if isinstance(code, ast.Constant)
+                    else {"usage_limit_reached", "feature_not_in_plan"}
+                )
+    answers = HTTP.text.partition("\n## Answers\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^### (\w+)$", answers, re.M)) == codes
+    assert codes <= HTTP.anchors()
+
+
+def test_the_routes():
+    skene_ = Skene(storage=MemoryStorage())
+    router = make_routes(skene_, lambda: None)
+    mounted = {f"{method} /skene{route.path}" for route in router.routes for method in route.methods}
+    rows = tables(HTTP.section("Routes"))[0][1:]
+    assert {names(row[0])[0] for row in rows} == mounted
+
+
+def test_the_tree_of_errors():
+    page = Page(REFERENCE / "errors.md")
+    tree = next(fence.body for fence in page.fences() if fence.language == "text")
+    assert tree.strip() in (skene.errors.__doc__ or "")
+    public = [getattr(skene, name) for name in skene.__all__]
+    raised = {one.__name__ for one in public if isinstance(one, type) and issubclass(one, skene.SkeneError)}
+    assert {re.match(r"[│├└─ ]*(\w+)", line)[1] for line in tree.splitlines()} == raised
+
+
+def walk(command: Any, path: str = "skene") -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from walk(one, f"{path} {name}")
+
+
+COMMANDS = {
+    path: command
+    for path, command in walk(typer.main.get_command(commands))
+    if path == "skene" or not hasattr(command, "commands")
+}
+
+
+def parameters(path: str, kind: str) -> list[Any]:
+    return [one for one in COMMANDS[path].params if one.param_type_name == kind]
+
+
+def test_every_command_has_its_section():
+    headings = re.findall(r"^## (.+)$", CLI.prose(), re.M)
+    assert sorted(headings) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_options(path):
+    everywhere = {"--help", "-h", "--config", "--debug"}
+    real = {name for one in parameters(path, "option") for name in one.opts}
+    found = tables(CLI.section(path))
+    shown = {name.split()[0] for row in (found[0][1:] if found else []) for name in names(row[0])}
+    assert shown == real - everywhere
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if parameters(path, "argument")])
+def test_positional_arguments(path):
+    given = " ".join(one.metavar or one.name.upper() for one in parameters(path, "argument"))
+    assert f"`{path} {given}`" in CLI.section(path)
+
+
+def test_every_table_has_its_section():
+    headings = re.findall(r"^## (.+)$", TABLES.prose(), re.M)
+    assert sorted(headings) == sorted([*METADATA.tables, VERSION_TABLE])
+
+
+@pytest.mark.parametrize("name", METADATA.tables)
+def test_columns(name):
+    rows = tables(TABLES.section(name))[0][1:]
+    shown = [column for row in rows for column in names(row[0])]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == set(METADATA.tables[name].columns.keys())

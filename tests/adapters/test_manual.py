@@ -67,6 +67,7 @@ async def test_there_are_no_sessions_and_no_portal() -> None:
         ({"default": None}, ["default"]),
         ({"upgrade_url": "javascript:alert(1)"}, ["upgrade_url"]),
         ({"upgrade_url": "//evil.test"}, ["upgrade_url"]),
+        ({"upgrade_url": "ftp://acme.test/pricing"}, ["upgrade_url"]),
         ({"upgrade_url": "https://"}, ["upgrade_url"]),
         ({"upgrade_url": "https://[acme"}, ["upgrade_url"]),
         ({"upgrade_url": "https://acme.test/\r\nset-cookie: x"}, ["upgrade_url"]),

@@ -348,6 +348,31 @@ async def test_answers_that_are_not_stripes(fake: FakeStripe, body: bytes) -> No
     await billing.aclose()
 
 
+async def test_answers_of_the_right_form_that_are_something_else(fake: FakeStripe) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        found = {"id": "x_1", "object": "list", "data": [], "has_more": False, "url": None}
+        return httpx.Response(200, json=found)
+
+    billing = stripe_billing(fake, transport=httpx.MockTransport(answer))
+    with pytest.raises(BillingUnavailable):
+        await billing.fetch("cus_1")
+    with pytest.raises(BillingUnavailable):
+        await billing.checkout(order(), idempotency_key="k")
+    with pytest.raises(BillingUnavailable):
+        await billing.checkout_result("cs_test_1")
+    await billing.aclose()
+
+
+@pytest.mark.parametrize("time", [10**20, -(10**20), None, True, "soon"])
+async def test_a_time_that_cannot_be_one_is_left_out(
+    billing: StripeBilling, fake: FakeStripe, time: object
+) -> None:
+    number = await fake.subscribe("ada", "price_pro")
+    fake.get(number)["billing_cycle_anchor"] = time
+    (one,) = (await account(billing, fake)).subscriptions
+    assert (one.plan, one.anchor) == ("pro", None)
+
+
 # --- checkout --------------------------------------------------------------------------------------
 
 
@@ -512,6 +537,12 @@ async def test_promotion_codes_are_asked_for_if_wished(fake: FakeStripe) -> None
     await billing.aclose()
 
 
+async def test_a_customer_that_stripe_does_not_take(billing: StripeBilling, fake: FakeStripe) -> None:
+    fake.fail(400, path="/v1/customers")
+    with pytest.raises(CheckoutUnavailable, match="status 400"):
+        await billing.checkout(order(), idempotency_key="k")
+
+
 async def test_an_outage_at_the_checkout(billing: StripeBilling, fake: FakeStripe) -> None:
     fake.down = True
     with pytest.raises(BillingUnavailable):
@@ -568,14 +599,17 @@ async def test_without_a_network(now: Time) -> None:
     await billing.aclose()
 
 
-def test_one_billing_in_several_event_loops(fake: FakeStripe) -> None:
-    billing = stripe_billing(fake)
+@pytest.mark.parametrize("other", ["asyncio", "trio"])
+async def test_one_billing_in_two_event_loops_at_once(
+    billing: StripeBilling, fake: FakeStripe, other: str
+) -> None:
+    await fake.subscribe("ada", "price_pro")
 
-    async def use() -> str:
-        await fake.subscribe("ada", "price_pro")
+    async def use() -> Account:
         found = await account(billing, fake)
-        await billing.aclose()
-        return found.customer
+        await billing.aclose()  # this loop's connections, no other's
+        return found
 
-    for backend in ("asyncio", "trio", "asyncio"):
-        assert anyio.run(use, backend=backend) == fake.customer("ada")
+    first = await account(billing, fake)
+    assert await anyio.to_thread.run_sync(lambda: anyio.run(use, backend=other)) == first
+    assert await account(billing, fake) == first

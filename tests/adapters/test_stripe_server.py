@@ -332,8 +332,8 @@ async def test_every_change_is_told_in_order(fake: FakeStripe, inbox: Inbox) -> 
     await fake.delete_customer("ada")
     changes = [event.type.removeprefix("customer.") for event in inbox.events]
     assert changes == [
-        "created", "subscription.created", "subscription.updated", "subscription.updated", "subscription.updated",
-        "subscription.updated", "subscription.updated", "subscription.updated",
+        "created", "subscription.created",
+        *["subscription.updated"] * 6,  # end set, end taken back, price, late, its period, paid
         "subscription.paused", "subscription.updated", "subscription.resumed", "subscription.updated",
         "subscription.deleted", "subscription.created", "subscription.deleted",
         "subscription.created", "subscription.deleted", "deleted",

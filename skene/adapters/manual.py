@@ -71,12 +71,12 @@ class ManualBilling:
         self,
         customer: str,
         *,
-        timeout: timedelta | None = None,  # noqa: ASYNC109 - the port's
+        timeout: timedelta | None = None,
     ) -> Account:
         """Know nothing of a customer.
 
-        A sync asks about customers, and no subject has one here. So this is only called for a customer that was
-        linked while another back-end was in use; it holds nothing any more.
+        A sync asks about customers, and no subject has one here. So this is called only for a customer that
+        was linked while another back-end was in use; it holds nothing any more.
         """
         return Account(customer)
 

@@ -231,9 +231,11 @@ class FakeStripe:
             naming = {"skene_subject": subject} if metadata is None else metadata
             owner = self._state.create_customer(email=email, metadata=naming)["id"]
         self._people[subject] = owner
+        bought: Sequence[tuple[str | None, int]] = items or [(price, quantity)]
+        lines = [(self._known_price(key), count) for key, count in bought]
         made = self._state.subscribe(
             owner,
-            [(self._known_price(key), count) for key, count in items or [(price, quantity)]],
+            lines,
             status=status,
             trial_days=trial_days,
             metadata={"skene_subject": subject} if metadata is None else metadata,

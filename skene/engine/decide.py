@@ -6,7 +6,16 @@ from skene.engine.decision import Decision, Reason
 from skene.engine.program import CompiledStep
 from skene.engine.window import FOREVER
 
-__all__ = ["crossed", "decide", "held_out", "tightest", "unavailable", "would_refuse"]
+__all__ = [
+    "crossed",
+    "decide",
+    "held_out",
+    "notice_name",
+    "shadow_name",
+    "tightest",
+    "unavailable",
+    "would_refuse",
+]
 
 PAYMENT_REQUIRED = 402
 FORBIDDEN = 403
@@ -116,13 +125,22 @@ def crossed(step: CompiledStep, limit: int | None, used: int, noticed: tuple[str
     return tuple(
         fraction
         for fraction, _ in step.warnings
-        if used >= fraction * limit and notice_name(step, fraction) not in noticed
+        # Divided, not multiplied: 7 of 100 is 0.07 exactly as it is written, but 0.07 * 100 is more than 7.
+        if used / limit >= fraction and notice_name(step, fraction) not in noticed
     )
 
 
 def notice_name(step: CompiledStep, fraction: float) -> str:
     """The name under which a warning is remembered in its window."""
     return f"{step.key}@{fraction:g}"
+
+
+def shadow_name(step: CompiledStep) -> str:
+    """The name under which a step that only watches remembers whom it would have refused.
+
+    Not the step's own: once the loop enforces, the first refusal is a wall, whatever was seen before.
+    """
+    return f"{step.key}@shadow"
 
 
 def held_out(step: CompiledStep, digest: bytes) -> bool:

@@ -16,13 +16,12 @@ def message_key(kind: str, *about: str) -> str:
         kind: e.g. `upgrade_prompt`.
         about: loop, step, subject, plan, window: whatever makes it one message.
     """
-    digest = sha256("\x1f".join(about).encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{kind}:{digest[:40]}"
+    return f"{kind}:{_digest(about).hex()[:40]}"
 
 
 def subject_digest(loop: str, subject: str) -> bytes:
     """A stable hash of a subject within a loop, for dividing subjects into groups."""
-    return sha256(f"{loop}\x1f{subject}".encode("utf-8", "surrogatepass")).digest()
+    return _digest((loop, subject))
 
 
 def message_data(
@@ -49,6 +48,12 @@ def message_data(
             "upgrade_url": upgrade_url,
         },
     }
+
+
+def _digest(parts: tuple[str, ...]) -> bytes:
+    # With each part's length, so that no two lists of parts read the same, whatever a subject contains.
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _iso(instant: datetime | None) -> str | None:

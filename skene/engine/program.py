@@ -184,7 +184,7 @@ def compile_loops(loops: Sequence[Loop], *, enforce: bool = True) -> tuple[Progr
             faults.append(Fault(loop.key, "two loops of this name", "give one of them another name=", None))
         names.add(loop.key)
         steps += [_compile(loop, i, step, enforce and loop.enforce) for i, step in enumerate(loop.steps)]
-    faults += _meter_faults(steps)
+    faults += [*_key_faults(steps), *_meter_faults(steps)]
     recoveries = MappingProxyType({loop.key: loop.recovery for loop in loops})
     attribution = max((loop.attribution for loop in loops), default=timedelta(days=30))
     return Program(tuple(steps), recoveries, attribution), tuple(faults)
@@ -218,6 +218,18 @@ def _compile(loop: Loop, index: int, step: Step, enforce: bool) -> CompiledStep:
     )
 
 
+def _key_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
+    """A name may contain a dot or be a number, so steps of different names may still go by the same key."""
+    faults: list[Fault] = []
+    first: dict[str, CompiledStep] = {}
+    for step in steps:
+        other = first.setdefault(step.key, step)
+        if other.path != step.path:  # else they are of two loops of one name, which is reported
+            given = f"{step.key!r}, which {other.path} is called too"
+            faults.append(Fault(f"{step.path}.name", given, "a name that makes the two differ", None))
+    return faults
+
+
 def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
     """Steps may share a counter only if they mean the same by it."""
     faults: list[Fault] = []
@@ -225,14 +237,19 @@ def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
     for step in steps:
         other = first.setdefault(step.meter, step)
         if dict(other.limits) != dict(step.limits) or other.window != step.window:
-            faults.append(
-                Fault(
-                    f"{step.path}.condition.meter",
-                    f"{step.meter!r} with another limit or period than {other.path} gives it",
-                    "steps that share a meter share its limit and period; rename one of them",
-                    None,
-                )
+            difference = "another limit or period"
+        elif other.enforce != step.enforce:
+            difference = "another enforce"  # one storage call cannot hold a limit and only watch it
+        else:
+            continue
+        faults.append(
+            Fault(
+                f"{step.path}.condition.meter",
+                f"{step.meter!r} with {difference} than {other.path} gives it",
+                "steps that share a meter share its limit, period and enforce; rename one of them",
+                None,
             )
+        )
     return faults
 
 

@@ -7,7 +7,15 @@ from typing import Protocol
 
 import anyio
 
-from skene.engine.decide import crossed, decide, held_out, notice_name, tightest, unavailable
+from skene.engine.decide import (
+    crossed,
+    decide,
+    held_out,
+    notice_name,
+    shadow_name,
+    tightest,
+    unavailable,
+)
 from skene.engine.decision import Decision, Reason
 from skene.engine.effects import message_data, message_key, subject_digest
 from skene.engine.program import CompiledStep
@@ -24,8 +32,6 @@ LOOKUP_EVERY = timedelta(seconds=60)
 """How often at most the billing service is asked about one subject that is about to be refused."""
 LOOKUP_TIMEOUT = timedelta(seconds=2)
 REFUND_TIMEOUT = 2.0
-SHADOW_WALL = 2.0
-"""The name of a shadow wall among the warnings of a window: a fraction that no warning can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +101,26 @@ class Gatekeeper:
             counted = await parts.storage.consume(call)
             if not counted.admitted and await self._learned_of_payment(call, counted):
                 counted = await parts.storage.consume(call)
+            return await self._conclude(subject, asks, call, counted)
         except StorageUnavailable:
             if parts.on_storage_error != "allow":
                 raise
             parts.log.warning("storage unavailable: %s let through uncounted", asks[0].step.key)
-            return Admission(
-                unavailable(asks[0].step, subject, parts.default_plan, asks[0].cost), call.subject
-            )
+            first = asks[0]
+            return Admission(unavailable(first.step, subject, parts.default_plan, first.cost), call.subject)
+
+    async def _conclude(
+        self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted
+    ) -> Admission:
+        """From the count to the answer, recording the warnings or the wall that follow from it."""
         if counted.held_plan is not None:
             text = "a subject holds the plan %r, which no limit table knows: default applied"
-            parts.log.warning(text, counted.held_plan)
+            self._parts.log.warning(text, counted.held_plan)
         decisions = self._decisions(subject, asks, counted)
         index = tightest(decisions)
         keep = {ask.step.meter for ask in asks if ask.step.charge == "attempt"}
         receipts = tuple(t.receipt for t in counted.tallies if t.receipt and t.charge.meter not in keep)
-        admission = Admission(decisions[index], call.subject, receipts, idempotency_key)
+        admission = Admission(decisions[index], call.subject, receipts, call.idempotency_key)
         try:
             if counted.admitted and not counted.replayed:
                 await self._notice(asks, call.subject, decisions, counted)
@@ -208,7 +219,7 @@ class Gatekeeper:
         wall = Wall(
             id=wall_id,
             loop=step.loop,
-            step=step.key,
+            step=shadow_name(step) if shadow else step.key,
             subject=subject,
             plan=decision.plan,
             meter=step.meter,
@@ -260,7 +271,7 @@ class Gatekeeper:
 
     async def _watch(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
         """Record the wall of a loop that only watches, once per window."""
-        name = notice_name(step, SHADOW_WALL)
+        name = shadow_name(step)
         if name not in tally.notices:
             await self._open_wall(step, subject, decision, tally, shadow=True)
             notice = Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
@@ -277,7 +288,13 @@ class Gatekeeper:
         url = self._parts.links.upgrade(subject=subject)
         draft = Draft(
             key=message_key(
-                "usage_warning", step.key, subject, decision.plan, tally.start.isoformat(), f"{fraction:g}"
+                "usage_warning",
+                step.key,
+                step.meter,
+                subject,
+                decision.plan,
+                tally.start.isoformat(),
+                f"{fraction:g}",
             ),
             kind="usage_warning",
             loop=step.loop,

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from skene.engine.decision import Decision
 from skene.engine.program import Program, compile_loops
 from skene.engine.standing import Standing
 from skene.engine.subject import storable_id
-from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded
+from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded, SubjectInvalid
 from skene.ports.accounts import Applied
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
@@ -160,7 +161,7 @@ class Runtime:
 
     def faults(self) -> tuple[Fault, ...]:
         """Everything that keeps these parts from working together; empty when they do."""
-        return (*self._loop_faults, *find_faults(self._parts))
+        return (*self._loop_faults, *find_faults(self._parts, self.prefix))
 
     async def start(self) -> None:
         """Check the configuration and open the back-ends. May be called again.
@@ -177,10 +178,12 @@ class Runtime:
     async def aclose(self) -> None:
         """Close the back-ends. May be called twice."""
         with anyio.CancelScope(shield=True):
-            for notifier in self._parts.notifiers.values():
-                await notifier.aclose()
-            await self._parts.billing.aclose()
-            await self._parts.storage.aclose()
+            # On the stack, so that one that fails to close keeps no other from closing; the storage is last.
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(self._parts.storage.aclose)
+                stack.push_async_callback(self._parts.billing.aclose)
+                for notifier in self._parts.notifiers.values():
+                    stack.push_async_callback(notifier.aclose)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -203,14 +206,19 @@ class Runtime:
                 yield
                 return
             await self.start()
+            failure: Exception | None = None
             try:
                 async with anyio.create_task_group() as tasks:
                     if self._run_worker:
                         tasks.start_soon(self._worker.run)
                     try:
                         yield
+                    except Exception as error:  # noqa: BLE001 - the app's own; raised below, where no group wraps it
+                        failure = error
                     finally:
                         tasks.cancel_scope.cancel()
+                if failure is not None:
+                    raise failure
             finally:
                 with anyio.move_on_after(SHUTDOWN.total_seconds(), shield=True):
                     await self.aclose()
@@ -277,11 +285,13 @@ class Runtime:
             subject: who is counted.
             meter: as a step's condition names it.
             units: 1 or more.
-            idempotency_key: repeating the same key charges once.
+            idempotency_key: any text; repeating the same key charges once.
 
         Raises:
             MeterUnknown: no step counts on this meter.
+            IdempotencyConflict: the key was used for another meter or number of units.
             StorageUnavailable: nothing is known to be charged.
+            ValueError: units that cannot be counted, or an empty key.
         """
         return (await self._admit(subject, meter, units, idempotency_key)).decision
 
@@ -319,8 +329,14 @@ class Runtime:
 
     async def _admit(self, subject: str, meter: str, units: int, key: str | None) -> Admission:
         ask = self._ask(meter, units)
+        if key is None:
+            return await self._gatekeeper.admit(subject, (ask,))
+        if not key:
+            raise ValueError('idempotency_key: got ""; give text that names the call, or None')
+        # Hashed as the HTTP edge does it: stores keep keys of 64 plain characters.
+        digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         return await self._gatekeeper.admit(
-            subject, (ask,), idempotency_key=key, fingerprint=f"{meter}:{units}" if key else ""
+            subject, (ask,), idempotency_key=digest, fingerprint=f"{meter}:{units}"
         )
 
     # -- people and plans ------------------------------------------------------------------------------------
@@ -340,7 +356,7 @@ class Runtime:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
         default = self._parts.default_plan
         return await self._parts.storage.set_plan(
-            storable_id(subject),
+            _stored(subject),
             Standing(plan, until, paying=plan != default),
             default_plan=default,
             attribution=self.program.attribution,
@@ -353,18 +369,25 @@ class Runtime:
             BillingUnavailable: tied, but the customer could not be fetched yet; a later webhook or refusal
                 will.
         """
-        await self._parts.storage.link(storable_id(subject), customer)
+        await self._parts.storage.link(_stored(subject), customer)
         return await self._sync.sync(customer)
 
     async def forget(self, subject: str) -> int:
         """Erase a person. Returns how many rows were erased or made anonymous."""
-        return await self._parts.storage.forget(storable_id(subject))
+        return await self._parts.storage.forget(_stored(subject))
 
     async def funnel(
         self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
     ) -> tuple[FunnelRow, ...]:
         """Walls, prompts, clicks, checkouts and conversions per loop; see `ports.ledger.FunnelRow`."""
         return await self._parts.storage.funnel(since=since, until=until, loop=loop)
+
+
+def _stored(subject: object) -> str:
+    """The id to store, refused as counting refuses it: walls of the forgotten are kept under an empty name."""
+    if not isinstance(subject, str) or not subject:
+        raise SubjectInvalid(f"a subject is a non-empty string; got {type(subject).__name__}")
+    return storable_id(subject)
 
 
 def _providers(program: Program) -> set[str]:

@@ -1,18 +1,29 @@
 """What only wiring can show: found at start-up, before the first request."""
 
+import re
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from skene.definitions import EmailAction, Fault
+from skene.definitions.faults import describe, nearest
 from skene.engine.program import CompiledStep
 from skene.runtime.parts import Parts
 
 __all__ = ["find_faults", "step_mails"]
 
 
-def find_faults(parts: Parts) -> tuple[Fault, ...]:
-    """Unknown providers, plans without a limit, templates that cannot be sent, an unusable public address."""
-    faults = [*parts.program.plan_faults(parts.billing.plans, parts.billing.default), *_url_faults(parts)]
+_CHOICES = ("deny", "allow")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+def find_faults(parts: Parts, prefix: str) -> tuple[Fault, ...]:
+    """Unknown providers, plans without a limit, templates that cannot be sent, settings that cannot work."""
+    faults = [
+        *parts.program.plan_faults(parts.billing.plans, parts.billing.default),
+        *_url_faults(parts),
+        *_prefix_faults(prefix),
+        *_choice_faults(parts),
+    ]
     checked: set[tuple[str, EmailAction]] = set()
     for step in parts.program.steps:
         for where, mail in step_mails(step):
@@ -57,8 +68,32 @@ def _mail_fault(
 
 def _url_faults(parts: Parts) -> list[Fault]:
     url = parts.links.base_url
-    split = urlsplit(url)
-    if split.scheme in ("http", "https") and split.hostname and not (split.query or split.fragment):
-        return []
+    try:
+        split = urlsplit(url)
+        usable = split.scheme in ("http", "https") and split.hostname and split.port != 0
+        if usable and not (split.query or split.fragment):
+            return []
+    except ValueError:  # half a bracket, a port that is no number
+        pass
     allowed = "an address such as https://app.acme.test, without query or fragment"
     return [Fault("Skene(public_url=…)", repr(url), allowed, None)]
+
+
+def _prefix_faults(prefix: str) -> list[Fault]:
+    if _PREFIX.fullmatch(prefix):
+        return []
+    return [
+        Fault(
+            "Skene(prefix=…)", describe(prefix), 'a path such as "/skene", without a slash at the end', None
+        )
+    ]
+
+
+def _choice_faults(parts: Parts) -> list[Fault]:
+    given: str = parts.on_storage_error
+    if given in _CHOICES:
+        return []
+    # Whatever is misspelt here would deny, and nobody would notice before the storage is away.
+    return [
+        Fault("Skene(on_storage_error=…)", describe(given), '"deny" or "allow"', nearest(given, _CHOICES))
+    ]

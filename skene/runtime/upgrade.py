@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from skene.engine.subject import storable_id
 from skene.errors import CheckoutUnavailable
+from skene.ports.accounts import Customer
 from skene.ports.billing import CheckoutOrder
 from skene.runtime.parts import Parts
 
@@ -54,8 +55,8 @@ class Upgrade:
     async def _checkout(self, buyer: _Buyer) -> str:
         parts = self._parts
         known = await parts.storage.get_customer(buyer.subject)
-        if known is not None and known.customer is not None and known.paying:
-            # Somebody who pays already does not need a second subscription.
+        if known is not None and known.customer is not None and self._holds_plan(known):
+            # Somebody who has a subscription, paid or on trial, changes it and does not need a second one.
             return await parts.billing.portal(known.customer, return_url=parts.links.origin)
         email = known.email if known else None
         if email is None and parts.profile is not None:
@@ -70,9 +71,16 @@ class Upgrade:
             cancel_url=parts.links.origin,
         )
         session = await parts.billing.checkout(order, idempotency_key=parts.clock.new_id())
-        if session.customer is not None and order.customer is None:
-            # Tied before anything is paid: the payer can be looked up even if every webhook is lost.
+        if session.customer is not None and session.customer != order.customer:
+            # New, or in place of one that was deleted there. Tied before anything is paid: the payer can be
+            # looked up even if every webhook is lost.
             await parts.storage.link(buyer.subject, session.customer)
         if buyer.wall is not None:
             await parts.storage.mark_checkout(buyer.wall, session.id)
         return session.url
+
+    def _holds_plan(self, known: Customer) -> bool:
+        """Whether a plan besides the default one is in force."""
+        if known.plan in (None, self._parts.default_plan):
+            return False
+        return known.until is None or self._parts.clock.now() < known.until

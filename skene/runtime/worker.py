@@ -1,13 +1,15 @@
 """The recovery worker: takes messages out of the outbox and sees them delivered, each at most once."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 
 from skene.definitions import Recovery
 from skene.engine.backoff import next_delay
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
-from skene.ports.notifier import MessageContext, Notifier, Profile
+from skene.ports.notifier import Body, MessageContext, Notifier, Profile
 from skene.ports.outbox import Claimed, MessageState, Outcome
 from skene.runtime.parts import Parts
 
@@ -17,6 +19,9 @@ LEASE = timedelta(seconds=30)
 SEND_TIMEOUT = 15.0
 """Shorter than half the lease, so that a slow provider cannot make a claim run out."""
 BATCH = 10
+PROFILE_TIMEOUT = 5.0
+HURRY = 4.0
+"""Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
 POLL = 2.0
 """Seconds between looks into the outbox when nobody wakes the worker: messages written by other processes."""
 PRUNE_EVERY = timedelta(hours=1)
@@ -35,10 +40,7 @@ class Worker:
             self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled.
-
-        A message in hand is finished first; what is only claimed goes back by its lease.
-        """
+        """Work until cancelled. The message in hand is finished first, what is only claimed goes back."""
         self._wake = anyio.Event()
         pruned = self._parts.clock.now() - PRUNE_EVERY
         try:
@@ -50,6 +52,9 @@ class Worker:
                         await self._parts.storage.prune()
                 except StorageUnavailable as error:
                     self._parts.log.warning("outbox cannot be read, trying again: %s", error)
+                    sent = 0
+                except Exception as error:  # noqa: BLE001 - whatever it was, it must not end all delivery
+                    self._parts.log.error("the recovery worker stumbled, going on", error=error)
                     sent = 0
                 if not sent:
                     with anyio.move_on_after(POLL):
@@ -67,24 +72,45 @@ class Worker:
 
     async def work_once(self) -> int:
         """Claim some messages that are due and deal with each. Returns how many."""
-        claimed = await self._parts.storage.claim(BATCH, LEASE)
-        for index, message in enumerate(claimed):
-            try:
-                # A send that has begun is seen to its end even while the app shuts down: its outcome is then
-                # known.
-                with anyio.CancelScope(shield=True):
-                    await self._deal_with(message)
+        with anyio.CancelScope(shield=True):  # a claim that nobody hears of would only end with its lease
+            claimed = await self._parts.storage.claim(BATCH, LEASE)
+        waiting = list(claimed)
+        try:
+            while waiting:
                 await anyio.lowlevel.checkpoint()
-            except anyio.get_cancelled_exc_class():
-                with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-                    for rest in claimed[index + 1 :]:
-                        await self._parts.storage.settle(rest, Outcome(MessageState.PENDING))
-                raise
+                await self._see_through(waiting.pop(0))
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(2, shield=True), suppress(StorageUnavailable):
+                for rest in waiting:
+                    await self._parts.storage.settle(rest, Outcome(MessageState.PENDING))
+            raise
         return len(claimed)
 
-    async def _deal_with(self, message: Claimed) -> None:
+    async def _see_through(self, message: Claimed) -> None:
+        """Deal with a message to its end even while the app shuts down: its outcome is then known."""
+        limit = anyio.CancelScope()
+        failure: StorageUnavailable | None = None
+
+        async def hurry() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                limit.deadline = min(limit.deadline, anyio.current_time() + HURRY)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hurry)
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._deal_with(message, limit)
+                except StorageUnavailable as error:
+                    failure = error  # raised below, where it is not part of a group
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _deal_with(self, message: Claimed, limit: anyio.CancelScope) -> None:
         try:
-            outcome = await self._attempt(message)
+            outcome = await self._attempt(message, limit)
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one poisoned message must not stop the others
@@ -103,7 +129,7 @@ class Worker:
             )
         await self._parts.storage.settle(message, outcome)
 
-    async def _attempt(self, message: Claimed) -> Outcome | None:
+    async def _attempt(self, message: Claimed, limit: anyio.CancelScope) -> Outcome | None:
         draft = message.draft
         if (
             draft.cancel_on_upgrade
@@ -129,16 +155,26 @@ class Worker:
                 body = notifier.render(context)
             except DeliveryRefused as error:
                 return Outcome(MessageState.DEAD, reason=str(error), failed=True)
+        if anyio.current_time() >= limit.deadline:
+            return Outcome(MessageState.PENDING)  # told to stop, and nothing has left the process yet
         if not await self._parts.storage.begin_attempt(message, body):
             return None  # another worker has it by now
+        return await self._send(message, notifier, body, limit)
+
+    async def _send(
+        self, message: Claimed, notifier: Notifier, body: Body, limit: anyio.CancelScope
+    ) -> Outcome:
+        limit.deadline = min(limit.deadline, anyio.current_time() + SEND_TIMEOUT)
         try:
-            with anyio.fail_after(SEND_TIMEOUT):
-                provider_id = await notifier.send(body, idempotency_key=f"skene-{draft.key}")
-        except TimeoutError:
-            return self._failed(message, DeliveryUnknown("no answer in time"))
+            with limit:
+                provider_id = await notifier.send(body, idempotency_key=f"skene-{message.draft.key}")
+                return Outcome(MessageState.SENT, provider_id=provider_id)
         except DeliveryError as error:
             return self._failed(message, error)
-        return Outcome(MessageState.SENT, provider_id=provider_id)
+        except Exception as error:  # noqa: BLE001 - no notifier may raise this, so nobody knows what was sent
+            self._parts.log.error("the notifier %r failed", message.draft.channel, error=error)
+            return self._failed(message, DeliveryUnknown(f"unexpected {type(error).__name__}"))
+        return self._failed(message, DeliveryUnknown("no answer in time"))
 
     def _too_late(self, message: Claimed, notifier: Notifier) -> bool:
         """Whether an earlier attempt may have arrived and repeating it could arrive twice."""
@@ -169,7 +205,10 @@ class Worker:
         return self._parts.program.recoveries.get(message.draft.loop) or Recovery()
 
     async def _context(self, message: Claimed) -> MessageContext | None:
-        profile = await self._parts.profile(message.draft.subject) if self._parts.profile else None
+        profile = None
+        if self._parts.profile is not None:
+            with anyio.fail_after(PROFILE_TIMEOUT):
+                profile = await self._parts.profile(message.draft.subject)
         if profile is None or not profile.email:
             if not message.email:
                 return None

@@ -11,7 +11,6 @@ from datetime import timedelta
 from email.utils import parseaddr
 from functools import partial
 from ipaddress import ip_address
-from threading import Lock
 from typing import Any, Literal
 
 import anyio
@@ -112,9 +111,9 @@ class SmtpNotifier(LocalNotifier):
                     partial(attempt.run, sender, to, message.as_bytes()), abandon_on_cancel=True
                 )
         except TimeoutError as error:
-            # The thread keeps the time itself; this is for a slow name server, or an answer byte by byte.
-            never = attempt.give_up()
-            raise (DeliveryFailed if never else DeliveryUnknown)("the mail server took too long") from error
+            # The thread keeps the time itself; this is for a slow name server or an answer byte by byte. Left
+            # behind, it sends nothing more: its own time ended before this one.
+            raise attempt.broken("the mail server took too long") from error
         return str(message["Message-ID"])
 
 
@@ -123,15 +122,7 @@ class _Attempt:
 
     def __init__(self, server: _Server) -> None:
         self._server = server
-        self._lock = Lock()
-        self._given_up = False
         self._handed_over = False
-
-    def give_up(self) -> bool:
-        """Nobody waits any more. Returns whether it is certain that the mail was not and will not be sent."""
-        with self._lock:
-            self._given_up = True
-            return not self._handed_over
 
     def run(self, sender: str, to: str, content: bytes) -> None:
         """Send it, or raise a `DeliveryError`."""
@@ -139,10 +130,7 @@ class _Attempt:
             _expect(250, smtp.mail(sender))
             _expect(250, smtp.rcpt(to))
             _expect(354, smtp.docmd("DATA"))
-            with self._lock:
-                if self._given_up:
-                    raise DeliveryFailed("the mail server took too long")
-                self._handed_over = True
+            self._handed_over = True
             smtp.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
             _expect(250, smtp.getreply())
 
@@ -155,16 +143,17 @@ class _Attempt:
         except smtplib.SMTPNotSupportedError as error:
             raise DeliveryRefused(f"the mail server cannot do it: {harmless(str(error))}") from error
         except (OSError, smtplib.SMTPException) as error:  # no connection, no time left, no valid certificate
-            raise self._broken(f"the connection to the mail server failed: {type(error).__name__}") from error
+            raise self.broken(f"the connection to the mail server failed: {type(error).__name__}") from error
 
     def _refusal(self, code: int, reply: bytes | str) -> DeliveryError:
         text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
         said = f"the mail server answered {code}: {harmless(text)}"
         if 500 <= code < 600:
             return DeliveryRefused(said)
-        return DeliveryFailed(said) if 400 <= code < 500 else self._broken(said)
+        return DeliveryFailed(said) if 400 <= code < 500 else self.broken(said)
 
-    def _broken(self, words: str) -> DeliveryError:
+    def broken(self, words: str) -> DeliveryError:
+        """The error for a conversation that ended here."""
         return DeliveryUnknown(words) if self._handed_over else DeliveryFailed(words)
 
     @contextmanager

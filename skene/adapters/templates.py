@@ -147,7 +147,7 @@ class Templates:
         return Mail(sender, to, done.subject, done.text, done.html, reply_to, context.template)
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        if not _NAME.fullmatch(name) or ".." in name:
+        if not _NAME.fullmatch(name):
             raise ValueError(f"template name {name[:60]!r} is not allowed; give one like 'upgrade_prompt'")
         for place in self._places:
             text, html = (place / f"{name}{suffix}" for suffix in (".txt", ".html"))

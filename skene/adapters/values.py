@@ -50,7 +50,7 @@ class Values:
     def find(self, name: object) -> object:
         """One value as a template sees it; something that complains when it is used, if there is none."""
         place = f"{self._path}.{name}" if self._path else str(name)
-        if not isinstance(name, str) or name.startswith("_") or name not in self._values:
+        if not isinstance(name, str) or name not in self._values:
             return StrictUndefined(hint=f"{place!r} is not given")
         return _expose(place, self._values[name])
 

@@ -12,11 +12,13 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from skene.adapters.file import FileNotifier
+from skene.adapters.mail import Mail, mime
 from skene.adapters.memory_notifier import MemoryNotifier
 from skene.adapters.smtp import SmtpNotifier
 from skene.errors import (
@@ -294,6 +296,48 @@ async def test_smtp_a_server_that_falls_silent(lines: list[str], expected: type[
             await notifier.send(notifier.render(message()), idempotency_key="k")
     thread.join(5)
     assert not thread.is_alive()
+
+
+async def test_smtp_what_is_given_up_is_not_sent_later() -> None:
+    """A server that answers byte by byte outlasts each wait, and the thread it talks to is left behind."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_dripping, args=(listener, heard))
+        thread.start()
+        notifier = SmtpNotifier(
+            "127.0.0.1",
+            listener.getsockname()[1],
+            "team@acme.test",
+            tls="none",
+            timeout=timedelta(seconds=0.5),
+        )
+        with anyio.fail_after(1), pytest.raises(DeliveryFailed, match="too long"):
+            await notifier.send(notifier.render(message()), idempotency_key="k")
+        await anyio.to_thread.run_sync(thread.join, 5)
+    assert not thread.is_alive()
+    assert [line.split()[0] for line in heard] == [b"ehlo", b"mail", b"rcpt", b"DATA"]
+
+
+def _dripping(listener: socket.socket, heard: list[bytes]) -> None:
+    """Say "354 go ahead" so slowly that the client has long gone when it is said."""
+    connection, _ = listener.accept()
+    silence = threading.Event()
+    with connection, connection.makefile("rb") as lines:
+        for answer in ("220 hello", "250 a", "250 b", "250 c"):
+            connection.sendall(f"{answer}\r\n".encode())
+            heard.append(lines.readline())
+        for byte in b"354 go ahead\r\n":
+            silence.wait(0.1)
+            connection.sendall(bytes([byte]))
+        heard.extend(lines)
+
+
+def test_mime_is_ascii_for_servers_and_readable_for_people() -> None:
+    mail = Mail("Acmé <team@acme.test>", "ada@acme.test", "Grüße", "é\n", "<p>é</p>\n")
+    assert max(mime(mail, "k").as_bytes()) < 128
+    assert "<p>é</p>" in mime(mail, "k", readable=True).as_bytes().decode()
+    assert mime(mail, "k").as_bytes() == mime(mail, "k").as_bytes()
+    assert mime(mail, "k")["Message-ID"] != mime(mail, "l")["Message-ID"]
 
 
 def _scripted(listener: socket.socket, lines: list[str]) -> None:

@@ -36,10 +36,27 @@ def fake(clock: ManualClock) -> FakeResend:
     return FakeResend(now=clock.now, api_keys=(KEY, "re_second0key"), domains=["acme.test"])
 
 
+class Switch:
+    """One server for the whole file, with a fresh account behind it for every test."""
+
+    account: FakeResend
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self.account.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Switch, str]]:
+    switch = Switch()
+    with serving(switch, log_level="critical") as address:
+        yield switch, address
+
+
 @pytest.fixture
-def url(fake: FakeResend) -> Iterator[str]:
-    with serving(fake.app, log_level="critical") as address:
-        yield address
+def url(fake: FakeResend, server: tuple[Switch, str]) -> str:
+    server[0].account = fake
+    return server[1]
 
 
 @pytest.fixture
@@ -294,6 +311,21 @@ async def test_a_slow_answer_is_unknown_and_the_repeat_sends_nothing(fake: FakeR
     await notifier.send(body, idempotency_key="k")
     await notifier.aclose()
     assert len(fake.emails) == 1
+
+
+async def test_an_answer_that_drips_is_not_waited_for() -> None:
+    """The time is for the whole attempt, not for each byte of it."""
+
+    async def drip(_: httpx.Request) -> httpx.Response:
+        await anyio.sleep(30)
+        return httpx.Response(200, json={"id": "late"})
+
+    notifier = ResendNotifier(
+        KEY, SENDER, timeout=timedelta(seconds=0.1), transport=httpx.MockTransport(drip)
+    )
+    with anyio.fail_after(2), pytest.raises(DeliveryUnknown):
+        await notifier.send(notifier.render(message()), idempotency_key="k")
+    await notifier.aclose()
 
 
 async def test_nobody_there_fails_for_now(url: str) -> None:

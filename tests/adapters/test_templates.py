@@ -219,6 +219,15 @@ def test_what_a_template_may_use(folder: Folder) -> None:
     assert done.html == '<i>free</i><a href="https://ada.test">Hello Blue</a>'
 
 
+def test_blocks_and_layouts_see_what_the_page_sets(folder: Folder) -> None:
+    folder.write("frame", html="<main>{{ tone }}{% block content %}{% endblock %}</main>")
+    folder.write("macros", html="{% macro shout(x) %}{{ x | upper }}!{% endmacro %}")
+    page = '{% extends "frame.html" %}{% import "macros.html" as m %}{% set tone = "kind" %}'
+    folder.write("t", SUBJECT, page + "{% block content %}{{ m.shout(plan) }} {{ tone }}{% endblock %}")
+    folder.templates.check("t")
+    assert folder.render("t").html == "<main>kindFREE! kind</main>"
+
+
 def test_a_subject_line_of_the_loop_stands_in_for_the_templates(folder: Folder) -> None:
     folder.write("t", "Hi")
     folder.templates.check("t", subject_line="{{ plan }}: {{ message }}")

@@ -170,6 +170,7 @@ class _Attempt:
             smtp.ehlo_or_helo_if_needed()
             if server.tls == "starttls":
                 _expect(220, smtp.starttls(context=context))
+                smtp.ehlo_or_helo_if_needed()  # what was said before the encryption is forgotten
             if server.username is not None:
                 smtp.login(server.username, server.password or "")
             yield smtp

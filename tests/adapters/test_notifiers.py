@@ -3,6 +3,7 @@
 import email
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from datetime import timedelta
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import anyio.to_thread
@@ -257,6 +259,32 @@ async def test_smtp_without_the_encryption_it_was_promised_sends_nothing(sink: S
     with pytest.raises(DeliveryRefused, match="STARTTLS"):
         await notifier.send(notifier.render(message()), idempotency_key="k")
     assert not sink.envelopes
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+async def test_smtp_encrypts_and_trusts_no_stranger(
+    sink: Sink, tls: Literal["starttls", "implicit"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Path(__file__).parent / "data" / "localhost-for-tests.pem"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    started = {"tls_context": context, "require_starttls": True}
+    controller = _Controller(
+        sink, hostname="127.0.0.1", port=0, **(started if tls == "starttls" else {"ssl_context": context})
+    )
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+    controller.start()
+    try:
+        notifier = SmtpNotifier("localhost", controller.port, "team@acme.test", tls=tls)
+        body = notifier.render(message())
+        with pytest.raises(DeliveryFailed, match="SSLCertVerificationError"):
+            await notifier.send(body, idempotency_key="k")
+        assert not sink.envelopes
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        await notifier.send(body, idempotency_key="k")
+    finally:
+        controller.stop()
+    assert [envelope.rcpt_tos for envelope in sink.envelopes] == [["ada@acme.test"]]
 
 
 async def test_smtp_implicit_tls_to_a_plain_server_fails_for_now(sink: Sink) -> None:

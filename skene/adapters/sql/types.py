@@ -1,13 +1,13 @@
 """Column types that mean the same in PostgreSQL and in SQLite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeGuard
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-__all__ = ["Instant", "Instants", "Json", "Names", "Units", "Words", "from_text", "storable", "to_text"]
+__all__ = ["Instant", "Instants", "Json", "Names", "Units", "Words", "from_text", "to_text"]
 
 
 def to_text(instant: datetime) -> str:
@@ -28,47 +28,18 @@ def from_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def storable(value: Any) -> Any:
-    """Text or JSON that every database can keep: NUL and lone surrogates are replaced."""
-    if isinstance(value, str):
-        if "\0" in value:
-            value = value.replace("\0", "\ufffd")
-        if value.isascii():
-            return value
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if _is_mapping(value):
-        return {storable(k): storable(v) for k, v in value.items()}
-    if _is_list(value):
-        return [storable(item) for item in value]
-    return value
-
-
 class Words(sa.types.TypeDecorator[str]):
-    """Text from anywhere."""
+    """Text from anywhere. What a database cannot keep, NUL and lone surrogates, is replaced."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
         """Write."""
-        cleaned: str | None = storable(value)
-        return cleaned
-
-
-class Json(sa.types.TypeDecorator[Any]):
-    """`jsonb` in PostgreSQL, JSON text in SQLite."""
-
-    impl = sa.JSON(none_as_null=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """Choose the native type where there is one."""
-        json = postgresql.JSONB if dialect.name == "postgresql" else sa.JSON
-        return dialect.type_descriptor(json(none_as_null=True))
-
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
-        """Write."""
-        return storable(value)
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole.replace("\0", "\ufffd")
 
 
 class Instant(sa.types.TypeDecorator[datetime]):
@@ -113,17 +84,11 @@ class Instants(sa.types.TypeDecorator[list[datetime]]):
         return None if value is None else [_utc(instant) for instant in value]
 
 
+# Plain json in PostgreSQL, too: it keeps any text, NUL included, and the order of keys.
+Json = sa.JSON(none_as_null=True)
 Names = sa.JSON().with_variant(postgresql.ARRAY(sa.Text()), "postgresql")
 Units = sa.JSON().with_variant(postgresql.ARRAY(sa.BigInteger()), "postgresql")
 
 
 def _utc(value: datetime | str) -> datetime:
     return from_text(value) if isinstance(value, str) else value.astimezone(UTC)
-
-
-def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
-    return isinstance(value, Mapping)
-
-
-def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, list | tuple)

@@ -92,7 +92,7 @@ CREATE TABLE {schema}skene_subscriptions (
     email text,
     cycle timestamptz[] NOT NULL DEFAULT '{}',
     attribution_seconds bigint NOT NULL DEFAULT 0,
-    subscriptions jsonb NOT NULL DEFAULT '[]',
+    subscriptions json NOT NULL DEFAULT '[]',
     updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 90);
 
@@ -118,7 +118,8 @@ CREATE TABLE {schema}skene_webhook_events (
     received_at timestamptz NOT NULL
 );
 
-COMMENT ON TABLE {schema}skene_webhook_events IS 'Webhooks that have been dealt with, kept for ever so that none acts twice';
+COMMENT ON TABLE {schema}skene_webhook_events IS
+    'Webhooks that have been dealt with, kept for ever so that none acts twice';
 
 CREATE TABLE {schema}skene_walls (
     id text COLLATE "C" PRIMARY KEY,
@@ -182,7 +183,7 @@ CREATE TABLE {schema}skene_outbox (
     plan text NOT NULL,
     channel text NOT NULL,
     template text NOT NULL,
-    data jsonb NOT NULL,
+    data json NOT NULL,
     wall text COLLATE "C",
     cancel_on_upgrade boolean NOT NULL,
     state text NOT NULL,
@@ -191,7 +192,7 @@ CREATE TABLE {schema}skene_outbox (
     failures bigint NOT NULL DEFAULT 0,
     begun bigint,
     first_attempt_at timestamptz,
-    body jsonb,
+    body json,
     reason text,
     provider_id text,
     created_at timestamptz NOT NULL,

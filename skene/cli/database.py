@@ -50,7 +50,10 @@ def upgrade(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Apply the migrations that are missing. Safe to repeat, and to run from several machines at once."""
+    """Apply the migrations that are missing.
+
+    Safe to repeat, and to run from several machines at once.
+    """
     storage = _storage(database, config)
     applied, version = anyio.run(_upgrade, storage)
     if as_json:
@@ -75,7 +78,10 @@ def current(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show which version the tables are at, and which one this release needs. Changes nothing."""
+    """Show which version the tables are at.
+
+    And which one this release needs. Changes nothing.
+    """
     from skene.adapters.sql.migrate import HEAD, KNOWN
 
     storage = _storage(database, config)

@@ -29,6 +29,12 @@ def asyncpg_dsn(dsn: str) -> str:
         given = f"an address that begins with {scheme!r}" if found else "text that is no address"
         raise ConfigurationError([Fault("storage.dsn", given, "postgresql://user@host/database", None)])
     address, _, query = rest.partition("?")
+    for host in address.rpartition("@")[2].partition("/")[0].split(","):
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not port.isdecimal():
+            raise ConfigurationError(
+                [Fault("storage.dsn", "a port that is no number", "one such as 5432", None)]
+            )
     renamed = {"ssl": "sslmode"}  # as SQLAlchemy's dialect spells it
     options = [(renamed.get(k, k), v) for k, v in parse_qsl(query) if k not in _DROPPED]
     return f"postgresql://{address}" + (f"?{urlencode(options)}" if options else "")

@@ -25,6 +25,7 @@ from skene.errors import StorageUnavailable, SubjectInvalid
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
 from skene.runtime.parts import Parts
+from skene.runtime.single import SingleFlight
 
 __all__ = ["Admission", "Ask", "Gatekeeper"]
 
@@ -74,6 +75,7 @@ class Gatekeeper:
     def __init__(self, parts: Parts, refresh: Refresh) -> None:
         self._parts = parts
         self._refresh = refresh
+        self._single = SingleFlight()
 
     async def admit(
         self,
@@ -180,7 +182,10 @@ class Gatekeeper:
             return False
         if counted.checked_at is not None and counted.now - counted.checked_at < LOOKUP_EVERY:
             return False
-        customer = await self._parts.storage.claim_lookup(call.subject, LOOKUP_EVERY)
+        return await self._single.share(("lookup", call.subject), lambda: self._look_up(call.subject))
+
+    async def _look_up(self, subject: str) -> bool:
+        customer = await self._parts.storage.claim_lookup(subject, LOOKUP_EVERY)
         return customer is not None and await self._refresh(customer, timeout=LOOKUP_TIMEOUT)
 
     def _decisions(self, subject: str, asks: Sequence[Ask], counted: Counted) -> tuple[Decision, ...]:
@@ -206,7 +211,10 @@ class Gatekeeper:
         self, step: CompiledStep, subject: str, decision: Decision, counted: Counted
     ) -> Decision:
         tally = _tally(counted, step)
-        wall = tally.wall or await self._open_wall(step, subject, decision, tally, shadow=False)
+        wall = tally.wall or await self._single.share(
+            ("wall", step.key, subject, decision.plan),
+            lambda: self._open_wall(step, subject, decision, tally, shadow=False),
+        )
         return replace(decision, wall=wall, upgrade_url=self._parts.links.upgrade(wall=wall))
 
     async def _open_wall(
@@ -272,10 +280,14 @@ class Gatekeeper:
     async def _watch(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
         """Record the wall of a loop that only watches, once per window."""
         name = shadow_name(step)
-        if name not in tally.notices:
+
+        async def record() -> bool:
             await self._open_wall(step, subject, decision, tally, shadow=True)
             notice = Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
-            await self._parts.storage.record_notice(notice)
+            return await self._parts.storage.record_notice(notice)
+
+        if name not in tally.notices:
+            await self._single.share((name, subject, step.meter, decision.plan), record)
 
     async def _warn(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
         """Record the warnings that a call has made due."""
@@ -307,7 +319,7 @@ class Gatekeeper:
         )
         names = tuple(notice_name(step, f) for f in due)
         notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
-        if await self._parts.storage.record_notice(notice):
+        if await self._single.share(draft.key, lambda: self._parts.storage.record_notice(notice)):
             self._parts.wake()
 
 

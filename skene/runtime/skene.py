@@ -384,7 +384,7 @@ class Runtime:
 
 
 def _stored(subject: object) -> str:
-    """The id to store, refused as counting refuses it: walls of the forgotten are kept under an empty name."""
+    """The id to store, refused as counting refuses it: walls of the forgotten have an empty name."""
     if not isinstance(subject, str) or not subject:
         raise SubjectInvalid(f"a subject is a non-empty string; got {type(subject).__name__}")
     return storable_id(subject)

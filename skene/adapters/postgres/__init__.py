@@ -1,8 +1,9 @@
 """A storage in PostgreSQL: exact over any number of processes and machines, one round trip for a call."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar, cast
 
 import anyio
 import asyncpg
@@ -15,11 +16,12 @@ from sqlalchemy.util import greenlet_spawn
 from skene.adapters.postgres import counting
 from skene.adapters.postgres.dsn import asyncpg_dsn
 from skene.adapters.postgres.engine import Home, check_engine, check_pooler, make_engine
-from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only
+from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only, sqlstate
+from skene.adapters.postgres.together import Together
 from skene.adapters.sql.migrate import revision_of, upgrade, verify
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.system import SystemClock
-from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
+from skene.errors import ConfigurationError, IdempotencyConflict, SchemaOutdated, StorageUnavailable
 from skene.ports.clock import Clock
 from skene.ports.counters import Consume, Counted, Receipt
 
@@ -30,8 +32,16 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 1.8
 """The port promises an answer within 2 s."""
+WAIT_SECONDS = 1.1
+FLIGHT_SECONDS = 0.7
+"""A call waits for a lane, and then for its flight: within what the port promises, both together."""
 MIGRATION_SECONDS = 60.0
 TRIES = 4
+ALONE = {"55P03", "57014", "40P01", "40001"}
+"""A stranger's lock, a time-out, deadlock, conflict: nothing was charged, and not every call is to blame."""
+
+_Rows = Sequence[Sequence[Any]]
+"""One for each charge of a call."""
 
 # The first statement of every transaction but the counting ones: what time it is, and how long it may wait.
 # What is set ends with the transaction, so that it works behind a pooler too.
@@ -40,6 +50,12 @@ SELECT clock_timestamp(),
        set_config('lock_timeout', '1s', true),
        set_config('statement_timeout', '1500ms', true)
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    call: Consume
+    arguments: tuple[object, ...]
 
 
 class PostgresStorage(SqlStorage):
@@ -79,7 +95,9 @@ class PostgresStorage(SqlStorage):
         self._migrate = migrate
         prefix = f'"{schema.replace(chr(34), chr(34) * 2)}".' if schema else ""
         self._consume = counting.consume_query(prefix)
+        self._consume_many = counting.consume_many_query(prefix)
         self._refund = counting.refund_query(prefix)
+        self._together: Together[_Asked, _Rows | None] | None = None
         self._engine: AsyncEngine | None = None
         self._home: Home | None = None
         self._starting: RunVar[anyio.Lock] = RunVar("skene_postgres_starting")
@@ -102,6 +120,7 @@ class PostgresStorage(SqlStorage):
             self._let_go()
             seconds = MIGRATION_SECONDS if self._migrate else ANSWER_SECONDS
             self._engine = await self._answer(self._connect, seconds)
+            self._together = Together(self._fly, abandoned=self._take_back)
             self._home = Home()
 
     async def aclose(self) -> None:
@@ -155,14 +174,22 @@ class PostgresStorage(SqlStorage):
 
     async def consume(self, call: Consume) -> Counted:
         """Charge a call if every one of its counters admits it, in one round trip."""
-        answer = await self._count(call, spend=True)
+        now = self._clock.now() if self._clock else None
+        asked = _Asked(call, counting.consume_arguments(call, now, spend=True))
+        rows = await self._answer(lambda: self._send(asked), WAIT_SECONDS)
+        if rows is None:  # somebody holds a lock for long: only those that need it wait for it
+            answer = await self._alone(asked)
+        else:
+            answer = counting.counted(call, rows)
         if answer.admitted and not answer.replayed:
             await self._unless_cancelled(call, answer)
         return answer
 
     async def peek(self, call: Consume) -> Counted:
         """What `consume` would answer now, without charging."""
-        return await self._count(call, spend=False)
+        now = self._clock.now() if self._clock else None
+        arguments = counting.consume_arguments(call, now, spend=False)
+        return counting.counted(call, await self._answer(lambda: self._fetch(self._consume, arguments)))
 
     async def refund(
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
@@ -171,16 +198,49 @@ class PostgresStorage(SqlStorage):
         arguments = counting.refund_arguments(subject, receipts, idempotency_key)
         await self._answer(lambda: self._fetch(self._refund, arguments))
 
-    async def _count(self, call: Consume, *, spend: bool) -> Counted:
-        now = self._clock.now() if self._clock else None
-        arguments = counting.consume_arguments(call, now, spend=spend)
-        rows = await self._answer(lambda: self._fetch(self._consume, arguments))
-        return counting.counted(call, rows)
+    async def _send(self, asked: "_Asked") -> _Rows | None:
+        """Send a call together with those that wait; None if it should be made by itself."""
+        await self._started()
+        assert self._together is not None  # connected
+        return await self._together.send(asked)
 
-    async def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+    async def _alone(self, asked: "_Asked") -> Counted:
+        rows = await self._answer(lambda: self._fetch(self._consume, asked.arguments))
+        return counting.counted(asked.call, rows)
+
+    async def _fly(self, asked: "Sequence[_Asked]") -> "Sequence[_Rows | None]":
+        with anyio.fail_after(FLIGHT_SECONDS, shield=True):  # its leader's deadline is not that of the others
+            if len(asked) == 1:
+                return [await self._fetch(self._consume, asked[0].arguments)]
+            order = counting.flight_order([one.call for one in asked])
+            arguments = counting.consume_many_arguments([asked[place].arguments for place in order])
+            try:
+                rows = await self._fetch(self._consume_many, arguments)
+            except asyncpg.PostgresError as error:
+                if sqlstate(error) not in ALONE:
+                    raise
+                return [None] * len(asked)
+        flown: list[list[Sequence[Any]]] = [[] for _ in asked]
+        for row in rows:
+            flown[order[row[0] - 1]].append(row[1:])
+        return flown
+
+    async def _take_back(self, asked: "_Asked", rows: _Rows | None) -> None:
+        """Undo a call whose caller could not wait for the answer."""
+        if rows is None:
+            return
+        with contextlib.suppress(IdempotencyConflict, StorageUnavailable):
+            answer = counting.counted(asked.call, rows)
+            receipts = tuple(tally.receipt for tally in answer.tallies if tally.receipt)
+            await self.refund(asked.call.subject, receipts, asked.call.idempotency_key)
+
+    async def _fetch(self, query: str, arguments: tuple[object, ...]) -> _Rows:
         """Run one statement, a transaction by itself, on the driver's own connection."""
         async with self._driver() as driver:
-            return await driver.fetch(query, *arguments)
+            rows: Any = await driver.fetch(
+                query, *arguments
+            )  # records are sequences, though not by their type
+            return cast(_Rows, rows)
 
     @contextlib.asynccontextmanager
     async def _driver(self) -> "AsyncGenerator[asyncpg.Connection[asyncpg.Record], None]":

@@ -4,15 +4,23 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-
-from asyncpg import Record
+from typing import Any
 
 from skene.adapters.sql.types import to_text
 from skene.engine.window import Anchored, Edges, Rolling, WindowRule
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
 
-__all__ = ["consume_arguments", "consume_query", "counted", "refund_arguments", "refund_query"]
+__all__ = [
+    "consume_arguments",
+    "consume_many_arguments",
+    "consume_many_query",
+    "consume_query",
+    "counted",
+    "flight_order",
+    "refund_arguments",
+    "refund_query",
+]
 
 MOST = 2**63 - 1
 """The greatest number a column holds."""
@@ -24,6 +32,26 @@ def consume_query(prefix: str) -> str:
     """The statement that `consume_arguments` are for. `prefix` is the schema's name and a dot, or nothing."""
     # As text: what an application makes of jsonb on its connections is its own affair.
     return f"SELECT * FROM {prefix}skene_consume_v1($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+
+
+def consume_many_query(prefix: str) -> str:
+    """The statement that `consume_many_arguments` are for; its rows begin with the number of their call."""
+    return f"SELECT * FROM {prefix}skene_consume_many_v1($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+
+
+def flight_order(calls: Sequence[Consume]) -> list[int]:
+    """The places of some calls in the order in which they lock their rows: the same in every process.
+
+    Calls that are alike keep the order they arrived in.
+    """
+    first_locks = [(call.subject, min(charge.meter for charge in call.charges)) for call in calls]
+    return sorted(range(len(calls)), key=first_locks.__getitem__)
+
+
+def consume_many_arguments(arguments: Sequence[tuple[object, ...]]) -> tuple[object, ...]:
+    """The parameters of several calls, from those of each; they share the clock, and all of them spend."""
+    *columns, nows, spends = zip(*arguments, strict=True)
+    return *map(list, columns), nows[0], spends[0]
 
 
 def refund_query(prefix: str) -> str:
@@ -38,8 +66,12 @@ def consume_arguments(call: Consume, now: datetime | None, *, spend: bool) -> tu
     return call.subject, call.default_plan, f"[{charges}]", key, fingerprint, now, spend
 
 
-def counted(call: Consume, rows: Sequence[Record]) -> Counted:
+def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
     """The answer in the port's words.
+
+    Args:
+        call: what was asked.
+        rows: one for each charge, without the number that rows of `consume_many_query` begin with.
 
     Raises:
         IdempotencyConflict: the key was admitted before with another fingerprint.

@@ -256,7 +256,7 @@ $function$;
 
 -- Decide a call and, if p_spend is true and every counter admits it, charge it. One row for each charge, in their order.
 -- A call that is refused has taken no lock and written nothing.
-CREATE FUNCTION {schema}skene_consume_v1(
+CREATE FUNCTION {schema}skene_decide_v1(
     p_subject text,
     p_default_plan text,
     p_charges jsonb,      -- [{"step", "meter", "cost", "limits": {plan: units or null}, "rule"}, ...]
@@ -282,7 +282,6 @@ CREATE FUNCTION {schema}skene_consume_v1(
     charged_at timestamptz
 )
 LANGUAGE plpgsql VOLATILE
-SET lock_timeout = '1s'
 AS $function$
 #variable_conflict use_column  -- what is returned has the names of columns; variables begin with v_ or p_
 DECLARE
@@ -359,7 +358,7 @@ BEGIN
             END IF;
             IF v_again THEN
                 -- The same call was admitted in this very moment: now it is a replay, or a conflict.
-                RETURN QUERY SELECT * FROM {schema}skene_consume_v1(
+                RETURN QUERY SELECT * FROM {schema}skene_decide_v1(
                     p_subject, p_default_plan, p_charges, p_key, p_fingerprint, p_now, p_spend);
                 RETURN;
             END IF;
@@ -393,6 +392,85 @@ BEGIN
              LIMIT 1;
         END IF;
         RETURN NEXT;
+    END LOOP;
+END
+$function$;
+
+
+-- One call by itself.
+CREATE FUNCTION {schema}skene_consume_v1(
+    p_subject text,
+    p_default_plan text,
+    p_charges jsonb,
+    p_key text,
+    p_fingerprint text,
+    p_now timestamptz,
+    p_spend boolean
+) RETURNS TABLE (
+    outcome text,         -- admitted, refused, replayed or conflict
+    now timestamptz,
+    plan text,
+    held_plan text,
+    customer text,
+    checked_at timestamptz,
+    "limit" bigint,
+    used bigint,
+    fits boolean,
+    window_start timestamptz,
+    window_end timestamptz,
+    notices text[],
+    wall text,
+    charged_plan text,
+    charged_at timestamptz
+)
+LANGUAGE sql VOLATILE
+SET lock_timeout = '1s'
+AS $function$
+    SELECT * FROM {schema}skene_decide_v1(
+        p_subject, p_default_plan, p_charges, p_key, p_fingerprint, p_now, p_spend)
+$function$;
+
+
+-- Many calls in one transaction, in the order given; `call` is their number, from 1. The caller sorts them by
+-- subject and meter, so that two such transactions lock rows in the same order. Whoever holds a lock for long is
+-- not waited for: the calls are then made one by one, and only those that meet the lock suffer from it.
+CREATE FUNCTION {schema}skene_consume_many_v1(
+    p_subjects text[],
+    p_default_plans text[],
+    p_charges text[],
+    p_keys text[],
+    p_fingerprints text[],
+    p_now timestamptz,
+    p_spend boolean
+) RETURNS TABLE (
+    call int,
+    outcome text,         -- admitted, refused, replayed or conflict
+    now timestamptz,
+    plan text,
+    held_plan text,
+    customer text,
+    checked_at timestamptz,
+    "limit" bigint,
+    used bigint,
+    fits boolean,
+    window_start timestamptz,
+    window_end timestamptz,
+    notices text[],
+    wall text,
+    charged_plan text,
+    charged_at timestamptz
+)
+LANGUAGE plpgsql VOLATILE
+SET lock_timeout = '250ms'
+AS $function$
+#variable_conflict use_column
+BEGIN
+    FOR v_call IN 1 .. cardinality(p_subjects) LOOP
+        RETURN QUERY
+        SELECT v_call, decided.*
+          FROM {schema}skene_decide_v1(
+              p_subjects[v_call], p_default_plans[v_call], p_charges[v_call]::jsonb,
+              p_keys[v_call], p_fingerprints[v_call], p_now, p_spend) AS decided;
     END LOOP;
 END
 $function$;

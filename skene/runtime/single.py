@@ -1,0 +1,60 @@
+"""What many requests want done at the same moment is done once, and all of them get the result."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+import anyio
+
+__all__ = ["SingleFlight"]
+
+T = TypeVar("T")
+
+
+class _Flight:
+    __slots__ = ("error", "landed", "result")
+
+    def __init__(self) -> None:
+        self.landed = anyio.Event()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+class SingleFlight:
+    """Shares work among the requests of this process that want the same thing while it is being done.
+
+    It saves work and promises nothing: what must happen once over all processes is up to the storage.
+    """
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, _Flight] = {}
+
+    async def share(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work`, or wait for somebody who is doing it under the same key.
+
+        The work is seen through even if the request that began it is cancelled; it has to end by itself.
+
+        Raises:
+            Exception: whatever the work failed with, for everyone who waited for it.
+        """
+        flight = self._flights.get(key)
+        if flight is None:
+            return await self._fly(key, work)
+        await flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error.with_traceback(None)
+        result: T = flight.result
+        return result
+
+    async def _fly(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        flight = self._flights[key] = _Flight()
+        try:
+            with anyio.CancelScope(shield=True):
+                flight.result = await work()
+            result: T = flight.result
+            return result
+        except Exception as error:
+            flight.error = error
+            raise
+        finally:
+            del self._flights[key]
+            flight.landed.set()

@@ -44,7 +44,7 @@ def _mail_fault(
 ) -> Fault | None:
     known = ", ".join(parts.notifiers) or "none"
     if not parts.notifiers:
-        return Fault(f"{where}.provider", "no notifier at all", "pass Skene(notifiers={name: …})", None)
+        return Fault(f"{where}.provider", "no notifier at all", "Skene(notifiers={name: …})", None)
     name = parts.channel(mail)
     notifier = parts.notifiers.get(name)
     if notifier is None:

@@ -27,6 +27,9 @@ from tests.docs.markdown import ROOT, Fence, Page
 
 # Not run: what installs from the network, and what tests of their own cover.
 NOT_RUN = ("pip install ", "make ", "python -m venv ", "cd ", "export ")
+# Only look: repeated for a while, because what they look for happens in the background.
+LOOKING = ("ls ", "cat ", "head ", "grep ", "skene funnel", "skene usage")
+PATIENCE = 10
 ENVIRONMENT = {
     "STRIPE_API_KEY": "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
     "STRIPE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -94,13 +97,21 @@ class Run:
             if command.startswith("uvicorn "):
                 self._serve(real)
                 continue
-            done = subprocess.run(
-                ["bash", "-c", real], cwd=self.folder, env=environment(), capture_output=True, timeout=120
+            shown = bool(expected.strip())
+            deadline = time.monotonic() + (PATIENCE if command.startswith(LOOKING) else 0)
+            code, printed = self._shell(real)
+            while not matches(expected, printed) and time.monotonic() < deadline:
+                code, printed = self._shell(real)
+            assert matches(expected, printed) and (shown or not code), (
+                f"{where}: `{command}` was to print:\n{expected}\nbut printed ({code}):\n{printed}"
             )
-            printed = (done.stdout + done.stderr).decode().replace(self.port, PORT)
-            assert matches(expected, printed), (
-                f"{where}: `{command}` was to print:\n{expected}\nbut printed:\n{printed}"
-            )
+
+    def _shell(self, command: str) -> tuple[int, str]:
+        words = ["bash", "-c", command]
+        done = subprocess.run(
+            words, check=False, cwd=self.folder, env=environment(), capture_output=True, timeout=120
+        )
+        return done.returncode, (done.stdout + done.stderr).decode().replace(self.port, PORT)
 
     def _serve(self, command: str) -> None:
         with open(self.folder / "server.log", "wb") as log:
@@ -111,7 +122,7 @@ class Run:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/openapi.json", timeout=5).close()  # noqa: S310 - our own server
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/openapi.json", timeout=5).close()
                 return
             except urllib.error.HTTPError:
                 return
@@ -136,10 +147,11 @@ def commands(body: str) -> Iterator[tuple[str, str]]:
 
 def matches(expected: str, printed: str) -> bool:
     """Whether a command printed what the page shows; nothing shown means that anything may be printed."""
-    wanted = [line.strip() for line in expected.splitlines() if line.strip()]
+    # How wide a table's columns are depends on what else is in them.
+    wanted = [" ".join(line.split()) for line in expected.splitlines() if line.strip()]
     if not wanted:
         return True
-    got = "\n".join(line.strip() for line in printed.splitlines() if line.strip())
+    got = "\n".join(" ".join(line.split()) for line in printed.splitlines() if line.strip())
     pattern = ""
     for line in wanted:
         if line == "…":
@@ -154,7 +166,12 @@ def environment() -> dict[str, str]:
     bare = {k: v for k, v in os.environ.items() if not k.startswith(("SKENE_", "STRIPE_", "RESEND_"))}
     bare.pop("DATABASE_URL", None)
     tools = Path(sys.executable).parent
-    return {**bare, "PATH": f"{tools}{os.pathsep}{bare.get('PATH', '')}", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        **bare,
+        "PATH": f"{tools}{os.pathsep}{bare.get('PATH', '')}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_ADDOPTS": "-p no:asyncio -p no:cacheprovider",  # installed here, and not at everybody's
+    }
 
 
 @contextmanager

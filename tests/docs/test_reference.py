@@ -1,4 +1,4 @@
-"""The reference is compared with the code: arguments and defaults, codes, routes, errors, commands, tables."""
+"""The reference is compared with the code: arguments, defaults, codes, routes, errors, commands, tables."""
 
 import ast
 import datetime

@@ -220,10 +220,10 @@ class PostgresStorage(SqlStorage):
                 if sqlstate(error) not in ALONE:
                     raise
                 return [None] * len(asked)
-        flown: list[list[Sequence[Any]]] = [[] for _ in asked]
+        flown: dict[int, list[Sequence[Any]]] = {place: [] for place in order}
         for row in rows:
-            flown[order[row[0] - 1]].append(row[1:])
-        return flown
+            flown[order[int(row[0]) - 1]].append(row[1:])
+        return [flown[place] for place in range(len(asked))]
 
     async def _take_back(self, asked: "_Asked", rows: _Rows | None) -> None:
         """Undo a call whose caller could not wait for the answer."""

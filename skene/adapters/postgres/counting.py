@@ -42,10 +42,13 @@ def consume_many_query(prefix: str) -> str:
 def flight_order(calls: Sequence[Consume]) -> list[int]:
     """The places of some calls in the order in which they lock their rows: the same in every process.
 
-    Calls that are alike keep the order they arrived in.
+    Calls on the same counter keep the order they arrived in. A subject with a call on several counters at once
+    keeps it for all of its calls: should two processes then meet the wrong way round, the lock's time-out and
+    the repetition one by one settle it.
     """
-    first_locks = [(call.subject, min(charge.meter for charge in call.charges)) for call in calls]
-    return sorted(range(len(calls)), key=first_locks.__getitem__)
+    several = {call.subject for call in calls if len(call.charges) > 1}
+    locks = [(call.subject, "" if call.subject in several else call.charges[0].meter) for call in calls]
+    return sorted(range(len(calls)), key=locks.__getitem__)
 
 
 def consume_many_arguments(arguments: Sequence[tuple[object, ...]]) -> tuple[object, ...]:

@@ -71,7 +71,7 @@ def _limits(step: "CompiledStep") -> str:
     plans = (
         f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items()
     )
-    return f"{', '.join(plans)} {period}"
+    return f"{', '.join(plans)}; {period}"
 
 
 def _period(period: str) -> str:

@@ -46,17 +46,18 @@ def worker(
 
 
 async def _work(skene: "Runtime", once: bool) -> None:
-    async with skene, anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
         scope = anyio.CancelScope()
         tasks.start_soon(_stop_on_signal, scope)
         with scope:
-            if once:
-                count = await skene.worker.drain()
-                say(f"{count} message{'' if count == 1 else 's'} dealt with")
-            else:
-                loops = ", ".join(loop.key for loop in skene.loops) or "no loop"
-                say(f"delivering the messages of {loops}; Ctrl-C stops")
-                await skene.worker.run()
+            async with skene:
+                if once:
+                    count = await skene.worker.drain()
+                    say(f"{count} message{'' if count == 1 else 's'} dealt with")
+                else:
+                    loops = ", ".join(loop.key for loop in skene.loops) or "no loop"
+                    say(f"delivering the messages of {loops}; Ctrl-C stops")
+                    await skene.worker.run()
         if scope.cancelled_caught:
             say("stopped")
         tasks.cancel_scope.cancel()

@@ -124,7 +124,7 @@ def test_check_says_in_words_what_a_loop_does(project: Project) -> None:
     assert "loop freemium: Stop the free ones" in result.stdout
     assert "POST /api/features/* is called" in result.stdout
     assert "1 unit for every call that succeeds, on the meter calls" in result.stdout
-    assert "free: 2, paid: unlimited per 30d from the first use" in result.stdout
+    assert "free: 2, paid: unlimited; per 30d from the first use" in result.stdout
     assert '402 "Enough."; e-mail upgrade_prompt through resend, once per window' in result.stdout
     assert "ok: 1 loop, 1 step" in result.stdout
 

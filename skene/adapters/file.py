@@ -10,8 +10,8 @@ from tempfile import NamedTemporaryFile
 
 import anyio.to_thread
 
-from skene.adapters.local import LocalNotifier
-from skene.adapters.mail import FOREVER, check_key, mime, read_mail
+from skene.adapters.mail.local import LocalNotifier
+from skene.adapters.mail.message import FOREVER, check_key, mime, read_mail
 from skene.errors import DeliveryFailed
 from skene.ports.notifier import Body
 

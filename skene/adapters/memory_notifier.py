@@ -6,8 +6,8 @@ from pathlib import Path
 
 import anyio.lowlevel
 
-from skene.adapters.local import LocalNotifier
-from skene.adapters.mail import FOREVER, check_key, read_mail
+from skene.adapters.mail.local import LocalNotifier
+from skene.adapters.mail.message import FOREVER, check_key, read_mail
 from skene.errors import DeliveryError
 from skene.ports.notifier import Body
 

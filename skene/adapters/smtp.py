@@ -16,8 +16,8 @@ from typing import Any, Literal
 import anyio
 import anyio.to_thread
 
-from skene.adapters.local import LocalNotifier
-from skene.adapters.mail import address, check_key, harmless, mime, read_mail, timeout_faults
+from skene.adapters.mail.local import LocalNotifier
+from skene.adapters.mail.message import address, check_key, harmless, mime, read_mail, timeout_faults
 from skene.adapters.system import SystemClock
 from skene.definitions.faults import Fault, describe, nearest
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown

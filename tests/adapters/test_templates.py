@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from skene.adapters.links import unsafe_link
-from skene.adapters.templates import Rendered, Templates
+from skene.adapters.mail.links import unsafe_link
+from skene.adapters.mail.templates import Rendered, Templates
 from skene.errors import DeliveryRefused
 from skene.ports.notifier import MessageContext, Profile
 from skene.testing.notifier_conformance import message

@@ -42,9 +42,9 @@ def consume_many_query(prefix: str) -> str:
 def flight_order(calls: Sequence[Consume]) -> list[int]:
     """The places of some calls in the order in which they lock their rows: the same in every process.
 
-    Calls on the same counter keep the order they arrived in. A subject with a call on several counters at once
-    keeps it for all of its calls: should two processes then meet the wrong way round, the lock's time-out and
-    the repetition one by one settle it.
+    Calls on the same counter keep the order they arrived in. A subject with a call on several counters at
+    once keeps it for all of its calls: should two processes then meet the wrong way round, the lock's time-out
+    and the repetition one by one settle it.
     """
     several = {call.subject for call in calls if len(call.charges) > 1}
     locks = [(call.subject, "" if call.subject in several else call.charges[0].meter) for call in calls]

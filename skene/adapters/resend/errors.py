@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from skene.adapters.mail import harmless
+from skene.adapters.mail.message import harmless
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown
 
 __all__ = ["delivery_error"]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from skene.adapters.mail import sender_faults
-from skene.adapters.templates import Templates
+from skene.adapters.mail.message import sender_faults
+from skene.adapters.mail.templates import Templates
 from skene.definitions.faults import Fault
 from skene.errors import ConfigurationError
 from skene.ports.notifier import Body, MessageContext

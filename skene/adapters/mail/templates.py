@@ -19,16 +19,16 @@ from jinja2 import Environment, TemplateError, TemplateSyntaxError
 from jinja2.environment import TemplateModule
 from pydantic import JsonValue
 
-from skene.adapters.links import unsafe_link
-from skene.adapters.mail import Mail, recipient
-from skene.adapters.template_names import unknown_in_file, unknown_in_text
-from skene.adapters.values import SampleUser, Values, environment
+from skene.adapters.mail.links import unsafe_link
+from skene.adapters.mail.message import Mail, recipient
+from skene.adapters.mail.names import unknown_in_file, unknown_in_text
+from skene.adapters.mail.values import SampleUser, Values, environment
 from skene.errors import DeliveryRefused
 from skene.ports.notifier import MessageContext
 
 __all__ = ["Filled", "Rendered", "Templates"]
 
-_PACKAGED = Path(__file__).resolve().parents[1] / "templates"
+_PACKAGED = Path(__file__).resolve().parents[2] / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _SHARED = {"skene_layout", "skene_parts"}
 _LARGEST = 500_000

@@ -20,9 +20,9 @@ from pydantic import JsonValue
 from resend.async_request import AsyncRequest
 from resend.exceptions import NoContentError, ResendError, raise_for_code_and_type
 
-from skene.adapters.local import LocalNotifier
-from skene.adapters.mail import check_key, recipient, timeout_faults
-from skene.adapters.resend_errors import delivery_error
+from skene.adapters.mail.local import LocalNotifier
+from skene.adapters.mail.message import check_key, recipient, timeout_faults
+from skene.adapters.resend.errors import delivery_error
 from skene.definitions.faults import Fault, describe
 from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown
 from skene.ports.notifier import Body, MessageContext

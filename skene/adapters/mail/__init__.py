@@ -1,0 +1,1 @@
+"""What the notifiers share: templates, and the messages that come out of them."""

@@ -159,8 +159,8 @@ class Program:
                         Fault(
                             f"{step.path}.condition.limit",
                             f"no limit for the plan {plan!r}, which billing can yield",
-                            f'give it a number or "unlimited"; limits are given for {", ".join(step.limits)}',
-                            f"{near[0]} → {plan}" if near else None,
+                            f'a number or "unlimited" for it; there are limits for {", ".join(step.limits)}',
+                            near[0] if near else None,
                         )
                     )
         return tuple(faults)
@@ -181,7 +181,7 @@ def compile_loops(loops: Sequence[Loop], *, enforce: bool = True) -> tuple[Progr
     names: set[str] = set()
     for loop in loops:
         if loop.key in names:
-            faults.append(Fault(loop.key, "two loops of this name", "give one of them another name=", None))
+            faults.append(Fault(loop.key, "two loops of this name", "name=… to one of them", None))
         names.add(loop.key)
         steps += [_compile(loop, i, step, enforce and loop.enforce) for i, step in enumerate(loop.steps)]
     faults += [*_key_faults(steps), *_meter_faults(steps)]
@@ -246,7 +246,7 @@ def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
             Fault(
                 f"{step.path}.condition.meter",
                 f"{step.meter!r} with {difference} than {other.path} gives it",
-                "steps that share a meter share its limit, period and enforce; rename one of them",
+                "one of them another meter: steps that share one share its limit, period and enforce",
                 None,
             )
         )

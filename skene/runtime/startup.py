@@ -52,7 +52,7 @@ def _mail_fault(
         return Fault(
             f"{where}.provider",
             f"{name!r}, which is not among the notifiers",
-            f"the notifiers given to Skene are: {known}",
+            f"one of those given to Skene: {known}",
             near[0] if near else None,
         )
     if (name, mail) in checked:
@@ -62,7 +62,7 @@ def _mail_fault(
         notifier.check(mail.template, subject_line=mail.subject, personalization=mail.personalization)
     except (LookupError, ValueError) as error:
         text = str(error.args[0]) if error.args else str(error)
-        return Fault(f"{where}.template", f"{mail.template!r}", text, None)
+        return Fault(f"{where}.template", f"{mail.template!r}", f"one that can be sent: {text}", None)
     return None
 
 
@@ -76,7 +76,7 @@ def _url_faults(parts: Parts) -> list[Fault]:
     except ValueError:  # half a bracket, a port that is no number
         pass
     allowed = "an address such as https://app.acme.test, without query or fragment"
-    return [Fault("Skene(public_url=…)", repr(url), allowed, None)]
+    return [Fault("Skene(public_url=…)", describe(url), allowed, None)]
 
 
 def _prefix_faults(prefix: str) -> list[Fault]:

@@ -21,7 +21,7 @@ STORY = [
     r"plan free, 0 of 100 calls used",
     r"POST /api/features/summarise .* 100/100",
     r"✓ 100 calls passed, 100 counted",
-    r'RateLimit: "free";r=0;t=2592000',
+    r'RateLimit: "free";r=0;t=259\d{4}',
     r"✓ call 101 was answered 402 Payment Required",
     r'"code": "usage_limit_reached"',
     r"✓ 4 further calls were refused as well",

@@ -102,9 +102,9 @@ class Run:
             code, printed = self._shell(real)
             while not matches(expected, printed) and time.monotonic() < deadline:
                 code, printed = self._shell(real)
-            assert matches(expected, printed) and (shown or not code), (
-                f"{where}: `{command}` was to print:\n{expected}\nbut printed ({code}):\n{printed}"
-            )
+            told = f"{where}: `{command}` was to print:\n{expected}\nbut printed ({code}):\n{printed}"
+            assert matches(expected, printed), told
+            assert shown or not code, told
 
     def _shell(self, command: str) -> tuple[int, str]:
         words = ["bash", "-c", command]

@@ -1,6 +1,7 @@
 """The reference is compared with the code: arguments, defaults, codes, routes, errors, commands, tables."""
 
 import ast
+import dataclasses
 import datetime
 import inspect
 import re
@@ -121,7 +122,7 @@ def test_every_answer_has_its_section():
                     else {"usage_limit_reached", "feature_not_in_plan"}
                 )
     answers = HTTP.text.partition("\n## Answers\n")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^### (\w+)$", answers, re.M)) == codes
+    assert set(re.findall(r"^### (\w+)$", answers, re.MULTILINE)) == codes
     assert codes <= HTTP.anchors()
 
 
@@ -142,6 +143,14 @@ def test_the_tree_of_errors():
     assert {re.match(r"[│├└─ ]*(\w+)", line)[1] for line in tree.splitlines()} == raised
 
 
+def test_the_decision():
+    page = Page(REFERENCE / "decision.md")
+    shown = [name for row in tables(page.section("Decision"))[0][1:] for name in names(row[0])]
+    assert shown == [*(field.name for field in dataclasses.fields(skene.Decision)), "remaining"]
+    reasons = [names(row[0])[0] for row in tables(page.section("Reasons"))[0][1:]]
+    assert reasons == list(skene.Reason)
+
+
 def walk(command: Any, path: str = "skene") -> Iterator[tuple[str, Any]]:
     yield path, command
     for name, one in getattr(command, "commands", {}).items():
@@ -160,7 +169,7 @@ def parameters(path: str, kind: str) -> list[Any]:
 
 
 def test_every_command_has_its_section():
-    headings = re.findall(r"^## (.+)$", CLI.prose(), re.M)
+    headings = re.findall(r"^## (.+)$", CLI.prose(), re.MULTILINE)
     assert sorted(headings) == sorted(COMMANDS)
 
 
@@ -180,7 +189,7 @@ def test_positional_arguments(path):
 
 
 def test_every_table_has_its_section():
-    headings = re.findall(r"^## (.+)$", TABLES.prose(), re.M)
+    headings = re.findall(r"^## (.+)$", TABLES.prose(), re.MULTILINE)
     assert sorted(headings) == sorted([*METADATA.tables, VERSION_TABLE])
 
 

@@ -1,12 +1,19 @@
 """MemoryStorage keeps the contract of a storage, on both event loops."""
 
+import tracemalloc
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.memory.state import pack, unpack
+from skene.engine.counter import Counter
+from skene.engine.window import EPOCH, FOREVER, Anchored, Edges, Rolling, WindowRule
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
+from skene.testing.conformance.base import PAYING, apply, call, charge, set_plan
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -30,3 +37,97 @@ class TestMemoryStorage(StorageConformance):
             return one
 
         return factory
+
+
+RULES: list[WindowRule] = [
+    Anchored(timedelta(days=30)),
+    Rolling(timedelta(days=30)),
+    Edges(()),
+    Edges((), billing_cycle=True),
+]
+
+
+class TestSetUsed:
+    @pytest.mark.parametrize("rule", RULES)
+    async def test_a_counter_is_put_where_a_test_needs_it(self, rule: WindowRule) -> None:
+        clock = ManualClock()
+        storage, item = MemoryStorage(clock=clock), charge(100, rule=rule)
+        for used in (99, 0, 98):
+            storage.set_used("ada", "calls", "free", rule, used)
+            assert (await storage.peek(call(item))).tallies[0].used == used
+            clock.advance("1h")
+        assert (await storage.consume(call(item))).tallies[0].used == 99
+        assert (await storage.consume(call(item))).admitted
+        assert not (await storage.consume(call(item))).admitted
+        assert storage.counts() == (("ada", "calls", "free", 100),)
+
+    async def test_the_running_window_stays(self) -> None:
+        clock = ManualClock()
+        storage = MemoryStorage(clock=clock)
+        first = (await storage.consume(call())).tallies[0]
+        clock.advance("3d")
+        storage.set_used("ada", "calls", "free", first.charge.rule, 50)
+        assert (await storage.peek(call())).tallies[0] == replace(first, used=50, receipt=None)
+        clock.set(first.end)
+        storage.set_used("ada", "calls", "free", first.charge.rule, 7)
+        assert (await storage.peek(call())).tallies[0].start == first.end
+
+    async def test_a_rolling_window_slides_from_now(self) -> None:
+        clock, rule = ManualClock(), Rolling(timedelta(hours=1))
+        storage, item = MemoryStorage(clock=clock), charge(100, rule=rule)
+        storage.set_used("ada", "calls", "free", rule, 60)
+        clock.advance("30m")
+        storage.set_used("ada", "calls", "free", rule, 70)
+        clock.advance("45m")
+        assert (await storage.peek(call(item))).tallies[0].used == 70
+        clock.advance("17m")
+        assert (await storage.peek(call(item))).tallies[0].used == 0
+
+    async def test_billing_cycles_are_the_customers(self) -> None:
+        clock = ManualClock(datetime(2026, 2, 1, tzinfo=UTC))
+        storage, rule = MemoryStorage(clock=clock), Edges((), billing_cycle=True)
+        end = datetime(2026, 2, 14, tzinfo=UTC)
+        await apply(storage, PAYING, cycle=(end - timedelta(days=30), end))
+        storage.set_used("ada", "calls", "paid", rule, 5)
+        clock.set(end)
+        assert (await storage.peek(call(charge(rule=rule)))).tallies[0].used == 0
+
+
+def test_counters_pack_without_loss() -> None:
+    at = datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=UTC)
+    plain = Counter(at, at + timedelta(days=30), 2**63 - 1)
+    for counter in (plain, Counter(EPOCH, FOREVER), Counter(EPOCH, FOREVER, 2**70), replace(plain, used=0)):
+        assert isinstance(pack(counter), int)
+        assert unpack(pack(counter)) == counter
+    early = EPOCH - timedelta(days=1)
+    for counter in (
+        replace(plain, notices=("a",)),
+        replace(plain, parts=((at, 1),)),
+        replace(plain, start=early),
+    ):
+        assert unpack(pack(counter)) == counter
+    assert unpack(None) is None
+
+
+async def test_a_subject_takes_little_room() -> None:
+    storage, item = MemoryStorage(), charge()
+    calls = [call(item, subject=f"subject-{n}") for n in range(20_000)]
+    tracemalloc.start()
+    try:
+        for one in calls:
+            await storage.consume(one)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / len(calls) <= 200
+
+
+async def test_conversions_can_be_read() -> None:
+    clock = ManualClock()
+    storage = MemoryStorage(clock=clock)
+    await apply(storage)
+    await set_plan(storage, PAYING, subject="bob")
+    assert [(c.subject, c.at, c.wall, c.amount, c.currency) for c in storage.conversions] == [
+        ("ada", clock.now(), None, 1900, "eur"),
+        ("bob", clock.now(), None, None, None),
+    ]

@@ -45,7 +45,7 @@ from skene.errors import (
 )
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
-from skene.runtime.skene import Hold
+from skene.runtime.hold import Hold
 from skene.wiring import Skene
 
 __all__ = [

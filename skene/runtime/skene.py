@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from types import TracebackType
@@ -24,6 +23,7 @@ from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.storage import Storage
 from skene.runtime.gate import Admission, Ask, Gatekeeper
+from skene.runtime.hold import Hold
 from skene.runtime.links import Links
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.quiet import QuietLog
@@ -32,35 +32,10 @@ from skene.runtime.upgrade import Upgrade
 from skene.runtime.webhooks import BillingSync
 from skene.runtime.worker import Worker
 
-__all__ = ["Hold", "Runtime"]
+__all__ = ["Runtime"]
 
 DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
-
-
-@dataclass(slots=True)
-class Hold:
-    """Units held for work whose size is known only afterwards.
-
-    Attributes:
-        decision: the decision that held them.
-        units: how many are held.
-    """
-
-    decision: Decision
-    units: int
-    settled: int | None = None
-
-    def used(self, units: int) -> None:
-        """Say what was really used; the rest is given back at the end of the `async with`.
-
-        Raises:
-            ValueError: more than was held, or negative: units beyond the hold were never checked against the
-                limit.
-        """
-        if type(units) is not int or not 0 <= units <= self.units:
-            raise ValueError(f"used: got {units}; give a number from 0 to {self.units}, the units held")
-        self.settled = units
 
 
 class Runtime:

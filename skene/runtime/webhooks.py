@@ -86,7 +86,13 @@ class BillingSync:
         ticket = await parts.storage.begin_sync(customer, event.id if event else None)
         if ticket is None:
             return None
-        account = await parts.billing.fetch(customer, timeout=timeout)
+        try:
+            account = await parts.billing.fetch(customer, timeout=timeout)
+        except LookupError as error:
+            parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
+            if event is not None:
+                await parts.storage.record_event(event.id, event.type)
+            return None
         named = account.subject or (event.subject if event else None) or subject
         return await parts.storage.apply_billing(self._update(ticket, account, named, event))
 

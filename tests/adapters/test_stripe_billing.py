@@ -232,8 +232,11 @@ async def test_a_deleted_customer_has_nothing(billing: StripeBilling, fake: Fake
 
 
 @pytest.mark.parametrize("customer", ["cus_nobody", "../v1/events", "", "ü\0\ud800"])
-async def test_a_customer_that_never_was_counts_as_deleted(billing: StripeBilling, customer: str) -> None:
-    assert await billing.fetch(customer) == Account(customer, deleted=True)
+async def test_a_customer_that_never_was_is_not_taken_for_one_who_left(
+    billing: StripeBilling, customer: str
+) -> None:
+    with pytest.raises(LookupError):
+        await billing.fetch(customer)
 
 
 # --- faults ----------------------------------------------------------------------------------------

@@ -139,10 +139,11 @@ class StripeBilling:
         """Ask Stripe for a customer and all of its subscriptions; see the port.
 
         Raises:
+            LookupError: Stripe knows no such customer under this key.
             BillingUnavailable: no answer, a server error, too many requests, or a key that Stripe refuses.
         """
         if not _CUSTOMER_ID.fullmatch(customer):
-            return Account(customer, deleted=True)
+            raise LookupError("this cannot be the id of a customer at Stripe")
         try:
             found, entries = await self._connection.ask(
                 lambda client: customer_and_subscriptions(client, customer),
@@ -150,7 +151,7 @@ class StripeBilling:
             )
         except stripe.InvalidRequestError as error:
             if is_missing(error):
-                return Account(customer, deleted=True)
+                raise LookupError("Stripe knows no such customer under this key") from error
             raise BillingUnavailable(f"Stripe refused to show a customer: {where(error)}") from error
         if found.get("deleted") is True:
             return Account(customer, deleted=True)

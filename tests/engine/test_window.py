@@ -33,6 +33,18 @@ def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc] # year, month, day and so on
 
 
+def test_what_stored_counters_rest_on_never_changes() -> None:
+    """Rows hold these instants and parts of this width: another value would strand them."""
+    assert utc(1970, 1, 1) == EPOCH
+    assert utc(9999, 1, 1) == FOREVER
+    assert Rolling(timedelta(days=30)).part == timedelta(hours=12)
+
+
+def test_what_is_left_out_means() -> None:
+    assert Edges(()) == Edges((), billing_cycle=False)
+    assert len(cycle_edges(EPOCH, EPOCH + timedelta(days=31))) == 26
+
+
 # --- the window of an instant -----------------------------------------------------------------------------
 
 

@@ -160,8 +160,8 @@ class Billing(Protocol):
         A customer that the provider once had and deleted is an account that says so.
 
         Raises:
-            LookupError: the provider knows no such customer, perhaps because the key belongs to another account.
-                That says nothing of what was paid: the last known plan stands.
+            LookupError: the provider knows no such customer, perhaps because the key belongs to another
+                account. That says nothing of what was paid: the last known plan stands.
             BillingUnavailable: no answer, a server error, or too many requests.
         """
         ...

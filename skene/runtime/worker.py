@@ -72,6 +72,7 @@ class Worker:
 
     async def work_once(self) -> int:
         """Claim some messages that are due and deal with each. Returns how many."""
+        claimed: tuple[Claimed, ...] = ()
         with anyio.CancelScope(shield=True):  # a claim that nobody hears of would only end with its lease
             claimed = await self._parts.storage.claim(BATCH, LEASE)
         waiting = list(claimed)

@@ -43,7 +43,7 @@ def flight_order(calls: Sequence[Consume]) -> list[int]:
     """The places of some calls in the order in which they lock their rows: the same in every process.
 
     Calls on the same counter keep the order they arrived in. A subject with a call on several counters at
-    once keeps it for all of its calls: should two processes then meet the wrong way round, the lock's time-out
+    once keeps it for all of its calls: should two processes meet the wrong way round, the lock's time-out
     and the repetition one by one settle it.
     """
     several = {call.subject for call in calls if len(call.charges) > 1}

@@ -92,7 +92,14 @@ def test_output_is_compared(expected, printed, same):
 
 
 def test_the_pages_work_without_curl(tmp_path, monkeypatch):
-    real = shutil.which
-    monkeypatch.setattr(shutil, "which", lambda name, *rest, **more: None if name == "curl" else real(name))
-    page = Page(ROOT / "docs" / "tutorial" / "first-gated-endpoint.md")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr("tests.docs.markdown.ROOT", tmp_path)
+    page = a_page(
+        tmp_path,
+        "```python\n# app.py\nfrom fastapi import FastAPI\n\napp = FastAPI()\n```",
+        "```console\n$ uvicorn app:app\n```",
+        "```console\n$ curl -i -X POST http://localhost:8000/ -H 'X-User: ada' -s\n"
+        'HTTP/1.1 404 Not Found\n…\n\n{"detail":"Not Found"}\n'
+        "$ curl -X POST http://localhost:8000/ -s -o /dev/null -w '%{http_code}\\n'\n404\n```",
+    )
     Run(page, tmp_path).run()

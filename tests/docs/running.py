@@ -35,8 +35,6 @@ ENVIRONMENT = {
     "STRIPE_API_KEY": "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
     "STRIPE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "RESEND_API_KEY": "re_c1tpEyD8_NKFusih9vKVQknRAQfmFcWCv",
-    "SKENE_SENDER": "Acme <team@acme.test>",
-    "DATABASE_URL": "postgresql://localhost/app",
 }
 PORT = "8000"
 

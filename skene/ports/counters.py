@@ -189,8 +189,9 @@ class Counters(Protocol):
 
         Never below zero.
 
-        With the key the call had been admitted under, a repetition is charged afresh. The caller calls this
-        once per receipt. Receipts of forgotten subjects are ignored.
+        With the key the call had been admitted under, a repetition is charged afresh. If it was repeated
+        meanwhile, that repetition went on for free: then nothing is given back, and the key stays. The caller
+        calls this once per receipt. Receipts of forgotten subjects are ignored.
 
         Raises:
             StorageUnavailable: the units may stay charged.

@@ -90,7 +90,7 @@ class Worker:
     async def _see_through(self, message: Claimed) -> None:
         """Deal with a message to its end even while the app shuts down: its outcome is then known."""
         limit = anyio.CancelScope()
-        failure: StorageUnavailable | None = None
+        failure: Exception | None = None
 
         async def hurry() -> None:
             try:
@@ -103,8 +103,8 @@ class Worker:
             with anyio.CancelScope(shield=True):
                 try:
                     await self._deal_with(message, limit)
-                except StorageUnavailable as error:
-                    failure = error  # raised below, where it is not part of a group
+                except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
+                    failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure

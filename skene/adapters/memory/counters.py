@@ -30,14 +30,17 @@ class MemoryCounters(Part):
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give back charged units, and free the key."""
+        keys = self._state.keys.get(subject, {})
+        if idempotency_key is not None and idempotency_key in keys:
+            if keys[idempotency_key].repeated:
+                return  # a repetition went on for free: the charge is its as well
+            del keys[idempotency_key]
         for receipt in receipts:
             table = self._state.counters.get((receipt.meter, receipt.plan), {})
             counter = unpack(table.get(subject))
             left = give_back(counter, receipt.at, receipt.cost) if counter else None
             if left is not None:
                 table[subject] = pack(left)
-        if idempotency_key is not None:
-            self._state.keys.get(subject, {}).pop(idempotency_key, None)
 
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
@@ -78,7 +81,7 @@ class MemoryCounters(Part):
         standing = holder.standing_at(now) if holder else None
         cycle = holder.cycle if holder else ()
         held = standing.plan if standing else call.default_plan
-        replayed = call.idempotency_key is not None and self._replayed(call)
+        replayed = call.idempotency_key is not None and self._replayed(call, charging=charging)
         rows: list[_Row] = []
         admitted, known = True, held == call.default_plan
         for item in call.charges:
@@ -110,11 +113,16 @@ class MemoryCounters(Part):
             tallies,
         )
 
-    def _replayed(self, call: Consume) -> bool:
-        key = self._state.keys.get(call.subject, {}).get(call.idempotency_key or "")
-        if key is not None and key.fingerprint != call.fingerprint:
+    def _replayed(self, call: Consume, *, charging: bool) -> bool:
+        keys, name = self._state.keys.get(call.subject, {}), call.idempotency_key or ""
+        key = keys.get(name)
+        if key is None:
+            return False
+        if key.fingerprint != call.fingerprint:
             raise IdempotencyConflict("this idempotency key was used for a different request")
-        return key is not None
+        if charging:
+            keys[name] = replace(key, repeated=True)
+        return True
 
     def _charge(self, subject: str, row: _Row, now: datetime) -> Tally:
         item, plan, limit, table, before, _ = row

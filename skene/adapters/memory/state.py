@@ -112,6 +112,7 @@ class Key:
 
     fingerprint: str
     at: datetime
+    repeated: bool = False
 
 
 class State:

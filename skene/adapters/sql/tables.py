@@ -55,6 +55,7 @@ keys = sa.Table(
     Column("subject", Words, primary_key=True),
     Column("key", Words, primary_key=True),
     Column("fingerprint", Words, nullable=False),
+    Column("repeated", sa.Boolean, nullable=False, server_default=sa.false()),
     Column("created_at", Instant, nullable=False),
 )
 

@@ -116,7 +116,7 @@ class SqliteStorage(SqlStorage):
     def _decide(self, db: sqlite3.Connection, call: Consume) -> Counted:
         # A refusal ends after the first look: it has neither waited for the one writer nor become one.
         seen = self._look(db, call)
-        if not seen.admitted or seen.replayed:
+        if not seen.admitted:
             return seen
         with self._database.transaction(db, "BEGIN IMMEDIATE"):
             return counting.consume(db, self._clock.now(), call)

@@ -20,8 +20,9 @@ MOST = 2**63 - 1
 """The greatest number a column holds; an unlimited counter stays there rather than fail."""
 
 _CUSTOMER = "SELECT plan, until, customer, checked_at, cycle FROM skene_customers WHERE subject = ?"
-_KEY = "SELECT fingerprint FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
+_KEY = "SELECT fingerprint, repeated FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
 _KEEP_KEY = "INSERT INTO skene_idempotency_keys (subject, key, fingerprint, created_at) VALUES (?, ?, ?, ?)"
+_REPEAT_KEY = "UPDATE skene_idempotency_keys SET repeated = 1 WHERE subject = ? AND key = ?"
 _FREE_KEY = "DELETE FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
 _COUNTER = """
 SELECT window_start, window_end, used, part_starts, part_used, notices
@@ -108,6 +109,8 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
 def consume(db: sqlite3.Connection, now: datetime, call: Consume) -> Counted:
     """Decide a call once more, now in a transaction that may write, and charge it if it is admitted."""
     sight = look(db, now, call)
+    if sight.answer.replayed:
+        db.execute(_REPEAT_KEY, (call.subject, call.idempotency_key))
     if not sight.answer.admitted or sight.answer.replayed:
         return sight.answer
     if call.idempotency_key is not None:
@@ -125,6 +128,9 @@ def refund(
 ) -> None:
     """Give back charged units in the window they were charged in, and free the key."""
     if idempotency_key is not None:
+        row = db.execute(_KEY, (subject, idempotency_key)).fetchone()
+        if row is not None and row[1]:
+            return  # a repetition went on for free: the charge is its as well
         db.execute(_FREE_KEY, (subject, idempotency_key))
     for receipt in receipts:
         cost = min(receipt.cost, MOST)

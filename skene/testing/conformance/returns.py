@@ -172,6 +172,14 @@ class KeyConformance(ConformanceBase):
         assert not again.replayed
         assert again.tallies[0].used == 1
 
+    async def test_what_a_repetition_relies_on_is_not_given_back(self, storage: Storage) -> None:
+        """L2: the first call fails after its repetition went on for free; both together cost one unit."""
+        first = await storage.consume(call(key="k"))
+        assert (await storage.consume(call(key="k"))).replayed
+        await storage.refund("ada", receipts(first), "k")
+        assert await used(storage) == 1
+        assert (await storage.consume(call(key="k"))).replayed
+
     async def test_a_refund_without_the_key_keeps_it(self, storage: Storage) -> None:
         """Decision 9: giving back part of a hold does not make its call chargeable again."""
         counted = await storage.consume(call(charge(100, cost=10), key="k1"))

@@ -290,6 +290,7 @@ DECLARE
     v_until timestamptz;
     v_cycle timestamptz[];
     v_known text;
+    v_repeated boolean;
     v_limit bigint;
     v_cost bigint;
     v_fits boolean;
@@ -312,11 +313,20 @@ BEGIN
     plan := v_plan;
 
     IF p_key IS NOT NULL THEN
-        SELECT k.fingerprint INTO v_known
+        SELECT k.fingerprint, k.repeated INTO v_known, v_repeated
           FROM {schema}skene_idempotency_keys k
          WHERE k.subject = p_subject AND k.key = p_key;
-        IF FOUND THEN
-            outcome := CASE WHEN v_known = p_fingerprint THEN 'replayed' ELSE 'conflict' END;
+        IF FOUND AND v_known <> p_fingerprint THEN
+            outcome := 'conflict';
+        ELSIF FOUND AND (v_repeated OR NOT p_spend) THEN
+            outcome := 'replayed';
+        ELSIF FOUND THEN
+            UPDATE {schema}skene_idempotency_keys k
+               SET repeated = true
+             WHERE k.subject = p_subject AND k.key = p_key;
+            IF FOUND THEN  -- or it failed in this very moment, and the key is free again
+                outcome := 'replayed';
+            END IF;
         END IF;
     ELSIF p_spend AND jsonb_array_length(p_charges) = 1 AND p_charges->0->'rule'->>'kind' = 'anchored'
           AND p_charges->0->'limits' ? v_plan THEN
@@ -377,7 +387,7 @@ BEGIN
     FOREACH v_tally IN ARRAY v_tallies LOOP
         "limit" := v_tally."limit";
         used := v_tally.used;
-        fits := v_tally.fits;
+        fits := v_tally.fits OR outcome = 'replayed';
         window_start := v_tally.window_start;
         window_end := v_tally.window_end;
         notices := v_tally.notices;
@@ -494,7 +504,12 @@ DECLARE
     v_part int;
 BEGIN
     IF p_key IS NOT NULL THEN
-        DELETE FROM {schema}skene_idempotency_keys k WHERE k.subject = p_subject AND k.key = p_key;
+        DELETE FROM {schema}skene_idempotency_keys k
+         WHERE k.subject = p_subject AND k.key = p_key AND NOT k.repeated;
+        IF NOT FOUND AND EXISTS (SELECT FROM {schema}skene_idempotency_keys k
+                                  WHERE k.subject = p_subject AND k.key = p_key) THEN
+            RETURN;  -- a repetition went on for free: the charge is its as well
+        END IF;
     END IF;
     FOR v_receipt IN
         SELECT * FROM unnest(p_meters, p_plans, p_charged_at, p_costs) AS r (meter, plan, charged_at, cost)

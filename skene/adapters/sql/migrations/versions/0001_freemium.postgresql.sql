@@ -44,6 +44,7 @@ CREATE TABLE {schema}skene_idempotency_keys (
     subject text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
     fingerprint text NOT NULL,
+    repeated boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (subject, key)
 );

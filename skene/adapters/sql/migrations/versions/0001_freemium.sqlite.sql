@@ -31,6 +31,7 @@ CREATE TABLE skene_idempotency_keys (
     subject TEXT NOT NULL,
     key TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
+    repeated BOOLEAN NOT NULL DEFAULT FALSE,
     created_at TEXT NOT NULL,
     PRIMARY KEY (subject, key)
 ) WITHOUT ROWID;

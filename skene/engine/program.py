@@ -25,7 +25,7 @@ from skene.definitions import (
 )
 from skene.engine.window import Anchored, Edges, Rolling, WindowRule, calendar_edges
 
-__all__ = ["CompiledStep", "Cost", "Program", "compile_loops", "for_route"]
+__all__ = ["CompiledStep", "Cost", "Program", "compile_loops", "counters_of", "for_route"]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
 
@@ -256,6 +256,14 @@ def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
 def for_route(step: CompiledStep, route: str) -> CompiledStep:
     """The step as it counts on one route: its own counter when it is grouped by route."""
     return replace(step, meter=f"{step.meter}:{route}") if step.by_route else step
+
+
+def counters_of(step: CompiledStep, meters: Sequence[str]) -> tuple[CompiledStep, ...]:
+    """The step once for each of its counters among `meters`; as it is when it has only one."""
+    if not step.by_route:
+        return (step,)
+    begin = f"{step.meter}:/"  # paths begin with a slash, and no meter's name has one
+    return tuple(replace(step, meter=meter) for meter in meters if meter.startswith(begin))
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:

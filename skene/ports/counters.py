@@ -182,6 +182,14 @@ class Counters(Protocol):
         """
         ...
 
+    async def meters(self, subject: str) -> tuple[str, ...]:
+        """The names of all counters that are kept for a subject, sorted; some may be of past windows.
+
+        Raises:
+            StorageUnavailable: as above.
+        """
+        ...
+
     async def refund(
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:

@@ -223,7 +223,7 @@ class Gatekeeper:
         parts = self._parts
         wall_id = parts.clock.new_id()
         start, end = _wall_window(decision, tally)
-        out = step.holdout > 0 and held_out(step, subject_digest(step.loop, subject))
+        out = _is_held_out(step, subject)
         wall = Wall(
             id=wall_id,
             loop=step.loop,
@@ -270,7 +270,7 @@ class Gatekeeper:
             try:
                 if decision.reason is Reason.SHADOW:
                     await self._watch(ask.step, subject, decision, tally)
-                elif ask.step.enforce:
+                elif ask.step.enforce and not _is_held_out(ask.step, subject):
                     await self._warn(ask.step, subject, decision, tally)
             except StorageUnavailable:
                 self._parts.log.warning(
@@ -321,6 +321,11 @@ class Gatekeeper:
         notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._parts.storage.record_notice(notice)):
             self._parts.wake()
+
+
+def _is_held_out(step: CompiledStep, subject: str) -> bool:
+    """Whether the subject is in the group that is never asked, nor warned with a link to upgrade."""
+    return step.holdout > 0 and held_out(step, subject_digest(step.loop, subject))
 
 
 def _tally(counted: Counted, step: CompiledStep) -> Tally:

@@ -12,7 +12,7 @@ import anyio
 
 from skene.definitions import Fault, Loop
 from skene.engine.decision import Decision
-from skene.engine.program import Program, compile_loops
+from skene.engine.program import Program, compile_loops, counters_of
 from skene.engine.standing import Standing
 from skene.engine.subject import storable_id
 from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded, SubjectInvalid
@@ -317,8 +317,17 @@ class Runtime:
     # -- people and plans ------------------------------------------------------------------------------------
 
     async def usage(self, subject: str) -> tuple[Decision, ...]:
-        """How a subject stands with every step: plan, limit, used, when it resets. Read-only."""
-        return await self._gatekeeper.look(subject, tuple(Ask(step, 1) for step in self.program.steps))
+        """How a subject stands with every step: plan, limit, used, when it resets. Read-only.
+
+        A step that is grouped by route has one decision for each route that was used.
+        """
+        steps = self.program.steps
+        if any(step.by_route for step in steps):
+            kept = await self._parts.storage.meters(_stored(subject))
+            steps = tuple(counter for step in steps for counter in counters_of(step, kept))
+            if not steps:
+                return ()
+        return await self._gatekeeper.look(subject, tuple(Ask(step, 1) for step in steps))
 
     async def set_plan(self, subject: str, plan: str, *, until: datetime | None = None) -> Applied:
         """Put a subject on a plan by hand. Billing's next word about the subject's customer replaces it.

@@ -244,6 +244,12 @@ async def test_counters_by_route(house):
         assert (await client.post("/api/features/items/1")).status_code == 200
         assert (await client.post("/api/features/items/2")).status_code == 402, "one route, one counter"
         assert (await client.post("/api/features/a")).status_code == 402
+        usage = (await client.get("/skene/usage")).json()["usage"]
+        assert (await client.get("/skene/usage", headers={"x-user": "bob"})).json()["usage"] == []
+    assert [(u["meter"], u["used"]) for u in usage] == [
+        ("freemium:/api/features/a", 1),
+        ("freemium:/api/features/items/{item}", 1),
+    ]
 
 
 async def test_a_cancelled_request_gives_back(house):

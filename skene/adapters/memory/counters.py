@@ -26,6 +26,10 @@ class MemoryCounters(Part):
         """What `consume` would answer now, without charging."""
         return self._count(call, charging=False)
 
+    async def meters(self, subject: str) -> tuple[str, ...]:
+        """The names of all counters that are kept for a subject."""
+        return tuple(sorted({meter for (meter, _), t in self._state.counters.items() if subject in t}))
+
     async def refund(
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:

@@ -56,6 +56,10 @@ class SqlStorage(ABC):
                 await self.refund(call.subject, receipts, call.idempotency_key)
             raise
 
+    async def meters(self, subject: str) -> tuple[str, ...]:
+        """The names of all counters that are kept for a subject."""
+        return await self._read(upkeep.meters, subject)
+
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
         return await self._write(upkeep.record_notice, notice)

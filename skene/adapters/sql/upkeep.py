@@ -20,11 +20,17 @@ from skene.adapters.sql.tables import (
 )
 from skene.ports.counters import Notice
 
-__all__ = ["forget", "prune", "record_notice"]
+__all__ = ["forget", "meters", "prune", "record_notice"]
 
 KEYS_LAST = timedelta(hours=24)
 NOBODY = ""
 """Whose walls and conversions are when the person is erased. No subject has an empty id."""
+
+
+def meters(connection: sa.Connection, now: datetime, subject: str) -> tuple[str, ...]:
+    """The names of all counters that are kept for a subject."""
+    kept = sa.select(usage.c.meter).where(usage.c.subject == subject).distinct().order_by(usage.c.meter)
+    return tuple(connection.scalars(kept))
 
 
 def record_notice(connection: sa.Connection, now: datetime, notice: Notice) -> bool:

@@ -101,6 +101,16 @@ class LimitConformance(ConformanceBase):
         assert (await storage.consume(call(charge(1, meter="calls"), subject="bob"))).admitted
         assert not (await storage.consume(call(charge(1, meter="calls")))).admitted
 
+    async def test_the_counters_of_a_subject_are_known(self, storage: Storage) -> None:
+        """Contract: every meter that was charged, once, sorted; not those of other subjects."""
+        for meter in ("b", "a", "b", "c:/path"):
+            await storage.consume(call(charge(5, meter=meter)))
+        await storage.consume(call(charge(5, meter="d"), subject="bob"))
+        await set_plan(storage, PAYING)
+        await storage.consume(call(charge(5, meter="a")))
+        assert await storage.meters("ada") == ("a", "b", "c:/path")
+        assert await storage.meters("nobody") == ()
+
     async def test_steps_share_a_meter_of_the_same_name(self, storage: Storage) -> None:
         """Decision 5: a meter's name makes steps share its counter."""
         await storage.consume(call(charge(2, step="freemium.0")))

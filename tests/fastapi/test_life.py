@@ -1,0 +1,109 @@
+"""An app with a gate: its lifespan, routes added late, its OpenAPI document."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.testclient import TestClient
+
+from skene import ConfigurationError
+from tests.fastapi.conftest import freemium
+
+PATH = "/api/features/x"
+
+
+def build_plain(h):
+    @h.app.post(PATH)
+    async def x() -> None:
+        h.calls.append("ran")
+
+
+def build_mounted(h):
+    sub = FastAPI()
+
+    @sub.post("/features/x")
+    async def x() -> None:
+        h.calls.append("ran")
+
+    h.app.mount("/api", sub)
+
+
+async def test_routes_added_late_are_gated_too(house):
+    h = house(freemium(1, optional=True))
+    router = APIRouter(prefix="/api/features")
+
+    @router.post("/first")
+    async def first() -> None: ...
+
+    h.app.include_router(router)
+    async with h.running() as client:
+        assert (await client.post("/api/features/first")).status_code == 200
+
+        @router.post("/unrelated")
+        async def unrelated() -> None: ...
+
+        assert (await client.post("/api/features/first")).status_code == 402, (
+            "its router changed: still gated"
+        )
+        build_plain(h)
+        assert (await client.post(PATH)).status_code == 402
+
+
+async def test_the_app_s_own_lifespan_is_joined(house):
+    h = house(install=False)
+    events: list[str] = []
+
+    @asynccontextmanager
+    async def own(app):
+        events.append("up")
+        yield {"own": 1}
+        events.append("down")
+
+    h.app = FastAPI(lifespan=own)
+    h.gate.install(h.app)
+    build_plain(h)
+    async with h.app.router.lifespan_context(h.app) as state:
+        assert state == {"own": 1}
+        assert h.skene._running == 1
+    assert events == ["up", "down"]
+    assert h.skene._running == 0
+
+
+async def test_without_a_lifespan_the_first_request_starts_it(house):
+    h = house(freemium(1))
+    build_plain(h)
+    async with h.client() as client:
+        assert [(await client.post(PATH)).status_code for _ in range(2)] == [200, 402]
+
+
+def test_installing_twice_or_too_late_is_refused(house):
+    h = house()
+    with pytest.raises(ConfigurationError, match="once"):
+        h.gate.install(h.app)
+
+
+def test_the_same_app_can_be_started_again(house):
+    h = house(freemium(1))
+    build_plain(h)
+    for _ in range(2):
+        with TestClient(h.app, headers={"x-user": "ada"}) as client:
+            client.post(PATH)
+    with TestClient(h.app, headers={"x-user": "ada"}) as client:
+        assert client.post(PATH).status_code == 402
+
+
+async def test_openapi_shows_the_refusals_of_gated_routes_alone(house):
+    h = house(freemium(1))
+    build_plain(h)
+    build_mounted(h)
+
+    @h.app.post("/free")
+    async def free() -> None: ...
+
+    schema = h.app.openapi()
+    assert h.app.openapi() == schema
+    gated = schema["paths"][PATH]["post"]["responses"]
+    reference = gated["402"]["content"]["application/problem+json"]["schema"]["$ref"]
+    assert reference.rsplit("/", 1)[1] in schema["components"]["schemas"]
+    assert "402" not in schema["paths"]["/free"]["post"]["responses"]
+    assert not [path for path in schema["paths"] if path.startswith("/skene")]

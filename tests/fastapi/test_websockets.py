@@ -6,8 +6,6 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from tests.fastapi.conftest import freemium
 
-PATH = "/api/features/x"
-
 
 def websocket_app(h):
     @h.app.websocket("/api/features/live")

@@ -1,0 +1,84 @@
+"""What many requests want at the same moment is done once."""
+
+import anyio
+import pytest
+
+from skene.runtime.single import SingleFlight
+
+
+async def test_many_share_one_piece_of_work():
+    single, done, results = SingleFlight(), [], []
+
+    async def work() -> int:
+        await anyio.sleep(0.01)
+        done.append(1)
+        return len(done)
+
+    async def ask() -> None:
+        results.append(await single.share("key", work))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(ask)
+    assert (len(done), set(results)) == (1, {1})
+    await ask()
+    assert results[-1] == 2, "later is another time"
+
+
+async def test_keys_are_kept_apart():
+    single, done = SingleFlight(), []
+
+    async def work() -> None:
+        await anyio.sleep(0)
+        done.append(1)
+
+    async with anyio.create_task_group() as tasks:
+        for key in range(5):
+            tasks.start_soon(single.share, key, work)
+    assert len(done) == 5
+
+
+async def test_a_failure_is_everybody_s_and_forgotten_afterwards():
+    single, failures, tries = SingleFlight(), [], []
+
+    async def work() -> str:
+        tries.append(1)
+        await anyio.sleep(0.01)
+        if len(tries) == 1:
+            raise OSError("away")
+        return "there"
+
+    async def ask() -> None:
+        with pytest.raises(OSError, match="away"):
+            await single.share("key", work)
+        failures.append(1)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(ask)
+    assert (len(tries), len(failures)) == (1, 3)
+    assert await single.share("key", work) == "there"
+
+
+async def test_work_is_seen_through_though_its_first_asker_is_cancelled():
+    single, done, results = SingleFlight(), [], []
+    begun = anyio.Event()
+
+    async def work() -> int:
+        begun.set()
+        await anyio.sleep(0.02)
+        done.append(1)
+        return 7
+
+    async def impatient() -> None:
+        with anyio.move_on_after(0.001):
+            await single.share("key", work)
+
+    async def patient() -> None:
+        await begun.wait()
+        results.append(await single.share("key", work))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(impatient)
+        tasks.start_soon(patient)
+    assert (len(done), results) == (1, [7])

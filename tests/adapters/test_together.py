@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from skene.adapters.postgres.together import Together
@@ -133,7 +134,7 @@ async def test_what_was_done_for_somebody_who_left_in_flight_is_undone():
     assert sky.undone == [3]
 
 
-async def test_a_lane_is_passed_on_when_its_next_leader_leaves():
+async def test_a_lane_is_passed_on_when_the_next_in_line_leaves():
     sky = Sky(lanes=1)
     results = []
 
@@ -143,7 +144,7 @@ async def test_a_lane_is_passed_on_when_its_next_leader_leaves():
     with anyio.fail_after(1):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(patient, 1)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             leaving = anyio.CancelScope()
 
             async def leaver() -> None:
@@ -175,7 +176,7 @@ async def test_a_cancelled_leader_lets_nobody_wait_for_ever():
     with anyio.fail_after(1):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(sky.together.send, 1)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             tasks.start_soon(leader)
             tasks.start_soon(follower)
             while len(sky.flights) < 2:

@@ -62,7 +62,7 @@ def _compare(pattern: tuple[str, ...], template: tuple[str, ...]) -> Coverage:
     head, rest = template[0], template[1:]
     wide = _WIDE.search(head)
     if wide is not None:
-        spans = {_compare(pattern, _spread(head, wide, n) + rest) for n in range(1, len(pattern) + 2)}
+        spans = {_compare(pattern, _spread(head, wide, n) + rest) for n in range(1, len(pattern) + 1)}
         return spans.pop() if len(spans) == 1 else Coverage.PART
     return _both(_compare_segment(pattern[0], head), pattern, rest)
 

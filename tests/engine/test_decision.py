@@ -43,6 +43,15 @@ def test_a_decision_cannot_be_changed() -> None:
         DECISION.allowed = False  # type: ignore[misc] # that is the point
 
 
+def test_what_is_left_out_is_an_answer_that_passes() -> None:
+    assert (DECISION.status_code, DECISION.message, DECISION.upgrade_url, DECISION.wall) == (
+        200,
+        None,
+        None,
+        None,
+    )
+
+
 def test_the_link_stays_out_of_logs() -> None:
     assert "secret" not in repr(replace(DECISION, upgrade_url="https://app.example/secret"))
 

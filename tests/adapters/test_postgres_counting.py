@@ -1,0 +1,194 @@
+"""What a call costs PostgreSQL: one round trip, nothing at all when refused, and never a unit too many."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import anyio
+import asyncpg
+import pytest
+
+from skene.adapters.postgres import PostgresStorage
+from skene.engine.window import Anchored, Edges, Rolling, calendar_edges
+from skene.ports.counters import Consume
+from skene.testing.clock import ManualClock
+from skene.testing.conformance.base import PAYING, call, charge, refuse_once, set_plan, used
+from tests.support.postgres import PostgresAddress
+from tests.support.wire import wire
+
+pytestmark = pytest.mark.anyio
+
+MONTH = Edges(calendar_edges("month", "Europe/Helsinki", datetime(2026, 5, 5, tzinfo=UTC)))
+ROLLING = Rolling(timedelta(days=30))
+
+
+@pytest.fixture
+async def storage(postgres: str) -> AsyncIterator[PostgresStorage]:
+    storage = PostgresStorage(postgres)
+    await storage.start()
+    yield storage
+    await storage.aclose()
+
+
+CALLS: dict[str, Consume] = {
+    "the first of a window": call(subject="new"),
+    "the next": call(),
+    "on a paid plan": call(subject="paula"),
+    "refused": call(charge(1), subject="zoe"),
+    "refused with nothing": call(charge(0)),
+    "the first of a rolling window": call(charge(rule=ROLLING, meter="r"), subject="new"),
+    "the next of a rolling window": call(charge(rule=ROLLING, meter="r")),
+    "in a month": call(charge(rule=MONTH, meter="m")),
+    "with a key": call(key="k9", subject="keyed"),
+    "repeated": call(key="k1", subject="keyed"),
+    "on three counters": call(charge(meter="c"), charge(meter="a"), charge(rule=ROLLING, meter="b")),
+    "on three counters, one full": call(
+        charge(meter="x"), charge(0, meter="y"), charge(rule=MONTH, meter="z")
+    ),
+}
+
+
+@pytest.fixture
+async def prepared(storage: PostgresStorage) -> None:
+    """What the calls above need to find."""
+    await set_plan(storage, PAYING, subject="paula")
+    for subject in ("ada", "paula"):
+        await storage.consume(call(subject=subject))
+    await storage.consume(call(charge(1), subject="zoe"))
+    await storage.consume(call(charge(rule=ROLLING, meter="r")))
+    await storage.consume(call(key="k1", subject="keyed"))
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.usefixtures("prepared")
+async def test_a_call_is_one_round_trip(
+    name: str, postgres_server: PostgresAddress, migrated_database: str
+) -> None:
+    """Plan included; the first call of a connection prepares the statement."""
+    async with wire(f"{postgres_server.socket_dir}/.s.PGSQL.{postgres_server.port}") as between:
+        storage = PostgresStorage(between.dsn(migrated_database), pool_size=1)
+        await storage.peek(call())
+        before = between.round_trips
+        for verb in (storage.consume, storage.peek):
+            await verb(CALLS[name])
+        assert between.round_trips - before == 2
+        await storage.aclose()
+
+
+async def test_a_refusal_writes_nothing(storage: PostgresStorage, postgres: str) -> None:
+    """L3: no transaction id, no log, no change to any row, whatever is refused."""
+    await storage.consume(call(charge(1)))
+    await storage.consume(call(charge(1, rule=ROLLING, meter="r")))
+    await refuse_once(storage, ManualClock((await storage.peek(call())).now))
+    refused = (
+        call(charge(1)),
+        call(charge(1), key="k"),
+        call(charge(0), subject="new"),
+        call(charge(1, rule=ROLLING, meter="r")),
+        call(charge(2, meter="b"), charge(1), subject="ada"),
+        call(charge(5, cost=6), subject="new"),
+    )
+    stranger = await asyncpg.connect(postgres)
+    state = "SELECT pg_current_wal_insert_lsn(), pg_snapshot_xmax(pg_current_snapshot())"
+    rows = "SELECT array_agg(xmin::text || xmax::text || ctid::text ORDER BY meter) FROM skene_usage"
+    for each in refused:  # what plans and buffers do once is over with
+        await storage.consume(each)
+    before = await stranger.fetchrow(state), await stranger.fetchval(rows)
+    for number in range(1000):
+        assert not (await storage.consume(refused[number % len(refused)])).admitted
+    assert (await stranger.fetchrow(state), await stranger.fetchval(rows)) == before
+    await stranger.close()
+
+
+CONSUME_200 = """
+import sys, anyio
+from skene.adapters.postgres import PostgresStorage
+from skene.testing.conformance.base import call
+
+async def main():
+    storage = PostgresStorage(sys.argv[1])
+    admitted = 0
+    async def one():
+        nonlocal admitted
+        counted = await storage.consume(call())
+        admitted += counted.admitted
+    async with anyio.create_task_group() as group:
+        for _ in range(200):
+            group.start_soon(one)
+    print(admitted)
+    await storage.aclose()
+
+anyio.run(main)
+"""
+
+
+def test_two_processes_admit_exactly_the_limit_together(postgres: str) -> None:
+    """L1, decision 3: 400 simultaneous first calls at limit 100."""
+    command = [sys.executable, "-c", CONSUME_200, postgres]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    admitted = [int(process.communicate(timeout=60)[0]) for process in both]
+    assert sum(admitted) == 100
+
+
+async def test_opposite_orders_do_not_deadlock(postgres: str) -> None:
+    """F10: (A, B) and (B, A) at once, from two storages, in running windows, new ones and with refunds."""
+    one, two = PostgresStorage(postgres), PostgresStorage(postgres)
+    a, b = (charge(None, meter=meter, rule=Anchored(timedelta(milliseconds=50))) for meter in "ab")
+    await one.start()
+    await two.start()
+
+    async def worker(storage: PostgresStorage, asked: Consume) -> None:
+        for _ in range(60):
+            counted = await storage.consume(asked)
+            receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+            await storage.refund("ada", receipts)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(worker, one, call(a, b))
+            group.start_soon(worker, two, call(b, a))
+    assert await used(one, a) == await used(one, b) == 0
+    stranger = await asyncpg.connect(postgres)
+    query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert await stranger.fetchval(query) == 0
+    await stranger.close()
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_time_is_the_servers(storage: PostgresStorage, postgres: str) -> None:
+    """Decision 8, F17."""
+    stranger = await asyncpg.connect(postgres)
+    before: datetime = await stranger.fetchval("SELECT clock_timestamp()")
+    counted = await storage.consume(call())
+    after: datetime = await stranger.fetchval("SELECT clock_timestamp()")
+    assert before <= counted.now <= after
+    assert counted.tallies[0].start == counted.now
+    await stranger.close()
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_a_stricter_default_isolation_is_no_obstacle(postgres: str, level: str) -> None:
+    """Decision 3, for those who have set it for all of their database."""
+    name = postgres.partition("?")[0].rpartition("/")[2]
+    stranger = await asyncpg.connect(postgres)
+    await stranger.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'")
+    try:
+        storages = [PostgresStorage(postgres) for _ in range(2)]
+        results: list[bool] = []
+
+        async def one(storage: PostgresStorage) -> None:
+            counted = await storage.consume(call(charge(20)))
+            results.append(counted.admitted)
+
+        async with anyio.create_task_group() as group:
+            for number in range(60):
+                group.start_soon(partial(one, storages[number % 2]))
+        assert sum(results) == 20
+        for storage in storages:
+            await storage.aclose()
+    finally:
+        await stranger.execute(f'ALTER DATABASE "{name}" RESET default_transaction_isolation')
+        await stranger.close()

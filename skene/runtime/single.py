@@ -11,10 +11,11 @@ T = TypeVar("T")
 
 
 class _Flight:
-    __slots__ = ("error", "landed", "result")
+    __slots__ = ("done", "error", "landed", "result")
 
     def __init__(self) -> None:
         self.landed = anyio.Event()
+        self.done = False
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -36,21 +37,21 @@ class SingleFlight:
         Raises:
             Exception: whatever the work failed with, for everyone who waited for it.
         """
-        flight = self._flights.get(key)
-        if flight is None:
-            return await self._fly(key, work)
-        await flight.landed.wait()
-        if flight.error is not None:
-            raise flight.error.with_traceback(None)
-        result: T = flight.result
-        return result
+        while (flight := self._flights.get(key)) is not None:
+            await flight.landed.wait()
+            if flight.error is not None:
+                raise flight.error.with_traceback(None)
+            if flight.done:
+                result: T = flight.result
+                return result
+        return await self._fly(key, work)  # nobody is at it, or whoever was has been torn down
 
     async def _fly(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         flight = self._flights[key] = _Flight()
         try:
             with anyio.CancelScope(shield=True):
-                flight.result = await work()
-            result: T = flight.result
+                result = flight.result = await work()
+            flight.done = True
             return result
         except Exception as error:
             flight.error = error

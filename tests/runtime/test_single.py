@@ -2,6 +2,7 @@
 
 import anyio
 import anyio.lowlevel
+import anyio.lowlevel
 import pytest
 
 from skene.runtime.single import SingleFlight
@@ -83,3 +84,30 @@ async def test_work_is_seen_through_though_its_first_asker_is_cancelled():
         tasks.start_soon(impatient)
         tasks.start_soon(patient)
     assert (len(done), results) == (1, [7])
+
+
+async def test_who_waited_for_work_that_was_torn_down_does_it_again():
+    """A server that gives up its tasks may tear through a shield; nobody may take nothing for the answer."""
+    single, tries, results = SingleFlight(), [], []
+
+    class TornDown(BaseException):
+        pass
+
+    async def work() -> int:
+        tries.append(1)
+        await anyio.lowlevel.checkpoint()
+        if len(tries) == 1:
+            raise TornDown
+        return 7
+
+    async def ask() -> None:
+        try:
+            results.append(await single.share("key", work))
+        except TornDown:
+            results.append(None)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(ask)
+    assert len(tries) == 2
+    assert sorted(results, key=str) == [7, 7, 7, None]

@@ -22,7 +22,7 @@ from skene import (
     step,
 )
 from skene.definitions import Period
-from skene.engine.program import Program, compile_loops, for_route
+from skene.engine.program import Program, compile_loops, counters_of, for_route
 from skene.engine.window import Anchored, Edges, Rolling, window_at
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -198,6 +198,15 @@ def test_a_counter_for_each_route_only_where_it_was_asked_for() -> None:
     assert for_route(apart, "/a/{b}").meter == "freemium:/a/{b}"
     assert for_route(apart, "/a/{b}").key == "freemium"
     assert for_route(together, "/a/{b}") is together
+
+
+def test_the_counters_of_a_step_are_those_of_its_routes() -> None:
+    (apart,) = compiled(loop(one(group_by="route"))).steps
+    (together,) = compiled(loop()).steps
+    kept = ("freemium", "freemium:/a", "freemium:/b/{c}", "freemium:other", "freemium.2:/a")
+    assert [counter.meter for counter in counters_of(apart, kept)] == ["freemium:/a", "freemium:/b/{c}"]
+    assert counters_of(apart, ()) == ()
+    assert counters_of(together, kept) == (together,)
 
 
 # -- what does not go together -----------------------------------------------------------------------------

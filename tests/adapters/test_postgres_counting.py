@@ -12,7 +12,7 @@ import pytest
 
 from skene.adapters.postgres import PostgresStorage
 from skene.engine.window import Anchored, Edges, Rolling, calendar_edges
-from skene.ports.counters import Consume
+from skene.ports.counters import Charge, Consume
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import PAYING, call, charge, refuse_once, set_plan, used
 from tests.support.postgres import PostgresAddress
@@ -139,17 +139,19 @@ async def test_opposite_orders_do_not_deadlock(postgres: str) -> None:
     await one.start()
     await two.start()
 
-    async def worker(storage: PostgresStorage, asked: Consume) -> None:
-        for _ in range(60):
-            counted = await storage.consume(asked)
+    async def worker(storage: PostgresStorage, *charges: Charge) -> None:
+        for number in range(60):
+            subject = f"subject {number // 20}"
+            counted = await storage.consume(call(*charges, subject=subject))
             receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
-            await storage.refund("ada", receipts)
+            await storage.refund(subject, receipts)
 
     async with anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(worker, one, call(a, b))
-            group.start_soon(worker, two, call(b, a))
-    assert await used(one, a) == await used(one, b) == 0
+            group.start_soon(worker, one, a, b)
+            group.start_soon(worker, two, b, a)
+    for item in (a, b):
+        assert await used(one, item, "subject 0") == 0
     stranger = await asyncpg.connect(postgres)
     query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert await stranger.fetchval(query) == 0

@@ -2,6 +2,7 @@
 
 import asyncpg
 from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from skene.errors import SchemaOutdated, StorageError, StorageUnavailable
 
@@ -17,6 +18,7 @@ FAULTS: tuple[type[Exception], ...] = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     exc.DBAPIError,
+    AsyncAdapt_asyncpg_dbapi.Error,  # a DBAPIError as the pool raises it, from asyncpg's
     exc.TimeoutError,
     OSError,
     EOFError,
@@ -62,7 +64,8 @@ def read_only(error: BaseException) -> bool:
 
 def is_worth_repeating(error: BaseException) -> bool:
     """Nothing was done, and the same work may well succeed at once."""
-    return isinstance(error, Stale) or sqlstate(error) in _CONFLICTS
+    # A connection to a server that takes no writes has been let go of; the next may lead to another one.
+    return isinstance(error, Stale) or sqlstate(error) in _CONFLICTS | _READ_ONLY
 
 
 def explain(error: BaseException) -> StorageError | None:
@@ -77,8 +80,9 @@ def explain(error: BaseException) -> StorageError | None:
 
 def _is_connection_fault(error: BaseException) -> bool:
     if isinstance(error, exc.DBAPIError):
-        cause = error.orig.__cause__ if error.orig is not None else None
-        return error.connection_invalidated or (cause is not None and _is_connection_fault(cause))
+        return error.connection_invalidated or (error.orig is not None and _is_connection_fault(error.orig))
+    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):
+        return error.__cause__ is not None and _is_connection_fault(error.__cause__)
     if isinstance(error, asyncpg.PostgresError):
         return False
     # What is left of FAULTS: sockets, TLS, time-outs, a full pool, a connection that was closed under us.

@@ -2,7 +2,6 @@
 
 import anyio
 import anyio.lowlevel
-import anyio.lowlevel
 import pytest
 
 from skene.runtime.single import SingleFlight

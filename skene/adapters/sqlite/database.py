@@ -152,6 +152,8 @@ class Database:
         self._applied: list[str] = []
         self._patience = int(MIGRATION_SECONDS * 1000)
         try:
+            # SQLAlchemy rolls back what it finds when it connects first: now, not inside a transaction of ours.
+            self._engine.connect().close()
             _to_wal(db)
             db.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
             if self._migrate if migrate is None else migrate:

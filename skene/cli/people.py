@@ -105,8 +105,12 @@ def link(
         raise CommandError("plans are set by hand here, there are no customers; use `skene plan set`")
 
     async def tie(one: "Runtime") -> None:
-        if (await one.billing.fetch(customer)).deleted:
-            raise CommandError(f"the billing service has no customer {customer!r}; nothing was tied")
+        missing = CommandError(f"the billing service has no customer {customer!r}; nothing was tied")
+        try:
+            if (await one.billing.fetch(customer)).deleted:
+                raise missing
+        except LookupError:
+            raise missing from None
         applied = await one.link(subject, customer)
         if applied is None:
             raise CommandError(

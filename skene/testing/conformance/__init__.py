@@ -42,34 +42,34 @@ _PARTS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
-from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402
-from skene.testing.conformance.counting import (  # noqa: E402
+from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
+from skene.testing.conformance.counting import (  # noqa: E402 - see above
     LimitConformance,
     PlanConformance,
     RefusalConformance,
 )
-from skene.testing.conformance.delivery import AttemptConformance, ClaimConformance  # noqa: E402
-from skene.testing.conformance.erasure import (  # noqa: E402
+from skene.testing.conformance.delivery import AttemptConformance, ClaimConformance  # noqa: E402 - see above
+from skene.testing.conformance.erasure import (  # noqa: E402 - see above
     ForgetConformance,
     IdConformance,
     LifeConformance,
 )
-from skene.testing.conformance.plans import (  # noqa: E402
+from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
     SyncConformance,
     TieConformance,
 )
-from skene.testing.conformance.proof import (  # noqa: E402
+from skene.testing.conformance.proof import (  # noqa: E402 - see above
     ConversionConformance,
     FunnelConformance,
     WallConformance,
 )
-from skene.testing.conformance.returns import (  # noqa: E402
+from skene.testing.conformance.returns import (  # noqa: E402 - see above
     KeyConformance,
     NoticeConformance,
     RefundConformance,
 )
-from skene.testing.conformance.windows import (  # noqa: E402
+from skene.testing.conformance.windows import (  # noqa: E402 - see above
     AnchoredConformance,
     EdgesConformance,
     RollingConformance,

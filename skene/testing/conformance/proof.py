@@ -1,7 +1,7 @@
 """`Ledger` and conversions: who was stopped, asked, clicked, and paid."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 
 from skene.engine.standing import Standing
@@ -194,6 +194,42 @@ class ConversionConformance(ConformanceBase):
         assert (await set_plan(storage, PAYING)).converted
 
 
+async def tell_history(storage: Storage, clock: ManualClock) -> tuple[datetime, datetime]:
+    """Two loops, a watched one, a hold-out group, two currencies; returns when each of the two began."""
+    begin = clock.now()
+    # Loop a: five walls an hour apart, three prompts, two clicks, one checkout; four paid, one held out.
+    for n in range(5):
+        held = n == 4
+        prompts = () if held else (draft(f"a{n}", subject=f"a{n}", wall=f"a{n}"),)
+        await storage.open_wall(
+            wall(clock, f"a{n}", subject=f"a{n}", loop="a", step="a.0", held_out=held), prompts
+        )
+        clock.advance("1h")
+    middle = clock.now()
+    await storage.open_wall(wall(clock, "b0", subject="b0", loop="b", step="b.0"), ())
+    await storage.open_wall(wall(clock, "s0", subject="s0", loop="s", step="s.0", shadow=True), ())
+    for message in await storage.claim(3, timedelta(minutes=1)):
+        await storage.begin_attempt(message, {})
+        await storage.settle(message, Outcome(MessageState.SENT))
+    for message in await storage.claim(3, timedelta(minutes=1)):
+        await storage.settle(message, Outcome(MessageState.CANCELLED))
+    await storage.mark_clicked("a0")
+    await storage.mark_clicked("a1")
+    await storage.mark_checkout("a1", "cs_1")
+    for subject, hours, amount, currency in (
+        ("a0", 10, 1900, "eur"),
+        ("a1", 20, 500, "eur"),
+        ("a4", 30, 2500, "usd"),
+        ("s0", 40, 1900, "eur"),
+        ("walk-in", 40, 7, "eur"),
+        ("a2", 50, None, None),
+    ):
+        clock.set(begin + timedelta(hours=hours))
+        ticket = await storage.begin_sync(subject)
+        await storage.apply_billing(update(ticket, subject=subject, amount=amount, currency=currency))
+    return begin, middle
+
+
 class FunnelConformance(ConformanceBase):
     """The report."""
 
@@ -203,37 +239,7 @@ class FunnelConformance(ConformanceBase):
 
     async def test_a_history_told_by_hand(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 21: every figure of two loops, a hold-out group, a watched loop, two currencies."""
-        begin = clock.now()
-        # Loop a: five walls an hour apart, three prompts, two clicks, one checkout; four paid, one held out.
-        for n in range(5):
-            held = n == 4
-            prompts = () if held else (draft(f"a{n}", subject=f"a{n}", wall=f"a{n}"),)
-            await storage.open_wall(
-                wall(clock, f"a{n}", subject=f"a{n}", loop="a", step="a.0", held_out=held), prompts
-            )
-            clock.advance("1h")
-        middle = clock.now()
-        await storage.open_wall(wall(clock, "b0", subject="b0", loop="b", step="b.0"), ())
-        await storage.open_wall(wall(clock, "s0", subject="s0", loop="s", step="s.0", shadow=True), ())
-        for message in await storage.claim(3, timedelta(minutes=1)):
-            await storage.begin_attempt(message, {})
-            await storage.settle(message, Outcome(MessageState.SENT))
-        for message in await storage.claim(3, timedelta(minutes=1)):
-            await storage.settle(message, Outcome(MessageState.CANCELLED))
-        await storage.mark_clicked("a0")
-        await storage.mark_clicked("a1")
-        await storage.mark_checkout("a1", "cs_1")
-        for subject, hours, amount, currency in (
-            ("a0", 10, 1900, "eur"),
-            ("a1", 20, 500, "eur"),
-            ("a4", 30, 2500, "usd"),
-            ("s0", 40, 1900, "eur"),
-            ("walk-in", 40, 7, "eur"),
-            ("a2", 50, None, None),
-        ):
-            clock.set(begin + timedelta(hours=hours))
-            ticket = await storage.begin_sync(subject)
-            await storage.apply_billing(update(ticket, subject=subject, amount=amount, currency=currency))
+        begin, middle = await tell_history(storage, clock)
         # Times to pay: 10 h, 19 h, 48 h and, held out, 26 h; the median of four lies between 19 h and 26 h.
         loop_a = FunnelRow(
             "a",

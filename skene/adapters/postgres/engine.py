@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 
 import asyncpg
 import sqlalchemy as sa
@@ -85,9 +86,14 @@ async def check_pooler(connection: AsyncConnection) -> None:
     server = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
     if server == driver.get_server_pid():
         return
-    # A pooler that looks after named statements gives them names of its own.
-    named = sa.text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE '\\_\\_asyncpg\\_%'")
-    if await connection.scalar(named):
+    # The statement looks for itself; those of other clients are there, too. A pooler that looks after named
+    # statements gives them names of its own.
+    mark = f"skene {os.getpid()} {id(connection)} {time.monotonic_ns()}"
+    named = f"""
+        SELECT count(*) FROM pg_prepared_statements
+         WHERE name LIKE '\\_\\_asyncpg\\_%' AND statement LIKE '%{mark}%'
+    """  # noqa: S608 (numbers)
+    if await driver.fetchval(named):
         raise ConfigurationError(
             "the database is behind a pooler (PgBouncer or the like) that gives every transaction another"
             " server, and the engine keeps prepared statements; make it with create_async_engine(…,"

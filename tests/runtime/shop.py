@@ -28,7 +28,8 @@ class Wire:
     Attributes:
         verbs: every verb that was called, in order.
         cut: verbs that fail before anything happens; "*" is all of them.
-        hold: verbs that wait for an event before they happen.
+        hold: verbs that happen, and answer only after an event.
+        before: what happens just before a verb.
         kill_before, kill_after: the verb at which the process dies; it may be the `n`-th such call.
     """
 
@@ -62,9 +63,9 @@ class Wire:
             if self.cut & {verb, "*"}:
                 raise self.failure("the storage is away")
             await anyio.lowlevel.checkpoint()
+            answer = await call(*args, **named)
             if verb in self.hold:
                 await self.hold[verb].wait()
-            answer = await call(*args, **named)
             if at == self.kill_after:
                 self.dead = True
                 raise Killed

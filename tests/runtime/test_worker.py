@@ -176,8 +176,10 @@ async def test_no_answer_in_time_is_unknown(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(worker, "SEND_TIMEOUT", 0.01)
     shop = await asked()
     shop.mail.hold = anyio.Event()
+    begun = anyio.current_time()
     with anyio.fail_after(5):
         await drain(shop)
+    assert anyio.current_time() - begun < 2
     assert shop.messages() == [("upgrade_prompt", PENDING, "no answer in time")]
 
 
@@ -607,10 +609,9 @@ async def test_stopping_in_the_claim_gives_everything_back(anyio_backend: str) -
     with anyio.fail_after(5):
         async with running(shop) as scope:
             shop.wire.hold["claim"] = anyio.Event()
-            before = shop.wire.count("claim")
             await shop.twin().refuse(*PEOPLE[:3])
             shop.skene.worker.wake()
-            await until(lambda: shop.wire.count("claim") > before)
+            await until(lambda: shop.states() == [MessageState.CLAIMED] * 3)
             scope.cancel()
             with anyio.CancelScope(shield=True):
                 await anyio.lowlevel.checkpoint()
@@ -656,6 +657,20 @@ async def test_giving_back_while_the_storage_is_away_is_left_to_the_lease() -> N
     shop.clock.advance(LEASE)
     assert await drain(shop.twin()) == 3
     assert len(shop.mail.sent) == 3
+
+
+async def test_who_stops_hears_nothing_of_a_storage_that_goes_away_meanwhile() -> None:
+    shop = await asked(*PEOPLE[:3])
+    with anyio.CancelScope() as scope:
+
+        def at_the_second() -> None:
+            scope.cancel()
+            shop.wire.cut = {"settle"} if shop.wire.count("settle") > 1 else set()
+
+        shop.wire.before["settle"] = at_the_second
+        await drain(shop)
+    assert scope.cancelled_caught
+    assert sorted(shop.states()) == [MessageState.CLAIMED] * 2 + [SENT]
 
 
 # -- whom a message is about -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from skene.engine.counter import Counter
 from skene.engine.window import EPOCH, FOREVER, Anchored, Edges, Rolling, WindowRule
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
-from skene.testing.conformance.base import PAYING, apply, call, charge, set_plan
+from skene.testing.conformance.base import FREE, PAYING, apply, call, charge, refuse_once, set_plan
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -120,6 +120,26 @@ async def test_a_subject_takes_little_room() -> None:
     finally:
         tracemalloc.stop()
     assert taken / len(calls) <= 200
+
+
+def everything(storage: MemoryStorage) -> str:
+    return repr(vars(vars(storage)["_state"]))
+
+
+async def test_a_forgotten_name_is_nowhere() -> None:
+    clock, name = ManualClock(), "zaphod"
+    storage = MemoryStorage(clock=clock)
+    for rule in RULES:
+        await storage.consume(call(charge(rule=rule, meter=repr(rule)), subject=name, key=repr(rule)))
+    await refuse_once(storage, clock, subject=name)
+    await apply(storage, subject=name, customer="cus_z", email="z@example.test")
+    await set_plan(storage, FREE, subject=name)
+    await apply(storage, subject=name, customer="cus_z")
+    assert name in everything(storage)
+    await storage.forget(name)
+    assert name not in everything(storage)
+    assert "cus_z" not in everything(storage)
+    assert [c.subject for c in storage.conversions] == ["", ""]
 
 
 async def test_conversions_can_be_read() -> None:

@@ -222,7 +222,7 @@ async def tell_history(storage: Storage, clock: ManualClock) -> tuple[datetime, 
         ("a4", 30, 2500, "usd"),
         ("s0", 40, 1900, "eur"),
         ("walk-in", 40, 7, "eur"),
-        ("a2", 50, None, None),
+        ("a2", 50, None, "eur"),  # what was paid is not known
     ):
         clock.set(begin + timedelta(hours=hours))
         ticket = await storage.begin_sync(subject)

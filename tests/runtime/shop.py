@@ -119,7 +119,8 @@ def freemium(limit: Any = 3, *, paid: Any = UNLIMITED, period: Any = "30d", **op
     parts["block"].setdefault("upgrade_prompt", action.email("upgrade_prompt", provider="mail"))
     parts["usage"].setdefault("meter", "calls")
     parts["loop"].setdefault("recovery", Recovery())
-    usage = condition.usage(limit={"free": limit, "paid": paid}, period=period, **parts["usage"])
+    limits = parts["usage"].pop("limits", {"free": limit, "paid": paid})
+    usage = condition.usage(limit=limits, period=period, **parts["usage"])
     return define_loop(
         type="freemium",
         steps=[step(condition=usage, action=action.block("Limit reached.", **parts["block"]))],

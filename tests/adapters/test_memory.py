@@ -123,7 +123,8 @@ async def test_a_subject_takes_little_room() -> None:
 
 
 def everything(storage: MemoryStorage) -> str:
-    return repr(vars(vars(storage)["_state"]))
+    kept: object = vars(storage)["_state"]
+    return repr(vars(kept))
 
 
 async def test_a_forgotten_name_is_nowhere() -> None:

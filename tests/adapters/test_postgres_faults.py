@@ -147,7 +147,7 @@ async def test_a_full_pool_is_waited_for_in_vain_but_not_long(dsn: str) -> None:
         await lock.execute("SELECT FROM skene_usage FOR UPDATE")
         async with anyio.create_task_group() as group:
             for number in range(50):
-                group.start_soon(refused, lambda n=number: storage.consume(call(subject=f"s{n}")), 2.3)
+                group.start_soon(refused, lambda n=number: storage.consume(call(subject=f"s{n}")))
     assert (await storage.consume(call(subject="s0"))).admitted
     await storage.aclose()
 

@@ -176,9 +176,10 @@ class PostgresStorage(SqlStorage):
         """Charge a call if every one of its counters admits it, in one round trip."""
         now = self._clock.now() if self._clock else None
         asked = _Asked(call, counting.consume_arguments(call, now, spend=True))
+        deadline = anyio.current_time() + ANSWER_SECONDS
         rows = await self._answer(lambda: self._send(asked), WAIT_SECONDS)
         if rows is None:  # somebody holds a lock for long: only those that need it wait for it
-            answer = await self._alone(asked)
+            answer = await self._alone(asked, max(0.1, deadline - anyio.current_time()))
         else:
             answer = counting.counted(call, rows)
         if answer.admitted and not answer.replayed:
@@ -204,8 +205,8 @@ class PostgresStorage(SqlStorage):
         assert self._together is not None  # connected
         return await self._together.send(asked)
 
-    async def _alone(self, asked: "_Asked") -> Counted:
-        rows = await self._answer(lambda: self._fetch(self._consume, asked.arguments))
+    async def _alone(self, asked: "_Asked", seconds: float) -> Counted:
+        rows = await self._answer(lambda: self._fetch(self._consume, asked.arguments), seconds)
         return counting.counted(asked.call, rows)
 
     async def _fly(self, asked: "Sequence[_Asked]") -> "Sequence[_Rows | None]":

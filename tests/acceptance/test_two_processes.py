@@ -4,28 +4,15 @@ from collections import Counter
 
 import anyio
 import httpx
-import pytest
 
 from skene.adapters.system import SystemClock
 from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
-from skene.wiring import storage_from
 from tests.support.processes import uvicorn_processes
 
 CALLS = 500
 LIMIT = 100
 APP = "tests.support.served_app:app"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def database(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'app.db'}"
-    dsn = request.getfixturevalue("postgres_dsn")
-    storage = storage_from(dsn)
-    await storage.migrate()
-    await storage.aclose()
-    return dsn
 
 
 async def storm(addresses: list[str], subject: str) -> Counter[int]:

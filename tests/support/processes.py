@@ -8,6 +8,8 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -31,10 +33,12 @@ def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator
         Their addresses, when all of them answer.
     """
     ports = [free_port() for _ in range(count)]
-    started = [_start(app, port, env) for port in ports]
+    # Into files: a pipe that nobody reads fills up, and then the server stands still.
+    logs = [TemporaryFile() for _ in ports]  # noqa: SIM115 - closed below, with their processes
+    started = [_start(app, port, env, log) for port, log in zip(ports, logs, strict=True)]
     try:
-        for process, port in zip(started, ports, strict=True):
-            _wait(process, port)
+        for process, port, log in zip(started, ports, logs, strict=True):
+            _wait(process, port, log)
         yield [f"http://127.0.0.1:{port}" for port in ports]
     finally:
         for process in started:
@@ -45,21 +49,22 @@ def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
+        for log in logs:
+            log.close()
 
 
-def _start(app: str, port: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(app: str, port: int, env: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
     whole = {**os.environ, **env}
-    return subprocess.Popen(command, cwd=ROOT, env=whole, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=ROOT, env=whole, stderr=log)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            words = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            log.seek(0)
+            words = log.read().decode(errors="replace")
             raise RuntimeError(f"the server ended with {process.returncode}:\n{words}")
         try:
             with urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1):

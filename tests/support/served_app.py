@@ -68,6 +68,8 @@ gate.install(app)
 
 @app.post("/api/features/work")
 async def work(fail: int = 0) -> dict[str, int]:
+    if fail == 1:
+        raise RuntimeError("broken on purpose")
     if fail:
         raise HTTPException(fail)
     return {"pid": os.getpid()}

@@ -152,7 +152,7 @@ class Database:
         self._applied: list[str] = []
         self._patience = int(MIGRATION_SECONDS * 1000)
         try:
-            # SQLAlchemy rolls back what it finds when it connects first: now, not inside a transaction of ours.
+            # SQLAlchemy rolls back what it finds when it first connects: now, not inside a transaction.
             self._engine.connect().close()
             _to_wal(db)
             db.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skene import action, billing_cycle, condition, define_loop, step
+from skene.adapters.manual import ManualBilling
+from skene.engine.standing import Subscription
 from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.ports.billing import Account
 from skene.testing.clock import ManualClock
@@ -320,6 +322,16 @@ async def test_a_deleted_customer_holds_nothing() -> None:
     assert till.plan() == "free"
 
 
+async def test_what_a_deleted_customer_is_still_said_to_have_does_not_count() -> None:
+    class Forgetful(ManualBilling):
+        async def fetch(self, customer: str, *, timeout: timedelta | None = None) -> Account:
+            return Account(customer, "ada", None, True, (Subscription("sub_1", "active", "paid"),))
+
+    till = Till(billing=Forgetful())
+    await till.skene.link("ada", "cus_1")
+    assert till.plan() == "free"
+
+
 async def test_ids_that_no_database_can_keep_come_back_from_stripe() -> None:
     long = "user-" + "x" * 300
     till = Till().listen()
@@ -400,7 +412,9 @@ async def test_who_comes_back_from_paying_has_the_plan_before_any_webhook() -> N
     till = Till().listen()
     till.stripe.webhooks_dropped = True
     session = await opened(till)
+    fetched = till.fetches
     assert not await till.skene.billing_sync.checkout_returned(session)  # not paid yet
+    assert till.fetches == fetched
     assert till.plan() == "free"
     await till.stripe.pay(session, "ada@acme.test")
     assert await till.skene.billing_sync.checkout_returned(session)

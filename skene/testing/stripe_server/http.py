@@ -73,7 +73,7 @@ class Api:
         self._faults.append(_Fault(status, times, retry_after, path))
 
     def routes(self, after: Callable[[], Awaitable[None]]) -> list[Route]:
-        """The API's routes; `after` runs when a request has been answered, before the client hears of it."""
+        """The API's routes; `after` runs when a change has been made, before the client hears of it."""
         return [
             Route(path, self._endpoint(operation, after), methods=[method])
             for (method, path), operation in OPERATIONS.items()
@@ -96,7 +96,10 @@ class Api:
             except ApiFault as fault:
                 headers |= fault.headers
                 return JSONResponse({"error": fault.error}, fault.status, headers)
-            await after()
+            if request.method == "POST":
+                # Not after a question: the app asks while it deals with a webhook, and would get the next
+                # one inside that answer.
+                await after()
             if replayed:
                 headers["idempotent-replayed"] = "true"
             return JSONResponse(body, headers=headers)

@@ -36,7 +36,7 @@ class Upgrade:
         if target.wall is None:
             return await self._checkout(_Buyer(target.subject or "", None))
         wall = await parts.storage.get_wall(target.wall)
-        if wall is None:
+        if wall is None or not wall.subject:  # the walls of somebody who was forgotten stay, nameless
             raise CheckoutUnavailable("this link belongs to nobody any more")
         await parts.storage.mark_clicked(wall.id)
         return await self._checkout(_Buyer(wall.subject, wall.id))

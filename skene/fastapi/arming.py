@@ -78,6 +78,8 @@ class Arming:
         self._signature = signature
         self._arrive = arrive
         self._by_route: dict[int, Gated] = {}
+        self._enforced: dict[str, str] = {}
+        self._reached: set[str] = set()
         self.gated: tuple[Gated, ...] = ()
 
     def gated_route(self, route: object) -> Gated | None:
@@ -108,22 +110,30 @@ class Arming:
             answer = await before.charge(visit) if before.charge else None
             return answer if answer is not None else await charge(visit)
 
+        self._enforced[_name(endpoint)] = name
         marks = Marks(before.inner, (*before.names, name), (), charge_all)
         return gated(marks, charge_all, Depends(self._bringing_visit(charge_all, streams(endpoint))))
 
-    def arm(self, found: Sequence[Found], prefix: str) -> tuple[Fault, ...]:
+    def astray(self) -> tuple[str, ...]:
+        """Endpoints gated by hand that no route of the app calls, as far as can be seen; once each."""
+        lost = {place: name for place, name in self._enforced.items() if place not in self._reached}
+        self._reached |= lost.keys()
+        return tuple(f"@gate.enforce({name!r}) on {place}" for place, name in lost.items())
+
+    def arm(self, found: Sequence[Found]) -> tuple[Fault, ...]:
         """Gate every route that is covered by a pattern or gated by hand.
 
         Args:
             found: every route of the app.
-            prefix: where our own routes are mounted.
 
         Returns:
             What would leave a hole. Nothing was gated then.
         """
-        covered, faults = match_routes(found, self._program.steps, prefix)
+        covered, faults = match_routes(found, self._program.steps)
+        faults = (*faults, *(fault for one in found if (fault := _ungatable(one)) is not None))
         if faults:
             return faults
+        self._reached |= {_name(one.dependant.call) for one in found if one.dependant is not None}
         by_pattern = {id(one.found): one for one in covered}
         armed = (self._arm(one, by_pattern.get(id(one))) for one in found if one.dependant is not None)
         self.gated = tuple(route for route in armed if route is not None)
@@ -194,6 +204,25 @@ class Arming:
 
         setattr(bring, "__signature__", self._signature)  # noqa: B010 - unknown to the function's type
         return bring
+
+
+def _name(endpoint: object) -> str:
+    """Where a function is written; whatever `functools.wraps` puts around it says the same."""
+    return f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__qualname__', '')}"
+
+
+def _ungatable(found: Found) -> Fault | None:
+    """A route that is gated by hand but is not FastAPI's: its endpoint would be called past the gate."""
+    endpoint: Any = getattr(found.route, "endpoint", None)
+    marks = marks_of(endpoint)
+    if found.dependant is not None or not marks.names:
+        return None
+    return Fault(
+        f"@gate.enforce({marks.names[0]!r})",
+        f"the route {found.path!r}, which is not a FastAPI route",
+        "a FastAPI route (@app.post and the like): nothing else can carry a gate",
+        None,
+    )
 
 
 def _merge(before: Gated | None, now: Gated) -> Gated:

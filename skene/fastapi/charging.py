@@ -1,11 +1,10 @@
 """Charges a request: from what FastAPI knows of it to what the runtime is asked."""
 
 import inspect
-from contextlib import suppress
 from hashlib import sha256
 from uuid import UUID
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from skene.engine.decide import tightest
@@ -13,13 +12,13 @@ from skene.engine.decision import Decision
 from skene.engine.program import CompiledStep, for_route
 from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
+from skene.fastapi.fingerprint import Unrecognisable, fingerprint
 from skene.fastapi.visit import Visit
 from skene.runtime.gate import Ask, Gatekeeper
 
 __all__ = ["Charging", "subject_text"]
 
 MAX_KEY = 256
-FINGERPRINTED_BODY = 1_048_576
 
 
 class Charging:
@@ -48,15 +47,18 @@ class Charging:
             return unknown_subject()
         connection = visit.connection
         assert connection is not None  # set by the dependency that brought the visit here
-        key, fingerprint = None, ""
+        key, same = None, ""
         given = connection.headers.get(self._header) if self._header else None
         if given is not None:
             if not _valid_key(given):
                 return _bad_key(self._header or "")
             key = sha256(given.encode("ascii")).hexdigest()
-            fingerprint = await _fingerprint(connection)
+            try:
+                same = await fingerprint(connection)
+            except Unrecognisable:
+                return _unusable_key(self._header or "")
         try:
-            return await self._admit(visit, connection, subject, due, route, key, fingerprint)
+            return await self._admit(visit, connection, subject, due, route, key, same)
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
         except SubjectInvalid:
@@ -77,7 +79,7 @@ class Charging:
         due: tuple[CompiledStep, ...],
         route: str,
         key: str | None,
-        fingerprint: str,
+        same: str,
     ) -> Response | None:
         asks = [Ask(for_route(step, route), await _cost(step, connection)) for step in due]
         paid = [ask for ask in asks if ask.cost > 0]
@@ -86,7 +88,7 @@ class Charging:
             seen = await self._gatekeeper.look(subject, asks)
             visit.decision = _report(visit.decision, seen[tightest(seen)])
             return None
-        admission = await self._gatekeeper.admit(subject, paid, idempotency_key=key, fingerprint=fingerprint)
+        admission = await self._gatekeeper.admit(subject, paid, idempotency_key=key, fingerprint=same)
         visit.admissions.append(admission)
         visit.decision = _report(visit.decision, admission.decision)
         return None if admission.decision.allowed else refusal(admission.decision)
@@ -119,19 +121,6 @@ async def _cost(step: CompiledStep, connection: HTTPConnection) -> int:
     return cost
 
 
-async def _fingerprint(connection: HTTPConnection) -> str:
-    """What makes a request the same request: method, address and, up to 1 MiB, its body."""
-    digest = sha256()
-    digest.update(str(connection.scope.get("method", "GET")).encode())
-    digest.update(str(connection.scope["path"]).encode("utf-8", "surrogatepass"))
-    digest.update(b"?" + connection.scope.get("query_string", b""))
-    size = connection.headers.get("content-length", "0")
-    if isinstance(connection, Request) and size.isdigit() and 0 < int(size) <= FINGERPRINTED_BODY:
-        with suppress(RuntimeError):  # a form was read as a stream: its address has to do
-            digest.update(await connection.body())
-    return digest.hexdigest()
-
-
 def _valid_key(key: str) -> bool:
     return 1 <= len(key) <= MAX_KEY and all(" " < c <= "~" for c in key)
 
@@ -142,4 +131,14 @@ def _bad_key(header: str) -> Response:
         "idempotency_key_invalid",
         "Idempotency key invalid",
         f"{header} must be 1 to {MAX_KEY} printable ASCII characters without spaces.",
+    )
+
+
+def _unusable_key(header: str) -> Response:
+    return problem(
+        400,
+        "idempotency_key_unusable",
+        "Idempotency key unusable",
+        f"This route reads its body as a stream, and one over 1 MiB cannot be recognised when it is repeated."
+        f" Send it without {header}. Nothing was charged.",
     )

@@ -12,8 +12,9 @@ from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from skene.definitions import ApiTrigger, Fault
 from skene.engine.match import Coverage, covers, method_covers
 from skene.engine.program import CompiledStep
+from skene.fastapi.routes import make_routes
 
-__all__ = ["Covered", "Found", "find_routes", "match_routes"]
+__all__ = ["Covered", "Found", "RoutesSeen", "find_routes", "match_routes"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,8 @@ def _walk(routes: Sequence[BaseRoute], prefix: str, app: FastAPI | None, local: 
         path = str(context.path or "")
         full, here = prefix + path, local + path
         if isinstance(route, Mount):
-            mounted: Any = route.app
+            # With middleware around it, `app` is that; what was mounted is below.
+            mounted: Any = getattr(route, "_base_app", route.app)
             inner = mounted if isinstance(mounted, FastAPI) else None
             below: Sequence[BaseRoute] = route.routes or ()
             if below:
@@ -77,20 +79,46 @@ def _walk(routes: Sequence[BaseRoute], prefix: str, app: FastAPI | None, local: 
             yield Found(full, methods, route, dependant, False, app, here)
 
 
+class RoutesSeen:
+    """Remembers the routes of an app, to notice at little cost when there are others."""
+
+    def __init__(self, app: FastAPI) -> None:
+        """Look at the app as it is now, down to the last included router and mounted application."""
+        self._seen: list[tuple[Any, list[BaseRoute]]] = []
+        owners: list[Any] = [app.router]
+        known: set[int] = set()
+        while owners:
+            owner = owners.pop()
+            if id(owner) in known:
+                continue
+            known.add(id(owner))
+            routes: list[BaseRoute] = list(owner.routes or ())
+            self._seen.append((owner, routes))
+            for route in routes:
+                if isinstance(route, Mount | Host):
+                    owners.append(route)
+                elif hasattr(route, "original_router"):  # FastAPI's note of an included router
+                    owners.append(getattr(route, "original_router"))  # noqa: B009 - private to FastAPI
+
+    def changed(self) -> bool:
+        """Whether a route was added, removed or replaced anywhere since."""
+        # Lists are compared by identity first: some microseconds for hundreds of routes.
+        return any((owner.routes or []) != routes for owner, routes in self._seen)
+
+
 def _documentation_paths(app: FastAPI) -> frozenset[str]:
     paths = (app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url)
     return frozenset(path for path in paths if path)
 
 
 def match_routes(
-    found: Sequence[Found], steps: Sequence[CompiledStep], skip_prefix: str
+    found: Sequence[Found], steps: Sequence[CompiledStep]
 ) -> tuple[tuple[Covered, ...], tuple[Fault, ...]]:
     """Which steps cover which routes.
 
     Args:
         found: all routes.
         steps: all steps; those without an API trigger cover nothing.
-        skip_prefix: where our own routes are mounted.
 
     Returns:
         The covered routes, and everything that would leave a hole: patterns without a route, routes that a
@@ -104,7 +132,7 @@ def match_routes(
             continue
         hits = 0
         for one in found:
-            if one.path.startswith(f"{skip_prefix}/"):
+            if _is_ours(one):
                 continue
             methods = _methods(trigger, one)
             coverage = covers(trigger.endpoint, one.path)
@@ -119,6 +147,12 @@ def match_routes(
         if not hits and not trigger.optional:
             faults.append(_uncovered(step, trigger, found))
     return tuple(covered.values()), tuple(faults)
+
+
+def _is_ours(found: Found) -> bool:
+    """Whether skene itself mounts it. The app may have routes of its own under the same prefix."""
+    endpoint: Any = getattr(found.route, "endpoint", None)
+    return getattr(endpoint, "__module__", None) == make_routes.__module__
 
 
 def _methods(trigger: ApiTrigger, found: Found) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from fastapi import Depends, FastAPI
@@ -11,11 +11,11 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from skene.engine.decision import Decision
-from skene.errors import ConfigurationError
+from skene.errors import ConfigurationError, StorageUnavailable
 from skene.fastapi.answers import Refused
 from skene.fastapi.arming import Arming, Gated
 from skene.fastapi.charging import Charging
-from skene.fastapi.coverage import find_routes
+from skene.fastapi.coverage import RoutesSeen, find_routes
 from skene.fastapi.middleware import SettleMiddleware
 from skene.fastapi.openapi import describe_refusals
 from skene.fastapi.routes import make_routes
@@ -66,7 +66,7 @@ class Gate:
         self.__signature__ = inspect.Signature([connection, who])
         self._arming = Arming(self, skene.program, self._charging, self.__signature__, self._arrive)
         self._app: FastAPI | None = None
-        self._routes_seen = -1
+        self._routes_seen: RoutesSeen | None = None
         self._started_on: Storage | None = None
 
     def __repr__(self) -> str:
@@ -186,23 +186,29 @@ class Gate:
         app = self._app
         if app is None:
             raise ConfigurationError("gate.install(app) has not been called")
-        if self._routes_seen == len(app.router.routes):
+        if self._routes_seen is not None and not self._routes_seen.changed():
             return
-        faults = self._arming.arm(tuple(find_routes(app)), self.skene.prefix)
+        faults = self._arming.arm(tuple(find_routes(app)))
         if faults:
             raise ConfigurationError(faults)
+        for lost in self._arming.astray():
+            text = "%s: no route of the app is seen to call it; decorators around it need functools.wraps"
+            self.skene.logger.warning(text, lost)
         for gated in self.gated:
             if gated.app is not None and gated.app is not app:
                 gated.app.exception_handlers.setdefault(Refused, answer_refused)
-        self._routes_seen = len(app.router.routes)
+        self._routes_seen = RoutesSeen(app)
 
     async def _before_request(self) -> None:
         """Gate routes that were added after start-up, and start an app that runs without a lifespan."""
-        if self._app is not None and self._routes_seen != len(self._app.router.routes):
+        if self._app is not None:
             self.look_at_routes()
         storage = self.skene.storage
         if self._started_on is not storage:  # a test may have swapped it
-            await self.skene.start()
+            # Away at the first request: counting connects by itself, and says 503 until it can. Routes that
+            # are not gated need no storage.
+            with suppress(StorageUnavailable):
+                await self.skene.start()
             self._started_on = storage
 
 

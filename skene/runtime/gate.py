@@ -168,10 +168,13 @@ class Gatekeeper:
         by_meter: dict[str, Charge] = {}
         for ask in asks:
             step = ask.step
-            if step.meter not in by_meter:
+            first = by_meter.get(step.meter)
+            if first is None:
                 by_meter[step.meter] = Charge(
                     step.key, step.meter, ask.cost, step.counted_limits, step.rule(now)
                 )
+            elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
+                by_meter[step.meter] = replace(first, cost=ask.cost)
         return Consume(
             storable_id(subject), self._parts.default_plan, tuple(by_meter.values()), key, fingerprint
         )
@@ -196,7 +199,7 @@ class Gatekeeper:
                 subject=subject,
                 plan=counted.plan,
                 used=tallies[ask.step.meter].used,
-                cost=ask.cost,
+                cost=tallies[ask.step.meter].charge.cost,
                 start=tallies[ask.step.meter].start,
                 end=tallies[ask.step.meter].end,
                 fits=tallies[ask.step.meter].fits,

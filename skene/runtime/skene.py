@@ -151,8 +151,8 @@ class Runtime:
         await self._parts.storage.start()
 
     async def aclose(self) -> None:
-        """Close the back-ends. May be called twice."""
-        with anyio.CancelScope(shield=True):
+        """Close the back-ends, within a few seconds even if one of them hangs. May be called twice."""
+        with anyio.move_on_after(SHUTDOWN.total_seconds(), shield=True):
             # On the stack, so that one that fails to close keeps no other from closing; the storage is last.
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._parts.storage.aclose)
@@ -195,8 +195,7 @@ class Runtime:
                 if failure is not None:
                     raise failure
             finally:
-                with anyio.move_on_after(SHUTDOWN.total_seconds(), shield=True):
-                    await self.aclose()
+                await self.aclose()
         finally:
             self._running -= 1
 

@@ -135,3 +135,28 @@ async def test_an_endpoint_gated_by_hand_in_an_app_without_install_fails_closed(
     async with h.client() as client:
         assert (await client.post("/x")).status_code == 500
     assert h.calls == []
+
+
+async def test_a_decorator_that_hides_the_gate_is_warned_of(house, caplog):
+    h = house(freemium(1, pattern=None))
+
+    def hiding(endpoint):
+        async def call() -> None:
+            await endpoint()
+
+        return call
+
+    @h.app.post("/hidden")
+    @hiding
+    @h.gate.enforce("freemium")
+    async def hidden() -> None: ...
+
+    @h.app.post("/seen")
+    @h.gate.enforce("freemium")
+    async def seen() -> None: ...
+
+    async with h.running():
+        pass
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert ".hidden: no route of the app is seen to call it" in said
+    assert "functools.wraps" in said

@@ -9,7 +9,7 @@ from fastapi import BackgroundTasks, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 from pydantic import BaseModel
 
-from skene import Decision
+from skene import UNLIMITED, Decision, action, condition, define_loop, step, trigger
 from tests.fastapi.conftest import freemium
 
 TRIES = 1_000
@@ -279,3 +279,33 @@ async def test_background_tasks_of_the_app_still_run(house):
     async with h.running() as client:
         await client.post("/api/features/x")
     assert h.calls == ["ran"]
+
+
+@pytest.mark.parametrize("dearest_first", [True, False])
+async def test_steps_that_share_a_counter_charge_the_highest_cost(house, dearest_first):
+    steps = [
+        step(
+            name=name,
+            trigger=trigger.api(pattern, method="POST"),
+            condition=condition.usage(
+                limit={"free": 20, "paid": UNLIMITED}, period="30d", meter="credits", cost=cost
+            ),
+            action=action.block("Limit reached."),
+        )
+        for name, pattern, cost in (("all", "/api/*", 1), ("video", "/api/video/*", 10))
+    ]
+    h = house(define_loop(type="freemium", steps=steps[::-1] if dearest_first else steps))
+
+    @h.app.post("/api/video/x")
+    async def video() -> None: ...
+
+    @h.app.post("/api/text")
+    async def text() -> None: ...
+
+    async with h.running() as client:
+        assert (await client.post("/api/text")).status_code == 200
+        assert (await client.post("/api/video/x")).status_code == 200
+        assert await h.used() == 11
+        assert (await client.post("/api/video/x")).status_code == 402, "9 are left"
+        assert (await client.post("/api/text")).status_code == 200
+    assert await h.used() == 12

@@ -2,7 +2,10 @@
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
 
 from tests.fastapi.conftest import freemium
 
@@ -149,3 +152,31 @@ async def test_methods(house, method):
             if method == "GET":
                 wanted.add("HEAD")
             assert await h.used() - before == (1 if verb in wanted else 0), verb
+
+
+async def test_routes_of_the_app_under_the_prefix_of_ours_are_gated(house):
+    h = house(freemium(1, pattern="/*"), prefix="/api")
+    build_plain(h)
+
+    @h.app.post("/other")
+    async def other() -> None: ...
+
+    async with h.running() as client:
+        assert (await client.post("/other")).status_code == 200
+        assert (await client.post(PATH)).status_code == 402
+        assert (await client.post("/api/webhooks/stripe")).status_code == 400, "ours are not"
+    assert h.calls == []
+
+
+async def test_a_dependency_refuses_in_an_app_that_is_mounted_with_middleware(house):
+    h = house(freemium(1))
+    sub = FastAPI()
+
+    @sub.post("/x", dependencies=[Depends(h.gate)])
+    async def x() -> None:
+        h.calls.append("ran")
+
+    h.app.router.routes.append(Mount("/api/features", sub, middleware=[Middleware(GZipMiddleware)]))
+    async with h.running() as client:
+        assert [(await client.post(PATH)).status_code for _ in range(2)] == [200, 402]
+    assert h.calls == ["ran"]

@@ -1,7 +1,10 @@
 """Decision 9: a retry with the same Idempotency-Key is free."""
 
+from typing import Annotated, Any
+
 import anyio
-from fastapi import Form, HTTPException
+import pytest
+from fastapi import Depends, Form, HTTPException, Request, UploadFile
 
 from tests.fastapi.conftest import freemium
 
@@ -88,3 +91,88 @@ async def test_forms_and_the_header_switched_off(house):
         for _ in range(2):
             await client.post(PATH, headers={"idempotency-key": "k"})
     assert await deaf.used() == 2
+
+
+async def in_pieces(content: bytes):
+    yield content[:1]
+    yield content[1:]
+
+
+def json_in_pieces(n):
+    return {"content": in_pieces(b'{"n": %d}' % n), "headers": {"content-type": "application/json"}}
+
+
+def large_json(n):
+    return {"json": {"n": n, "padding": "." * 1_100_000}}
+
+
+@pytest.mark.parametrize("send", [json_in_pieces, large_json])
+async def test_the_whole_body_makes_the_request_however_it_is_sent(house, send):
+    h = house(freemium(5))
+
+    @h.app.post(PATH)
+    async def x(body: dict[str, Any]) -> int:
+        return body["n"]
+
+    async with h.running() as client:
+        client.headers["idempotency-key"] = "k"
+        answers = [await client.post(PATH, **send(n)) for n in (1, 2, 1)]
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert answers[2].json() == 1
+    assert await h.used() == 1
+
+
+async def test_an_upload_is_recognised_by_its_content(house):
+    h = house(freemium(5))
+
+    @h.app.post(PATH)
+    async def x(title: Annotated[str, Form()], file: UploadFile) -> str:
+        return title + (await file.read()).decode()
+
+    async def post(title: str, content: bytes):
+        return await client.post(PATH, data={"title": title}, files={"file": ("a.txt", content)})
+
+    async with h.running() as client:
+        client.headers["idempotency-key"] = "k"
+        assert (await post("a", b"1")).json() == "a1"
+        assert (await post("a", b"1")).json() == "a1", (
+            "the boundary between the parts differs, and is no part of it"
+        )
+        assert (await post("a", b"2")).status_code == 422
+        assert (await post("b", b"1")).status_code == 422
+    assert await h.used() == 1
+
+
+async def test_a_body_that_the_endpoint_streams_is_recognised_while_it_is_small(house):
+    h = house(freemium(5))
+
+    @h.app.post(PATH)
+    async def x(request: Request) -> int:
+        return sum([len(piece) async for piece in request.stream()])
+
+    async with h.running() as client:
+        client.headers["idempotency-key"] = "k"
+        contents = (b"one", b"one", b"two", b"." * 1_100_000)
+        answers = [await client.post(PATH, content=in_pieces(content)) for content in contents]
+        assert [answer.status_code for answer in answers] == [200, 200, 422, 400]
+        assert answers[0].json() == answers[1].json() == 3
+        assert answers[3].json()["code"] == "idempotency_key_unusable"
+        assert (await client.post(PATH)).status_code == 422, "no body is another body"
+    assert await h.used() == 1
+
+
+async def test_a_body_that_a_dependency_streamed_past_the_gate_cannot_be_repeated_for_free(house):
+    h = house(freemium(5))
+
+    async def size(request: Request) -> int:
+        return sum([len(piece) async for piece in request.stream()])
+
+    @h.app.post(PATH)
+    async def x(size: Annotated[int, Depends(size)]) -> int:
+        return size
+
+    async with h.running() as client:
+        answer = await client.post(PATH, content=b"one", headers={"idempotency-key": "k"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_unusable")
+        assert (await client.post(PATH, content=b"one")).json() == 3
+    assert await h.used() == 1

@@ -1,12 +1,14 @@
 """An app with a gate: its lifespan, routes added late, its OpenAPI document."""
 
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
+import anyio
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.testclient import TestClient
 
-from skene import ConfigurationError
+from skene import ConfigurationError, StorageUnavailable
 from tests.fastapi.conftest import freemium
 
 PATH = "/api/features/x"
@@ -107,3 +109,80 @@ async def test_openapi_shows_the_refusals_of_gated_routes_alone(house):
     assert reference.rsplit("/", 1)[1] in schema["components"]["schemas"]
     assert "402" not in schema["paths"]["/free"]["post"]["responses"]
     assert not [path for path in schema["paths"] if path.startswith("/skene")]
+
+
+def add_to_router(h, router, sub):
+    @router.post("/late")
+    async def late() -> None:
+        h.calls.append("late")
+
+    return "/api/features/router/late"
+
+
+def add_to_mount(h, router, sub):
+    @sub.post("/late")
+    async def late() -> None:
+        h.calls.append("late")
+
+    return "/api/features/sub/late"
+
+
+def put_in_place_of_another(h, router, sub):
+    routes = h.app.router.routes
+    del routes[next(i for i, route in enumerate(routes) if getattr(route, "path", "") == PATH)]
+    build_plain(h)
+    return PATH
+
+
+@pytest.mark.parametrize("late", [add_to_router, add_to_mount, put_in_place_of_another])
+async def test_a_route_that_comes_late_anywhere_in_the_app_is_gated(house, late):
+    h = house(freemium(1))
+    build_plain(h)
+    router, sub = APIRouter(), FastAPI()
+
+    @router.post("/early")
+    async def early() -> None: ...
+
+    h.app.include_router(router, prefix="/api/features/router")
+    h.app.mount("/api/features/sub", sub)
+    async with h.running() as client:
+        assert (await client.post(PATH)).status_code == 200
+        path = late(h, router, sub)
+        assert (await client.post(path)).status_code == 402
+    assert h.calls == ["ran"]
+
+
+async def test_without_a_lifespan_a_storage_that_is_away_is_a_503_on_gated_routes_alone(house):
+    h = house()
+    build_plain(h)
+
+    @h.app.get("/health")
+    async def health() -> str:
+        return "well"
+
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("away")
+
+    h.storage.start = h.storage.consume = away
+    async with h.client() as client:
+        assert (await client.get("/health")).status_code == 200
+        assert (await client.post(PATH)).status_code == 503
+    assert h.calls == []
+
+
+async def test_a_back_end_that_hangs_when_closed_does_not_hold_up_the_end(house, monkeypatch):
+    h = house()
+    build_plain(h)
+    monkeypatch.setattr("skene.runtime.skene.SHUTDOWN", timedelta(milliseconds=50))
+    closed: list[str] = []
+
+    async def close_storage() -> None:
+        closed.append("storage")
+
+    h.storage.aclose = close_storage
+    h.mail.aclose = anyio.sleep_forever
+    begun = anyio.current_time()
+    async with h.running():
+        pass
+    assert anyio.current_time() - begun < 5
+    assert closed == ["storage"]

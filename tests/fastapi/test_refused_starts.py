@@ -75,3 +75,15 @@ async def test_the_documentation_is_not_taken_for_an_endpoint(house):
         assert (await client.get("/docs")).status_code == 200
         await client.post(PATH)
     assert await h.used() == 1
+
+
+async def test_a_plain_route_gated_by_hand(house):
+    h = house(freemium(pattern=None))
+
+    @h.gate.enforce("freemium")
+    async def plain(request):
+        return PlainTextResponse("free lunch")
+
+    h.app.add_route("/plain", plain, methods=["POST"])
+    text = await start_up_error(h)
+    assert "@gate.enforce('freemium'): got the route '/plain', which is not a FastAPI route" in text

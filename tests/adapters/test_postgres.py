@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import anyio
 import asyncpg
@@ -21,10 +22,14 @@ from tests.support.postgres import PostgresAddress
 pytestmark = pytest.mark.anyio
 
 
+PATIENT = timedelta(seconds=20)
+"""What is counted does not depend on how busy the machine is; test_postgres_faults.py is about time."""
+
+
 class TestPostgresStorage(StorageConformance):
     @pytest.fixture
     async def storage(self, postgres: str, clock: ManualClock) -> AsyncIterator[PostgresStorage]:
-        storage = PostgresStorage(postgres, clock=clock)
+        storage = PostgresStorage(postgres, clock=clock, timeout=PATIENT)
         await storage.start()
         yield storage
         await storage.aclose()
@@ -34,7 +39,7 @@ class TestPostgresStorage(StorageConformance):
         async with AsyncExitStack() as stack:
 
             async def open_one() -> PostgresStorage:
-                storage = PostgresStorage(postgres)
+                storage = PostgresStorage(postgres, timeout=PATIENT)
                 await storage.start()
                 stack.push_async_callback(storage.aclose)
                 return storage

@@ -15,13 +15,14 @@ from skene.engine.window import Anchored, Edges, Rolling, calendar_edges
 from skene.ports.counters import Charge, Consume
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import PAYING, call, charge, refuse_once, set_plan, used
-from tests.support.postgres import PostgresAddress
+from tests.support.postgres import PostgresAddress, PostgresServer
 from tests.support.wire import wire
 
 pytestmark = pytest.mark.anyio
 
 MONTH = Edges(calendar_edges("month", "Europe/Helsinki", datetime(2026, 5, 5, tzinfo=UTC)))
 ROLLING = Rolling(timedelta(days=30))
+PATIENT = timedelta(seconds=20)
 
 
 @pytest.fixture
@@ -77,8 +78,18 @@ async def test_a_call_is_one_round_trip(
         await storage.aclose()
 
 
-async def test_a_refusal_writes_nothing(storage: PostgresStorage, postgres: str) -> None:
+async def test_a_refusal_writes_nothing() -> None:
     """L3: no transaction id, no log, no change to any row, whatever is refused."""
+    # On a server of its own: the log and the transaction ids are those of all databases together.
+    with PostgresServer() as server:
+        dsn = server.create_database("alone")
+        storage = PostgresStorage(dsn, migrate=True, timeout=PATIENT)
+        await storage.start()
+        await _refusals_write_nothing(storage, dsn)
+        await storage.aclose()
+
+
+async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
     await storage.consume(call(charge(1)))
     await storage.consume(call(charge(1, rule=ROLLING, meter="r")))
     await refuse_once(storage, ManualClock((await storage.peek(call())).now))
@@ -90,7 +101,7 @@ async def test_a_refusal_writes_nothing(storage: PostgresStorage, postgres: str)
         call(charge(2, meter="b"), charge(1), subject="ada"),
         call(charge(5, cost=6), subject="new"),
     )
-    stranger = await asyncpg.connect(postgres)
+    stranger = await asyncpg.connect(dsn)
     state = "SELECT pg_current_wal_insert_lsn(), pg_snapshot_xmax(pg_current_snapshot())"
     rows = "SELECT array_agg(xmin::text || xmax::text || ctid::text ORDER BY meter) FROM skene_usage"
     for each in refused:  # what plans and buffers do once is over with
@@ -104,11 +115,12 @@ async def test_a_refusal_writes_nothing(storage: PostgresStorage, postgres: str)
 
 CONSUME_200 = """
 import sys, anyio
+from datetime import timedelta
 from skene.adapters.postgres import PostgresStorage
 from skene.testing.conformance.base import call
 
 async def main():
-    storage = PostgresStorage(sys.argv[1])
+    storage = PostgresStorage(sys.argv[1], timeout=timedelta(seconds=20))
     admitted = 0
     async def one():
         nonlocal admitted
@@ -134,7 +146,7 @@ def test_two_processes_admit_exactly_the_limit_together(postgres: str) -> None:
 
 async def test_opposite_orders_do_not_deadlock(postgres: str) -> None:
     """F10: (A, B) and (B, A) at once, from two storages, in running windows, new ones and with refunds."""
-    one, two = PostgresStorage(postgres), PostgresStorage(postgres)
+    one, two = (PostgresStorage(postgres, timeout=PATIENT) for _ in range(2))
     a, b = (charge(None, meter=meter, rule=Anchored(timedelta(milliseconds=50))) for meter in "ab")
     await one.start()
     await two.start()
@@ -178,7 +190,7 @@ async def test_a_stricter_default_isolation_is_no_obstacle(postgres: str, level:
     stranger = await asyncpg.connect(postgres)
     await stranger.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'")
     try:
-        storages = [PostgresStorage(postgres) for _ in range(2)]
+        storages = [PostgresStorage(postgres, timeout=PATIENT) for _ in range(2)]
         results: list[bool] = []
 
         async def one(storage: PostgresStorage) -> None:

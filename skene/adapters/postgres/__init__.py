@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, cast
 
 import anyio
@@ -30,11 +31,8 @@ __all__ = ["PostgresStorage"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ANSWER_SECONDS = 1.8
-"""The port promises an answer within 2 s."""
-WAIT_SECONDS = 1.1
-FLIGHT_SECONDS = 0.7
-"""A call waits for a lane, and then for its flight: within what the port promises, both together."""
+WAITING, FLYING = 0.6, 0.4
+"""A call waits for a lane, and then for its flight: shares of the time that an answer may take."""
 MIGRATION_SECONDS = 60.0
 TRIES = 4
 ALONE = {"55P03", "57014", "40P01", "40001"}
@@ -47,8 +45,8 @@ _Rows = Sequence[Sequence[Any]]
 # What is set ends with the transaction, so that it works behind a pooler too.
 _OPEN = sa.text("""
 SELECT clock_timestamp(),
-       set_config('lock_timeout', '1s', true),
-       set_config('statement_timeout', '1500ms', true)
+       set_config('lock_timeout', :lock_ms, true),
+       set_config('statement_timeout', :statement_ms, true)
 """)
 
 
@@ -71,6 +69,7 @@ class PostgresStorage(SqlStorage):
         clock: where time comes from, for tests; the server's clock if left out.
         pool_size: connections per process, for an address.
         migrate: bring the tables up to date at start. Without it, `skene db upgrade` does so.
+        timeout: how long any answer may take; the port promises one within 2 s.
 
     Raises:
         ConfigurationError: an address or engine that is not PostgreSQL's.
@@ -84,6 +83,7 @@ class PostgresStorage(SqlStorage):
         clock: Clock | None = None,
         pool_size: int = 5,
         migrate: bool = False,
+        timeout: timedelta = timedelta(seconds=1.8),
     ) -> None:
         theirs = isinstance(dsn_or_engine, AsyncEngine)
         self._theirs = check_engine(dsn_or_engine) if isinstance(dsn_or_engine, AsyncEngine) else None
@@ -92,6 +92,9 @@ class PostgresStorage(SqlStorage):
         self._clock = clock
         self._chance = (clock or SystemClock()).chance
         self._pool_size = pool_size
+        self._seconds = timeout.total_seconds()
+        shares = {"lock_ms": 0.6, "statement_ms": 0.85}
+        self._patience = {name: f"{self._seconds * share * 1000:.0f}" for name, share in shares.items()}
         self._migrate = migrate
         prefix = f'"{schema.replace(chr(34), chr(34) * 2)}".' if schema else ""
         self._consume = counting.consume_query(prefix)
@@ -118,7 +121,7 @@ class PostgresStorage(SqlStorage):
             if self._engine is not None and self._home is not None and self._home.is_here():
                 return
             self._let_go()
-            seconds = MIGRATION_SECONDS if self._migrate else ANSWER_SECONDS
+            seconds = MIGRATION_SECONDS if self._migrate else self._seconds
             self._engine = await self._answer(self._connect, seconds)
             self._together = Together(self._fly, abandoned=self._take_back)
             self._home = Home()
@@ -131,7 +134,7 @@ class PostgresStorage(SqlStorage):
             return
         self._engine = self._home = None
         if self._theirs is None:
-            with anyio.move_on_after(ANSWER_SECONDS, shield=True):
+            with anyio.move_on_after(self._seconds, shield=True):
                 await engine.dispose()
 
     async def migrate(self) -> list[str]:
@@ -143,7 +146,7 @@ class PostgresStorage(SqlStorage):
         _refuse_trio()
 
         async def attempt() -> list[str]:
-            engine = self._theirs or await make_engine(self._dsn, 1)
+            engine = self._theirs or await make_engine(self._dsn, 1, self._seconds)
             try:
                 return await self._upgrade(engine)
             finally:
@@ -157,7 +160,7 @@ class PostgresStorage(SqlStorage):
         _refuse_trio()
 
         async def attempt() -> str | None:
-            engine = self._theirs or await make_engine(self._dsn, 1)
+            engine = self._theirs or await make_engine(self._dsn, 1, self._seconds)
             try:
                 async with engine.connect() as connection:
                     return await connection.run_sync(revision_of, self._schema)
@@ -176,8 +179,8 @@ class PostgresStorage(SqlStorage):
         """Charge a call if every one of its counters admits it, in one round trip."""
         now = self._clock.now() if self._clock else None
         asked = _Asked(call, counting.consume_arguments(call, now, spend=True))
-        deadline = anyio.current_time() + ANSWER_SECONDS
-        rows = await self._answer(lambda: self._send(asked), WAIT_SECONDS)
+        deadline = anyio.current_time() + self._seconds
+        rows = await self._answer(lambda: self._send(asked), self._seconds * WAITING)
         if rows is None:  # somebody holds a lock for long: only those that need it wait for it
             answer = await self._alone(asked, max(0.1, deadline - anyio.current_time()))
         else:
@@ -210,7 +213,8 @@ class PostgresStorage(SqlStorage):
         return counting.counted(asked.call, rows)
 
     async def _fly(self, asked: "Sequence[_Asked]") -> "Sequence[_Rows | None]":
-        with anyio.fail_after(FLIGHT_SECONDS, shield=True):  # its leader's deadline is not that of the others
+        # Its leader's deadline is not that of the others.
+        with anyio.fail_after(self._seconds * FLYING, shield=True):
             if len(asked) == 1:
                 return [await self._fetch(self._consume, asked[0].arguments)]
             order = counting.flight_order([one.call for one in asked])
@@ -238,9 +242,7 @@ class PostgresStorage(SqlStorage):
     async def _fetch(self, query: str, arguments: tuple[object, ...]) -> _Rows:
         """Run one statement, a transaction by itself, on the driver's own connection."""
         async with self._driver() as driver:
-            rows: Any = await driver.fetch(
-                query, *arguments
-            )  # records are sequences, though not by their type
+            rows: Any = await driver.fetch(query, *arguments)  # records are sequences, but not to the type
             return cast(_Rows, rows)
 
     @contextlib.asynccontextmanager
@@ -282,7 +284,7 @@ class PostgresStorage(SqlStorage):
         engine = await self._started()
         async with engine.connect() as connection:
             try:
-                now = (await connection.execute(_OPEN)).scalar_one()
+                now = (await connection.execute(_OPEN, self._patience)).scalar_one()
                 if self._clock is not None:
                     now = self._clock.now()
                 result = await connection.run_sync(work, now, *args, **kwargs)
@@ -295,14 +297,14 @@ class PostgresStorage(SqlStorage):
             await connection.commit()
             return result
 
-    async def _answer(self, attempt: Callable[[], Awaitable[T]], seconds: float = ANSWER_SECONDS) -> T:
+    async def _answer(self, attempt: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         """See an attempt through in bounded time, whatever happens to the caller.
 
         Only what certainly has not happened is repeated. Faults are told in the port's words.
         """
         tries = 0
         try:
-            with anyio.fail_after(seconds, shield=True):
+            with anyio.fail_after(seconds or self._seconds, shield=True):
                 while True:
                     try:
                         return await attempt()
@@ -312,7 +314,7 @@ class PostgresStorage(SqlStorage):
                             raise
                         await anyio.sleep(self._chance() * 0.02 * tries)
         except TimeoutError as error:
-            raise StorageUnavailable(f"PostgreSQL did not answer within {seconds} s") from error
+            raise StorageUnavailable("PostgreSQL did not answer in time") from error
         except FAULTS as error:
             known = explain(error)
             if known is None:
@@ -335,7 +337,7 @@ class PostgresStorage(SqlStorage):
         return engine
 
     async def _connect(self) -> AsyncEngine:
-        engine = self._theirs or await make_engine(self._dsn, self._pool_size)
+        engine = self._theirs or await make_engine(self._dsn, self._pool_size, self._seconds)
         try:
             if self._migrate:
                 await self._upgrade(engine)

@@ -1,5 +1,6 @@
 """Natural batching, without a database: who flies with whom, and what happens to those who cannot wait."""
 
+import asyncio  # noqa: TID251 - cancelling from outside anyio is what is tested
 from collections.abc import Sequence
 
 import anyio
@@ -184,3 +185,39 @@ async def test_a_cancelled_leader_lets_nobody_wait_for_ever():
             leading.cancel()
     assert sky.flights == [[1], [2, 3]]
     assert await sky.together.send(4) == 40
+
+
+async def test_who_is_to_lead_and_is_cancelled_at_that_moment_leaves_the_lane_to_the_next(monkeypatch):
+    sky = Sky(lanes=1)
+    calls = [asyncio.ensure_future(sky.together.send(item)) for item in range(3)]
+    land = sky.together._land
+
+    def cancel_the_next() -> None:
+        land()
+        monkeypatch.undo()
+        calls[1].cancel()  # from outside anyio, as `asyncio.timeout` does it: nothing holds it back
+
+    monkeypatch.setattr(sky.together, "_land", cancel_the_next)
+    with anyio.fail_after(5):
+        first, second, third = await asyncio.gather(*calls, return_exceptions=True)
+    assert (first, third) == (0, 20)
+    assert isinstance(second, asyncio.CancelledError)
+    assert sky.flights == [[0], [2]]
+    assert sky.together._flying == 0
+
+
+async def test_who_is_cancelled_just_as_the_answer_comes_is_undone(monkeypatch):
+    sky = Sky(lanes=1)
+    calls = [asyncio.ensure_future(sky.together.send(item)) for item in range(3)]
+    land = sky.together._land
+
+    def cancel_a_passenger() -> None:
+        land()
+        if len(sky.flights) == 2:
+            asyncio.get_running_loop().call_soon(calls[2].cancel)
+
+    monkeypatch.setattr(sky.together, "_land", cancel_a_passenger)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert results[:2] == [0, 10]
+    assert isinstance(results[2], asyncio.CancelledError)
+    assert sky.undone == [2]

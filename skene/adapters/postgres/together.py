@@ -6,7 +6,7 @@ under way anyway. So a lone call waits for nothing, and many calls share a state
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 
@@ -85,11 +85,14 @@ class Together(Generic[Item, Result]):
         try:
             await waiter.woken.wait()
         except BaseException:
-            if waiter.leads:
-                self._land()  # somebody else has to take the lane
-            waiter.error = TimeoutError()  # marks it as given up, wherever it is by now
             if waiter in self._queue:
                 self._queue.remove(waiter)
+            if waiter.leads:
+                self._land()  # somebody else has to take the lane
+            if waiter.settled and waiter.error is None:  # cancelled just as the answer came
+                with anyio.CancelScope(shield=True):
+                    await self._abandoned(waiter.item, cast(Result, waiter.result))
+            waiter.error = TimeoutError()  # marks it as given up, wherever it is by now
             raise
         if waiter.leads:
             size = min(self._batch, len(self._queue))

@@ -149,6 +149,10 @@ class Arming:
         if inject and covered is None and not by_hand:
             by_hand = self.default_steps()
         if covered is None and not by_hand:
+            if marks.inner is not dependant.call:
+                # Described afresh, from a route that is gated where it is included elsewhere.
+                dependant.call = marks.inner
+                dependant.dependencies[:] = [d for d in dependant.dependencies if d.name != VISIT_PARAMETER]
             return None
         by_method = {ANY: by_hand}
         for method in found.methods:

@@ -25,6 +25,11 @@ from skene.runtime.skene import Runtime
 
 __all__ = ["Gate"]
 
+UNATTENDED = (
+    "the app is served without its lifespan, as mounted apps are: nothing closes the back-ends, and messages"
+    " wait until `skene worker` or another process delivers them"
+)
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -204,6 +209,8 @@ class Gate:
         if self._app is not None:
             self.look_at_routes()
         storage = self.skene.storage
+        if self._started_on is None:
+            self.skene.logger.warning(UNATTENDED)
         if self._started_on is not storage:  # a test may have swapped it
             # Away at the first request: counting connects by itself, and says 503 until it can. Routes that
             # are not gated need no storage.

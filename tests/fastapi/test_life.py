@@ -71,11 +71,32 @@ async def test_the_app_s_own_lifespan_is_joined(house):
     assert h.skene._running == 0
 
 
-async def test_without_a_lifespan_the_first_request_starts_it(house):
+async def test_without_a_lifespan_the_first_request_starts_it_and_says_what_is_missing(house, caplog):
     h = house(freemium(1))
     build_plain(h)
     async with h.client() as client:
         assert [(await client.post(PATH)).status_code for _ in range(2)] == [200, 402]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "without its lifespan" in said
+
+
+async def test_a_router_that_is_included_twice_is_charged_where_it_is_covered_alone(house):
+    h = house(freemium(9, name="a", pattern="/a/*"), freemium(9, name="b", pattern="/b/*"))
+    router = APIRouter()
+
+    @router.post("/x")
+    async def x() -> None: ...
+
+    for prefix in ("/a", "/b", "/c"):
+        h.app.include_router(router, prefix=prefix)
+    async with h.running() as client:
+        for used in (1, 2):
+            for prefix in ("/a", "/b", "/c"):
+                assert (await client.post(f"{prefix}/x")).status_code == 200
+            assert [decision.used for decision in await h.skene.usage("ada")] == [used, used]
+
+            @router.post(f"/late{used}")
+            async def late() -> None: ...
 
 
 def test_installing_twice_or_too_late_is_refused(house):

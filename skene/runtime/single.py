@@ -50,8 +50,9 @@ class SingleFlight:
         flight = self._flights[key] = _Flight()
         try:
             with anyio.CancelScope(shield=True):
-                result = flight.result = await work()
+                flight.result = await work()
             flight.done = True
+            result: T = flight.result
             return result
         except Exception as error:
             flight.error = error

@@ -11,6 +11,7 @@ from typing import Any, Self
 import anyio
 
 from skene.definitions import Fault, Loop
+from skene.definitions.units import LARGEST
 from skene.engine.decision import Decision
 from skene.engine.program import Program, compile_loops, counters_of
 from skene.engine.standing import Standing
@@ -273,9 +274,7 @@ class Runtime:
     async def reserve(self, subject: str, meter: str, units: int) -> AsyncGenerator[Hold]:
         """Hold units now, and settle what was really used: `hold.used(n)`.
 
-        Unsettled, all of them stay charged.
-
-        An exception gives everything back.
+        Unsettled, all of them stay charged. An exception gives everything back.
 
         Raises:
             QuotaExceeded: the units are not there; carries the decision.
@@ -294,8 +293,8 @@ class Runtime:
             await self._gatekeeper.release(admission, cost=units - hold.settled)
 
     def _ask(self, meter: str, units: int) -> Ask:
-        if type(units) is not int or units < 1:  # a bool is no count
-            raise ValueError(f"units: got {units!r}; give a whole number of 1 or more")
+        if type(units) is not int or not 1 <= units <= LARGEST:  # a bool is no count
+            raise ValueError(f"units: got {units!r}; give a whole number from 1 to 2**63-1")
         try:
             return Ask(self.program.metered(meter)[0], units)
         except LookupError as error:
@@ -332,8 +331,9 @@ class Runtime:
         """Put a subject on a plan by hand. Billing's next word about the subject's customer replaces it.
 
         Raises:
-            ValueError: a plan that no limit table knows.
+            ValueError: a plan that no limit table knows, or an end without a time zone.
         """
+        _check_aware(until=until)
         known = sorted({plan for step in self.program.steps for plan in step.limits})
         if plan not in known:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
@@ -351,7 +351,10 @@ class Runtime:
         Raises:
             BillingUnavailable: tied, but the customer could not be fetched yet; a later webhook or refusal
                 will.
+            ValueError: no customer's id.
         """
+        if not customer:
+            raise ValueError(f"customer: got {customer!r}; give the billing service's id, such as cus_…")
         await self._parts.storage.link(_stored(subject), customer)
         return await self._sync.sync(customer)
 
@@ -362,7 +365,12 @@ class Runtime:
     async def funnel(
         self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
     ) -> tuple[FunnelRow, ...]:
-        """Walls, prompts, clicks, checkouts and conversions per loop; see `ports.ledger.FunnelRow`."""
+        """Walls, prompts, clicks, checkouts and conversions per loop; see `ports.ledger.FunnelRow`.
+
+        Raises:
+            ValueError: an instant without a time zone.
+        """
+        _check_aware(since=since, until=until)
         return await self._parts.storage.funnel(since=since, until=until, loop=loop)
 
 
@@ -371,6 +379,12 @@ def _stored(subject: object) -> str:
     if not isinstance(subject, str) or not subject:
         raise SubjectInvalid(f"a subject is a non-empty string; got {type(subject).__name__}")
     return storable_id(subject)
+
+
+def _check_aware(**instants: datetime | None) -> None:
+    for name, instant in instants.items():
+        if instant is not None and instant.tzinfo is None:
+            raise ValueError(f"{name}: got {instant!r}; give a time with its zone, e.g. datetime.now(UTC)")
 
 
 def _providers(program: Program) -> set[str]:

@@ -1,7 +1,7 @@
 """Puts the gate on routes: behind FastAPI's validation, in front of the endpoint."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ class Arming:
         self._by_route: dict[int, Gated] = {}
         self._enforced: dict[str, str] = {}
         self._reached: set[str] = set()
+        self._by_hand: list[tuple[Callable[..., Any], str]] = []
         self.gated: tuple[Gated, ...] = ()
 
     def gated_route(self, route: object) -> Gated | None:
@@ -111,6 +112,7 @@ class Arming:
             return answer if answer is not None else await charge(visit)
 
         self._enforced[_name(endpoint)] = name
+        self._by_hand.append((before.inner, name))
         marks = Marks(before.inner, (*before.names, name), (), charge_all)
         return gated(marks, charge_all, Depends(self._bringing_visit(charge_all, streams(endpoint))))
 
@@ -131,6 +133,7 @@ class Arming:
         """
         covered, faults = match_routes(found, self._program.steps)
         faults = (*faults, *(fault for one in found if (fault := _ungatable(one)) is not None))
+        faults = (*faults, *self._gated_too_late(found))
         if faults:
             return faults
         self._reached |= {_name(one.dependant.call) for one in found if one.dependant is not None}
@@ -138,6 +141,18 @@ class Arming:
         armed = (self._arm(one, by_pattern.get(id(one))) for one in found if one.dependant is not None)
         self.gated = tuple(route for route in armed if route is not None)
         return ()
+
+    def _gated_too_late(self, found: Sequence[Found]) -> Iterator[Fault]:
+        """Endpoints that became a route first, and were gated by hand after: the route has no gate."""
+        seen = [(one, marks_of(one.dependant.call)) for one in found if one.dependant is not None]
+        for inner, name in self._by_hand:
+            routes = [(one, marks) for one, marks in seen if marks.inner is inner]
+            if routes and not any(name in marks.names for _, marks in routes):
+                yield Fault(
+                    f"@gate.enforce({name!r})",
+                    f"a place above the decorator of the route {routes[0][0].path!r}, which so has no gate",
+                    "it the place below: between the route's decorator and the function",
+                )
 
     def _arm(self, found: Found, covered: Covered | None) -> Gated | None:
         dependant = found.dependant

@@ -180,8 +180,14 @@ def _hole(step: CompiledStep, trigger: ApiTrigger, found: Found, coverage: Cover
 
 def _uncovered(step: CompiledStep, trigger: ApiTrigger, found: Sequence[Found]) -> Fault:
     methods = ",".join(sorted(trigger.methods)) if trigger.methods else "any method"
-    paths = [one.path for one in found if one.dependant is not None]
-    near = get_close_matches(trigger.endpoint, paths, 1, 0.5)
+    theirs = [one for one in found if one.dependant is not None and not _is_ours(one)]
+    paths = [one.path for one in theirs]
+    others = {
+        m for one in theirs if covers(trigger.endpoint, one.path) is not Coverage.NONE for m in one.methods
+    }
+    near = [f'method="{method}"' for method in sorted(others)] or get_close_matches(
+        trigger.endpoint, paths, 1, 0.5
+    )
     listed = ", ".join(sorted(dict.fromkeys(paths))[:8]) or "none"
     return Fault(
         f"{step.path}.trigger.endpoint",

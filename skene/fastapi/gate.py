@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, params
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
+from skene.definitions.faults import Fault, describe
 from skene.engine.decision import Decision
 from skene.errors import ConfigurationError, StorageUnavailable
 from skene.fastapi.answers import Refused
@@ -59,7 +60,11 @@ class Gate:
             skene: the loops and their back-ends.
             subject: a FastAPI dependency that returns the caller's id (text, a number or a UUID), or None.
             idempotency_header: name of the header that makes a retry free; None ignores it.
+
+        Raises:
+            ConfigurationError: one of the two is something else.
         """
+        _check_parts(skene, subject)
         self.skene = skene
         self._subject = subject
         self._charging = Charging(skene.gatekeeper, idempotency_header)
@@ -84,9 +89,8 @@ class Gate:
         """The decision about this request: `Annotated[Decision, Depends(gate)]`.
 
         As an endpoint's own parameter it is filled in after validation. Deeper down (in another dependency,
-        or in
-        `dependencies=[…]`) it charges when FastAPI gets there, and gives back if the request is then found
-        invalid.
+        or in `dependencies=[…]`) it charges when FastAPI gets there, and gives back if the request is then
+        found invalid.
         """
         visit = self._arrive(connection, subject)
         gated = self._arming.gated_route(connection.scope.get("route"))
@@ -114,6 +118,7 @@ class Gate:
         Raises:
             ConfigurationError: there is no such loop or step.
         """
+        self._check_name(name)
         try:
             self.skene.program.named(name)
         except LookupError as error:
@@ -123,6 +128,12 @@ class Gate:
             return cast(Endpoint, self._arming.enforced(endpoint, name))
 
         return decorate
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str):  # `@gate.enforce` without parentheses, most likely
+            example = self.skene.loops[0].key if self.skene.loops else "freemium"
+            allowed = f"a name: @gate.enforce({example!r})"
+            raise ConfigurationError([Fault("gate.enforce", describe(name), allowed)])
 
     def _arrive(self, connection: HTTPConnection, subject: object) -> Visit:
         visit = visit_of(connection)
@@ -140,8 +151,9 @@ class Gate:
         app's lifespan: opens the back-ends, runs the recovery worker.
 
         Raises:
-            ConfigurationError: the app is serving already, or has a gate.
+            ConfigurationError: the app is serving already, or has a gate, or is no FastAPI app.
         """
+        _check_app(app)
         if app.middleware_stack is not None or hasattr(app.state, "skene_gate"):
             raise ConfigurationError(
                 "gate.install(app): call it once, before the app serves its first request"
@@ -217,6 +229,28 @@ class Gate:
             with suppress(StorageUnavailable):
                 await self.skene.start()
             self._started_on = storage
+
+
+def _check_parts(skene: object, subject: object) -> None:
+    """Say what is wrong here, instead of from deep inside FastAPI."""
+    faults: list[Fault] = []
+    if not isinstance(skene, Runtime):
+        faults.append(Fault("Gate(skene)", describe(skene), "the Skene(…) of your configuration"))
+    if isinstance(subject, params.Depends):
+        name = getattr(subject.dependency, "__name__", None)
+        hint = f"subject={name}" if name else None
+        faults.append(Fault("Gate(subject=…)", "Depends(…)", "the dependency itself", hint))
+    elif not callable(subject):
+        allowed = "a FastAPI dependency: a function that returns the caller's id"
+        faults.append(Fault("Gate(subject=…)", describe(subject), allowed))
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _check_app(app: object) -> None:
+    if not isinstance(app, FastAPI):
+        allowed = "the FastAPI app; routers that it includes come with it"
+        raise ConfigurationError([Fault("gate.install", describe(app), allowed)])
 
 
 async def answer_refused(connection: HTTPConnection, refused: Exception) -> Any:

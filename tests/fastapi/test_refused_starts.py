@@ -1,13 +1,15 @@
 """What would leave a hole is refused at start-up: decisions 10 and 11."""
 
 import pytest
+from fastapi import APIRouter, Depends
 from fastapi.staticfiles import StaticFiles
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from skene import ConfigurationError
-from tests.fastapi.conftest import freemium
+from skene.fastapi import Gate
+from tests.fastapi.conftest import freemium, header_user
 
 PATH = "/api/features/x"
 
@@ -87,3 +89,60 @@ async def test_a_plain_route_gated_by_hand(house):
     h.app.add_route("/plain", plain, methods=["POST"])
     text = await start_up_error(h)
     assert "@gate.enforce('freemium'): got the route '/plain', which is not a FastAPI route" in text
+
+
+async def test_a_gate_put_on_an_endpoint_that_is_a_route_already(house):
+    h = house(freemium(pattern=None))
+
+    @h.gate.enforce("freemium")
+    @h.app.post("/translate")
+    async def translate() -> None:
+        h.calls.append("ran")
+
+    text = await start_up_error(h)
+    assert "@gate.enforce('freemium'): got a place above the decorator of the route '/translate'" in text
+    assert "between the route's decorator and the function" in text
+
+
+async def test_an_endpoint_may_have_a_route_with_the_gate_and_one_without(house):
+    h = house(freemium(1, pattern=None))
+
+    async def translate() -> None: ...
+
+    h.app.post("/open")(translate)
+    h.app.post("/gated")(h.gate.enforce("freemium")(translate))
+    async with h.running() as client:
+        assert [(await client.post("/gated")).status_code for _ in range(2)] == [200, 402]
+        assert (await client.post("/open")).status_code == 200
+
+
+async def test_a_pattern_for_another_method_names_the_method_and_none_of_our_routes(house):
+    h = house(freemium(method="GET"))
+    build_plain(h)
+    text = await start_up_error(h)
+    assert "'/api/features/*' (GET) covers no route" in text
+    assert text.endswith('did you mean method="POST"?')
+    assert "/skene/" not in text
+
+
+def test_a_gate_is_given_a_skene_and_a_dependency(house):
+    h = house()
+    with pytest.raises(ConfigurationError, match=r"Gate\(skene\): got a value of type Loop; give the Skene"):
+        Gate(freemium(), subject=header_user)  # type: ignore[arg-type] # what is refused
+    with pytest.raises(ConfigurationError, match=r"Depends\(…\); .* did you mean subject=header_user\?"):
+        Gate(h.skene, subject=Depends(header_user))
+    with pytest.raises(ConfigurationError, match=r"Gate\(subject=…\): got \"ada\" \(str\); give a FastAPI"):
+        Gate(h.skene, subject="ada")  # type: ignore[arg-type] # what is refused
+
+
+def test_enforce_is_given_a_name_and_install_an_app(house):
+    h = house(install=False)
+
+    async def translate() -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"give a name: @gate.enforce\('freemium'\)"):
+        h.gate.enforce(translate)
+    with pytest.raises(
+        ConfigurationError, match=r"gate\.install: got a value of type APIRouter; give the FastAPI"
+    ):
+        h.gate.install(APIRouter())

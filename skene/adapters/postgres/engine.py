@@ -54,6 +54,7 @@ async def make_engine(dsn: str, pool_size: int, seconds: float) -> AsyncEngine:
         # The options that are SQLAlchemy's own have been taken out of what arrives here.
         async_creator=connect,
         connect_args=off,
+        hide_parameters=True,  # people's ids and addresses: no error may show them
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=seconds * CONNECTING,

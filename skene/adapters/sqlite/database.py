@@ -148,7 +148,12 @@ class Database:
         db = sqlite3.connect(
             self._path, timeout=MIGRATION_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._engine = sa.create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
+        self._engine = sa.create_engine(
+            "sqlite://",
+            creator=lambda: db,
+            poolclass=StaticPool,
+            hide_parameters=True,  # people's ids and addresses: no error may show them
+        )
         self._applied: list[str] = []
         self._patience = int(MIGRATION_SECONDS * 1000)
         try:

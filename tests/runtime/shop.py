@@ -13,9 +13,11 @@ from skene.adapters.memory_notifier import MemoryNotifier
 from skene.errors import StorageUnavailable
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
+from skene.runtime.gate import Ask
 from skene.testing.clock import ManualClock
 
 BACKENDS = ["asyncio", "trio"]
+PEOPLE = [f"user-{n:03}" for n in range(200)]
 
 
 class Killed(BaseException):
@@ -184,3 +186,20 @@ class Shop:
     def reached(self) -> list[str]:
         """The addresses that the provider took mails for, each mail once."""
         return [mail.to for mail in self.mail.sent]
+
+
+def ask(shop: Shop, units: int = 1) -> tuple[Ask, ...]:
+    """Every step of the shop's loops, asked for some units."""
+    return tuple(Ask(step, units) for step in shop.skene.program.steps)
+
+
+async def asked(*subjects: str, **options: Any) -> Shop:
+    """A shop with a prompt in the outbox for each subject."""
+    shop = Shop(freemium(1, recovery=options.pop("recovery", None)), **options)
+    await shop.refuse(*(subjects or ("ada",)))
+    return shop
+
+
+async def drain(shop: Shop) -> int:
+    """Deliver what is due."""
+    return await shop.skene.worker.drain()

@@ -1,5 +1,6 @@
 """A shop that sells through StripeBilling, and the local Stripe behind it, without a network."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from skene.adapters.stripe import StripeBilling
 from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
+from skene.testing.stripe_server.webhooks import sign
 from tests.runtime.shop import Shop, freemium
 
 PLANS = {"price_starter": "starter", "price_pro": "pro"}
@@ -71,3 +73,10 @@ class Till(Shop):
         return sum(
             call.method == "GET" and call.path.startswith("/v1/customers/") for call in self.stripe.requests
         )
+
+
+def signed(
+    fake: FakeStripe, event: dict[str, Any], secret: str | None = None
+) -> tuple[bytes, dict[str, str]]:
+    body = json.dumps(event).encode()
+    return body, {"stripe-signature": sign(body, secret or fake.webhook_secret, fake._now())}

@@ -1,0 +1,124 @@
+"""`import skene`: light, and with exactly these names."""
+
+import subprocess
+import sys
+
+import pytest
+
+import skene
+
+PUBLIC = [
+    "BillingError",
+    "BillingUnavailable",
+    "CheckoutUnavailable",
+    "ConfigurationError",
+    "Decision",
+    "DefinitionError",
+    "DeliveryError",
+    "DeliveryFailed",
+    "DeliveryRefused",
+    "DeliveryUnknown",
+    "Fault",
+    "FunnelRow",
+    "Hold",
+    "IdempotencyConflict",
+    "LinkInvalid",
+    "Loop",
+    "MeterUnknown",
+    "Profile",
+    "QuotaExceeded",
+    "Reason",
+    "Recovery",
+    "SchemaOutdated",
+    "Skene",
+    "SkeneError",
+    "SkeneWarning",
+    "Step",
+    "StorageError",
+    "StorageUnavailable",
+    "SubjectInvalid",
+    "UNLIMITED",
+    "WebhookRejected",
+    "action",
+    "billing_cycle",
+    "calendar",
+    "condition",
+    "define_loop",
+    "dump_loop",
+    "lifetime",
+    "load_loop",
+    "rolling",
+    "step",
+    "trigger",
+]
+
+BACK_ENDS = {
+    "alembic",
+    "asyncpg",
+    "fastapi",
+    "httpx",
+    "jinja2",
+    "resend",
+    "sqlalchemy",
+    "starlette",
+    "stripe",
+    "uvicorn",
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The packages that a fresh interpreter has loaded after some code."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; {code}; print(*{{name.partition('.')[0] for name in sys.modules}})",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_import_skene_loads_no_back_end() -> None:
+    loaded = loaded_by("import skene")
+    assert "skene" in loaded
+    assert loaded & BACK_ENDS == set()
+
+
+def test_neither_does_a_configuration_that_uses_none() -> None:
+    code = (
+        "from skene import Skene, action, condition, define_loop, step; "
+        "from skene.adapters.memory import MemoryStorage; "
+        "usage = condition.usage(limit={'free': 3}, period='30d'); "
+        "loop = define_loop(type='freemium', steps=[step(condition=usage, action=action.block('No.'))]); "
+        "Skene(loop, storage=MemoryStorage())"
+    )
+    assert loaded_by(code) & BACK_ENDS == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("skene.adapters.stripe", "stripe"), ("skene.fastapi", "fastapi")]
+)
+def test_the_check_sees_what_is_loaded(module: str, package: str) -> None:
+    assert package in loaded_by(f"import {module}")
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(skene.__all__) == PUBLIC
+    assert len(set(PUBLIC)) == len(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
+    value = getattr(skene, name)
+    assert value is not None
+    if callable(value) or type(value).__name__ == "module":
+        assert value.__doc__
+
+
+def test_nothing_else_looks_public() -> None:
+    """What is reachable besides is a submodule, not a name somebody may come to rely on."""
+    others = {name for name in vars(skene) if not name.startswith("_")} - set(PUBLIC)
+    assert {name for name in others if type(getattr(skene, name)).__name__ != "module"} == set()

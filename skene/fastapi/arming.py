@@ -137,6 +137,7 @@ class Arming:
         if faults:
             return faults
         self._reached |= {_name(one.dependant.call) for one in found if one.dependant is not None}
+        self._by_route.clear()  # what is known of routes that are gone would hold for others at their address
         by_pattern = {id(one.found): one for one in covered}
         armed = (self._arm(one, by_pattern.get(id(one))) for one in found if one.dependant is not None)
         self.gated = tuple(route for route in armed if route is not None)

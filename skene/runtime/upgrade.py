@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
+import anyio
+
 from skene.engine.subject import storable_id
 from skene.errors import CheckoutUnavailable
 from skene.ports.accounts import Customer
 from skene.ports.billing import CheckoutOrder
+from skene.ports.notifier import Profile, ProfileResolver
 from skene.runtime.parts import Parts
 
 __all__ = ["Upgrade"]
+
+PROFILE_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,7 @@ class Upgrade:
             return await parts.billing.portal(known.customer, return_url=parts.links.origin)
         email = known.email if known else None
         if email is None and parts.profile is not None:
-            profile = await parts.profile(buyer.subject)
-            email = profile.email if profile else None
+            email = await self._address(parts.profile, buyer.subject)
         order = CheckoutOrder(
             subject=buyer.subject,
             wall=buyer.wall,
@@ -78,6 +82,16 @@ class Upgrade:
         if buyer.wall is not None:
             await parts.storage.mark_checkout(buyer.wall, session.id)
         return session.url
+
+    async def _address(self, profile: ProfileResolver, subject: str) -> str | None:
+        """The address to fill in beforehand. Whatever goes wrong with it keeps nobody from paying."""
+        found: Profile | None = None
+        try:
+            with anyio.move_on_after(PROFILE_TIMEOUT):
+                found = await profile(subject)
+        except Exception as error:  # noqa: BLE001 - the app's own code; the person types the address instead
+            self._parts.log.warning("a profile could not be loaded for a checkout: %s", type(error).__name__)
+        return found.email if found else None
 
     def _holds_plan(self, known: Customer) -> bool:
         """Whether a plan besides the default one is in force."""

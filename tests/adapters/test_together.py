@@ -2,13 +2,17 @@
 
 import asyncio  # noqa: TID251 - cancelling from outside anyio is what is tested
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from skene.adapters.postgres import PostgresStorage, _Asked
 from skene.adapters.postgres.together import Together
+from skene.engine.window import Anchored
 from skene.errors import StorageUnavailable
+from skene.ports.counters import Charge, Consume
 
 
 class Sky:
@@ -221,3 +225,25 @@ async def test_who_is_cancelled_just_as_the_answer_comes_is_undone(monkeypatch):
     assert results[:2] == [0, 10]
     assert isinstance(results[2], asyncio.CancelledError)
     assert sky.undone == [2]
+
+
+async def test_what_was_refused_leaves_the_key_to_the_call_that_has_it(monkeypatch):
+    """A refused call nobody waits for any more: another may have been admitted under its key meanwhile."""
+    storage = PostgresStorage("postgresql://localhost/nowhere")
+    undone: list[object] = []
+
+    async def refund(*about: object) -> None:
+        undone.append(about)
+
+    monkeypatch.setattr(storage, "refund", refund)
+    now, window = (
+        datetime(2026, 3, 1, tzinfo=UTC),
+        (datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)),
+    )
+    rule = Anchored(timedelta(days=30))
+    call = Consume("ada", "free", (Charge("s", "calls", 1, {"free": 3}, rule),), "k", "f")
+    decided = (now, "free", None, None, None, 3, 3)
+    await storage._take_back(_Asked(call, ()), [("refused", *decided, False, *window, [], None, None, None)])
+    assert undone == []
+    await storage._take_back(_Asked(call, ()), [("admitted", *decided, True, *window, [], None, "free", now)])
+    assert len(undone) == 1

@@ -2,10 +2,13 @@
 
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import pytest
 
+from skene import Profile
 from skene.adapters.manual import ManualBilling
 from skene.errors import BillingUnavailable, CheckoutUnavailable, LinkInvalid
+from skene.ports.notifier import ProfileResolver
 from tests.runtime.shop import Shop, freemium
 from tests.runtime.till import LIMITS, Till
 
@@ -221,3 +224,27 @@ async def test_plans_set_by_hand_lead_to_a_pricing_page_or_nowhere() -> None:
     assert await selling.skene.upgrade.follow(await refused(selling)) == "https://acme.test/pricing"
     (row,) = await selling.skene.funnel()
     assert (row.clicks, row.checkouts) == (1, 1)
+
+
+async def _broken(subject: str) -> Profile | None:
+    raise LookupError(f"no row for {subject}")
+
+
+async def _hanging(subject: str) -> Profile | None:
+    await anyio.sleep_forever()
+    return None
+
+
+@pytest.mark.parametrize("profile", [_broken, _hanging])
+async def test_an_address_that_cannot_be_found_keeps_nobody_from_paying(
+    profile: ProfileResolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("skene.runtime.upgrade.PROFILE_TIMEOUT", 0.01)
+    till = shop()
+    token = await refused(till)
+    with till.skene.override(profile=profile):
+        url = await till.skene.upgrade.follow(token)
+    session = till.stripe.get(url.rpartition("/")[2])
+    assert session["status"] == "open"
+    assert not till.stripe.get(session["customer"]).get("email")
+    assert "ada" not in caplog.text

@@ -237,7 +237,8 @@ class PostgresStorage(SqlStorage):
         with contextlib.suppress(IdempotencyConflict, StorageUnavailable):
             answer = counting.counted(asked.call, rows)
             receipts = tuple(tally.receipt for tally in answer.tallies if tally.receipt)
-            await self.refund(asked.call.subject, receipts, asked.call.idempotency_key)
+            if receipts:  # else it was refused or repeated, and its key may be another call's by now
+                await self.refund(asked.call.subject, receipts, asked.call.idempotency_key)
 
     async def _fetch(self, query: str, arguments: tuple[object, ...]) -> _Rows:
         """Run one statement, a transaction by itself, on the driver's own connection."""

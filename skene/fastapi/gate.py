@@ -160,6 +160,7 @@ class Gate:
             )
         self._app = app
         app.state.skene_gate = self  # `skene check --app` looks here
+        self.skene.guarded = True
         app.add_exception_handler(Refused, answer_refused)
         app.include_router(make_routes(self.skene, self._subject), prefix=self.skene.prefix)
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import anyio
 
+from skene.definitions.faults import describe
 from skene.engine.decide import (
     crossed,
     decide,
@@ -27,7 +28,7 @@ from skene.ports.ledger import Wall
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
 
-__all__ = ["Admission", "Ask", "Gatekeeper"]
+__all__ = ["Admission", "Ask", "Gatekeeper", "stored"]
 
 LOOKUP_EVERY = timedelta(seconds=60)
 """How often at most the billing service is asked about one subject that is about to be refused."""
@@ -162,8 +163,7 @@ class Gatekeeper:
             self._parts.log.warning("storage too slow: units of a failed call may stay charged")
 
     def _call(self, subject: object, asks: Sequence[Ask], key: str | None, fingerprint: str) -> Consume:
-        if not isinstance(subject, str) or not subject:
-            raise SubjectInvalid(f"a subject is a non-empty string; got {type(subject).__name__}")
+        who = stored(subject)
         now = self._parts.clock.now()
         by_meter: dict[str, Charge] = {}
         for ask in asks:
@@ -175,9 +175,7 @@ class Gatekeeper:
                 )
             elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
                 by_meter[step.meter] = replace(first, cost=ask.cost)
-        return Consume(
-            storable_id(subject), self._parts.default_plan, tuple(by_meter.values()), key, fingerprint
-        )
+        return Consume(who, self._parts.default_plan, tuple(by_meter.values()), key, fingerprint)
 
     async def _learned_of_payment(self, call: Consume, counted: Counted) -> bool:
         """Before refusing a known customer, ask the billing service; at most once a minute for each."""
@@ -324,6 +322,17 @@ class Gatekeeper:
         notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._parts.storage.record_notice(notice)):
             self._parts.wake()
+
+
+def stored(subject: object) -> str:
+    """The id to store; no empty one, since walls of the forgotten have an empty name.
+
+    Raises:
+        SubjectInvalid: it is empty or not a string.
+    """
+    if not isinstance(subject, str) or not subject:
+        raise SubjectInvalid(f"a subject is a non-empty string; got {describe(subject)}")
+    return storable_id(subject)
 
 
 def _is_held_out(step: CompiledStep, subject: str) -> bool:

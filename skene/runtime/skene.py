@@ -15,20 +15,19 @@ from skene.definitions.units import LARGEST
 from skene.engine.decision import Decision
 from skene.engine.program import Program, compile_loops, counters_of
 from skene.engine.standing import Standing
-from skene.engine.subject import storable_id
-from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded, SubjectInvalid
+from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded
 from skene.ports.accounts import Applied
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.storage import Storage
-from skene.runtime.gate import Admission, Ask, Gatekeeper
+from skene.runtime.gate import Admission, Ask, Gatekeeper, stored
 from skene.runtime.hold import Hold
 from skene.runtime.links import Links
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.quiet import QuietLog
-from skene.runtime.startup import find_faults, step_mails
+from skene.runtime.startup import check_gated, find_faults, step_mails
 from skene.runtime.upgrade import Upgrade
 from skene.runtime.webhooks import BillingSync
 from skene.runtime.worker import Worker
@@ -65,7 +64,7 @@ class Runtime:
         self.prefix = prefix
         self.program, self._loop_faults = compile_loops(loops, enforce=enforce)
         self._run_worker = worker
-        self._running = 0
+        self._running, self.guarded = 0, False  # guarded: a gate stands in front of an app
         self.logger = logging.getLogger("skene")
         base = (public_url or DEFAULT_PUBLIC_URL).rstrip("/") + prefix
         self._parts = Parts(
@@ -85,8 +84,6 @@ class Runtime:
         self._worker = Worker(self._parts)
         self._upgrade = Upgrade(self._parts)
         self._parts.wake = self._worker.wake
-
-    # -- what the edges use ----------------------------------------------------------------------------------
 
     @property
     def storage(self) -> Storage:
@@ -133,8 +130,6 @@ class Runtime:
         """Delivers messages."""
         return self._worker
 
-    # -- life ------------------------------------------------------------------------------------------------
-
     def faults(self) -> tuple[Fault, ...]:
         """Everything that keeps these parts from working together; empty when they do."""
         return (*self._loop_faults, *find_faults(self._parts, self.prefix))
@@ -172,10 +167,12 @@ class Runtime:
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncGenerator[None]:
-        """A lifespan for FastAPI: opens the back-ends, runs the worker, closes everything.
+        """A lifespan for FastAPI: opens the back-ends, runs the worker, closes all. Entering it twice is one.
 
-        Entering it twice is one.
+        Raises:
+            ConfigurationError: as `start`; or nothing gates the app, `gate.install(app)` was forgotten.
         """
+        check_gated(self.program, app, guarded=self.guarded)
         self._running += 1
         try:
             if self._running > 1:
@@ -239,8 +236,6 @@ class Runtime:
         self._parts.clock = clock
         self._parts.links.clock = clock
         self._parts.log = QuietLog(self.logger, clock)
-
-    # -- counting outside HTTP -------------------------------------------------------------------------------
 
     async def check(self, subject: str, meter: str, units: int = 1) -> Decision:
         """Decide without charging: would `units` be admitted now?
@@ -312,8 +307,6 @@ class Runtime:
             subject, (ask,), idempotency_key=digest, fingerprint=f"{meter}:{units}"
         )
 
-    # -- people and plans ------------------------------------------------------------------------------------
-
     async def usage(self, subject: str) -> tuple[Decision, ...]:
         """How a subject stands with every step: plan, limit, used, when it resets. Read-only.
 
@@ -321,7 +314,7 @@ class Runtime:
         """
         steps = self.program.steps
         if any(step.by_route for step in steps):
-            kept = await self._parts.storage.meters(_stored(subject))
+            kept = await self._parts.storage.meters(stored(subject))
             steps = tuple(counter for step in steps for counter in counters_of(step, kept))
             if not steps:
                 return ()
@@ -339,7 +332,7 @@ class Runtime:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
         default = self._parts.default_plan
         return await self._parts.storage.set_plan(
-            _stored(subject),
+            stored(subject),
             Standing(plan, until, paying=plan != default),
             default_plan=default,
             attribution=self.program.attribution,
@@ -355,12 +348,12 @@ class Runtime:
         """
         if not customer:
             raise ValueError(f"customer: got {customer!r}; give the billing service's id, such as cus_…")
-        await self._parts.storage.link(_stored(subject), customer)
+        await self._parts.storage.link(stored(subject), customer)
         return await self._sync.sync(customer)
 
     async def forget(self, subject: str) -> int:
         """Erase a person. Returns how many rows were erased or made anonymous."""
-        return await self._parts.storage.forget(_stored(subject))
+        return await self._parts.storage.forget(stored(subject))
 
     async def funnel(
         self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
@@ -374,13 +367,6 @@ class Runtime:
         return await self._parts.storage.funnel(since=since, until=until, loop=loop)
 
 
-def _stored(subject: object) -> str:
-    """The id to store, refused as counting refuses it: walls of the forgotten have an empty name."""
-    if not isinstance(subject, str) or not subject:
-        raise SubjectInvalid(f"a subject is a non-empty string; got {type(subject).__name__}")
-    return storable_id(subject)
-
-
 def _check_aware(**instants: datetime | None) -> None:
     for name, instant in instants.items():
         if instant is not None and instant.tzinfo is None:
@@ -388,8 +374,7 @@ def _check_aware(**instants: datetime | None) -> None:
 
 
 def _providers(program: Program) -> set[str]:
-    mails = [mail for step in program.steps for _, mail in step_mails(step)]
-    return {mail.provider for mail in mails if mail.provider}
+    return {mail.provider for step in program.steps for _, mail in step_mails(step) if mail.provider}
 
 
 def _link_key(secret: str | bytes | None, billing: Billing, clock: Clock) -> bytes:

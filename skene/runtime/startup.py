@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 
 from skene.definitions import EmailAction, Fault
 from skene.definitions.faults import describe, nearest
-from skene.engine.program import CompiledStep
+from skene.engine.program import CompiledStep, Program
+from skene.errors import ConfigurationError
 from skene.runtime.parts import Parts
 
-__all__ = ["find_faults", "step_mails"]
+__all__ = ["check_gated", "find_faults", "step_mails"]
 
 
 _CHOICES = ("deny", "allow")
@@ -31,6 +32,28 @@ def find_faults(parts: Parts, prefix: str) -> tuple[Fault, ...]:
             if fault is not None:
                 faults.append(fault)
     return tuple(faults)
+
+
+def check_gated(program: Program, app: object, *, guarded: bool) -> None:
+    """Refuse to run an app without a gate: what patterns name would be free for all, and nobody would know.
+
+    Args:
+        program: the compiled loops.
+        app: the app that is started; None in scripts.
+        guarded: a gate stands in front of an app.
+
+    Raises:
+        ConfigurationError: there are patterns, and no gate.
+    """
+    allowed = "gate.install(app); where nothing is to be gated, `async with skene:` in a lifespan of your own"
+    patterns = [(step.path, step.trigger) for step in program.steps if step.trigger is not None]
+    faults = [
+        Fault(f"{path}.trigger.endpoint", f"{trigger.endpoint!r}, and no gate in front of the app", allowed)
+        for path, trigger in patterns
+        if not trigger.optional
+    ]
+    if faults and app is not None and not guarded:
+        raise ConfigurationError(faults)
 
 
 def step_mails(step: CompiledStep) -> tuple[tuple[str, EmailAction], ...]:

@@ -146,3 +146,17 @@ def test_enforce_is_given_a_name_and_install_an_app(house):
         ConfigurationError, match=r"gate\.install: got a value of type APIRouter; give the FastAPI"
     ):
         h.gate.install(APIRouter())
+
+
+async def test_a_gate_that_was_never_installed(house):
+    h = house(install=False)
+    build_plain(h)
+    text = await start_up_error(h)
+    assert "'/api/features/*', and no gate in front of the app; give gate.install(app)" in text
+
+
+@pytest.mark.parametrize("loop", [freemium(pattern=None), freemium(optional=True)])
+async def test_an_app_without_a_gate_where_no_pattern_wants_one(house, loop):
+    h = house(loop, install=False)
+    async with h.running():
+        assert (await h.skene.consume("ada", "freemium")).allowed

@@ -171,6 +171,17 @@ async def test_a_meter_that_two_steps_share_is_charged_once() -> None:
     assert not (await keeper.admit("ada", ask(shop))).decision.allowed
 
 
+async def test_a_call_on_a_shared_meter_costs_what_its_most_expensive_step_asks() -> None:
+    for costs in ((1, 5), (5, 1)):
+        shop = Shop(freemium(20), freemium(20, name="other"))
+        one, other = shop.skene.program.steps
+        both = (Ask(one, costs[0]), Ask(other, costs[1]))
+        admission = await shop.skene.gatekeeper.admit("ada", both)
+        assert await shop.used() == 5
+        await shop.skene.gatekeeper.release(admission)
+        assert await shop.used() == 0
+
+
 # -- warnings ----------------------------------------------------------------------------------------------
 
 

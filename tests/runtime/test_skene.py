@@ -14,6 +14,8 @@ from skene import (
     Reason,
     SubjectInvalid,
 )
+from skene.engine.program import for_route
+from skene.runtime.gate import Ask
 from tests.runtime.shop import BACKENDS, Shop, freemium
 from tests.runtime.till import Till
 
@@ -177,6 +179,15 @@ async def test_usage_is_a_decision_for_every_step() -> None:
     assert calls.resets_at == shop.clock.now() + timedelta(days=30)
     assert (await shop.skene.usage("nobody"))[0].used == 0
     assert "nobody" not in str(shop.memory.counts())  # who looks leaves no trace
+
+
+async def test_usage_of_a_step_that_counts_routes_apart_has_a_line_for_each() -> None:
+    shop = Shop(freemium(3, group_by="route"))
+    (step,) = shop.skene.program.steps
+    assert await shop.skene.usage("ada") == ()
+    for route in ("/a", "/b", "/b"):
+        await shop.skene.gatekeeper.admit("ada", (Ask(for_route(step, route), 1),))
+    assert [(d.meter, d.used) for d in await shop.skene.usage("ada")] == [("calls:/a", 1), ("calls:/b", 2)]
 
 
 async def test_a_plan_set_by_hand_holds_until_its_end() -> None:

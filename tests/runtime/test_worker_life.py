@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 import skene.runtime.worker as worker
-from skene import Profile
+from skene import Profile, Recovery
 from skene.errors import StorageUnavailable
 from skene.ports.outbox import MessageState, Outcome
 from skene.runtime.worker import LEASE, Worker
@@ -177,6 +177,18 @@ async def test_a_storage_that_goes_away_after_the_send_is_asked_again_with_the_s
     await drain(shop)
     assert [key for key, _ in shop.mail.attempts] == [shop.mail.attempts[0][0]] * 2
     assert (len(shop.mail.sent), shop.states()) == (1, [SENT])
+
+
+async def test_a_storage_that_goes_away_before_the_send_costs_no_attempt() -> None:
+    shop = await asked(recovery=Recovery(retries=0))
+    shop.wire.cut = {"begin_attempt"}
+    with pytest.raises(StorageUnavailable):
+        await drain(shop)
+    assert shop.mail.attempts == []
+    shop.wire.cut = set()
+    shop.clock.advance(LEASE)
+    await drain(shop)
+    assert shop.states() == [SENT]
 
 
 async def test_keys_are_pruned_at_the_start_and_every_hour(monkeypatch: pytest.MonkeyPatch) -> None:

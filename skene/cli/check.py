@@ -24,6 +24,22 @@ commands = typer.Typer()
 Routes = dict[str, list[tuple[str, str]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes:
+        what: the fault, or words.
+        where: file and line it comes from, where that is known.
+    """
+
+    what: Fault | str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else str(self.what)
+
+
 @dataclass(slots=True)
 class Found:
     """What was found.
@@ -38,7 +54,15 @@ class Found:
     config: str
     skene: "Runtime | None" = None
     routes: Routes | None = None
-    problems: list[Fault | str] = field(default_factory=list["Fault | str"])
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+    def note(self, faults: Iterable[Fault | str], where: str = "") -> None:
+        """Add problems."""
+        self.problems += [Problem(fault, where) for fault in faults]
+
+    def note_error(self, error: LoadError | ConfigurationError) -> None:
+        """Add what an error says: its faults one by one, each with the place it comes from."""
+        self.note(error.faults or [str(error)], getattr(error, "where", "") if error.faults else "")
 
 
 @commands.command(
@@ -77,16 +101,14 @@ def _look(found: Found, config: str | None, app: str | None) -> None:
     try:
         found.skene = load_skene(config)
     except LoadError as error:
-        found.problems += error.faults or [str(error)]
+        found.note_error(error)
         return
-    found.problems += found.skene.faults()
+    found.note(found.skene.faults())
     if app is not None:
         try:
             _look_at_app(found, found.skene, app)
-        except LoadError as error:
-            found.problems += error.faults or [str(error)]
-        except ConfigurationError as error:
-            found.problems += error.faults or [str(error)]
+        except (LoadError, ConfigurationError) as error:
+            found.note_error(error)
 
 
 def _look_at_app(found: Found, skene: "Runtime", where: str) -> None:
@@ -102,10 +124,8 @@ def _look_at_app(found: Found, skene: "Runtime", where: str) -> None:
     if not isinstance(gate, Gate):
         raise LoadError(f"--app: {place} has no gate; call gate.install(app)")
     if gate.skene is not skene:
-        found.problems.append(
-            f"--app: the gate of {place} uses another Skene than {found.config}; "
-            "give both the same, or name the app's own with --config"
-        )
+        another = f"--app: the gate of {place} uses another Skene than {found.config}; "
+        found.note([another + "give both the same, or name the app's own with --config"])
     gate.look_at_routes()
     routes: Routes = {step.key: [] for step in skene.program.steps}
     for gated in gate.gated:
@@ -173,9 +193,10 @@ def _steps_as_json(steps: Iterable["CompiledStep"], routes: Routes | None) -> Se
     return [step_as_json(step, None if routes is None else routes.get(step.key, [])) for step in steps]
 
 
-def _problem(problem: Fault | str) -> dict[str, Any]:
+def _problem(problem: Problem) -> dict[str, Any]:
     """Each has a `message`; faults also say where, what was given, and what may be given."""
-    if isinstance(problem, str):
-        return {"message": scrub(problem)}
-    parts = {name: scrub(getattr(problem, name)) for name in ("path", "given", "allowed")}
-    return {"message": scrub(str(problem)), **parts, "hint": problem.hint}
+    fault, message = problem.what, scrub(str(problem))
+    if isinstance(fault, str):
+        return {"message": message}
+    parts = {name: scrub(getattr(fault, name)) for name in ("path", "given", "allowed")}
+    return {"message": message, **parts, "hint": fault.hint, "where": problem.where or None}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import CommandError
-from skene.definitions.faults import Fault, SkeneError, nearest
+from skene.definitions.faults import DefinitionError, Fault, SkeneError, nearest
 
 if TYPE_CHECKING:
     from skene.runtime.skene import Runtime
@@ -24,6 +24,8 @@ __all__ = ["ConfigOption", "LoadError", "find_config", "load_object", "load_sken
 
 VARIABLE = "SKENE_CONFIG"
 DEFAULT = "skene_config:skene"
+LOADED_FROM = "the loop in "
+"""What `load_loop` calls a loop in a file."""
 
 ConfigOption = Annotated[
     str | None,
@@ -40,11 +42,15 @@ class LoadError(CommandError):
 
     Attributes:
         faults: the single things that are wrong, where they are known.
+        where: file and line that they come from.
         missing: there is no such module at all.
     """
 
-    def __init__(self, message: str, faults: Iterable[Fault] = (), *, missing: bool = False) -> None:
+    def __init__(
+        self, message: str, faults: Iterable[Fault] = (), *, where: str = "", missing: bool = False
+    ) -> None:
         self.faults = tuple(faults)
+        self.where = where
         self.missing = missing
         super().__init__(message)
 
@@ -142,7 +148,8 @@ def _import(place: _Place) -> ModuleType:
             f"{_where(error, place)}: {place.module} ends the program when it is imported"
         ) from error
     except Exception as error:  # the user's code may raise anything
-        raise LoadError(_raised(error, place), getattr(error, "faults", ())) from error
+        faults = getattr(error, "faults", ())
+        raise LoadError(_raised(error, place), faults, where=_source(error, place)) from error
 
 
 def _raised(error: Exception, place: _Place) -> str:
@@ -156,6 +163,13 @@ def _raised(error: Exception, place: _Place) -> str:
     said = next(iter(str(error).strip().splitlines()), "")
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return f"{where}: {text}{source}"
+
+
+def _source(error: BaseException, place: _Place) -> str:
+    """The line that made a faulty definition; of one in a file of its own, that file as well."""
+    what = error.what if isinstance(error, DefinitionError) else ""
+    _, found, file = what.partition(LOADED_FROM)
+    return f"{_where(error, place)}: {_shown(file)}" if found else _where(error, place)
 
 
 def _where(error: BaseException, place: _Place) -> str:

@@ -174,6 +174,29 @@ def test_check_reports_every_fault_of_a_definition_as_json(project: Project) -> 
     ]
 
 
+def test_check_says_in_which_line_a_faulty_definition_is_made(project: Project) -> None:
+    config = LOOP.replace('"30d"', '"P1M"').lstrip()
+    project.write("skene_config.py", config)
+    line = 1 + config[: config.index("freemium = define_loop(")].count("\n")
+    (problem,) = project.run("check").stderr.splitlines()
+    assert problem.startswith(f"error: skene_config.py:{line}: steps[0].condition.period: got ")
+    (found,) = json.loads(project.run("check", "--json").stdout)["problems"]
+    assert (found["where"], found["path"]) == (f"skene_config.py:{line}", "steps[0].condition.period")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [("{", "line 1, column 2: got JSON that"), (None, "got a path that cannot be read")]
+)
+def test_check_says_which_file_a_loop_could_not_be_loaded_from(
+    project: Project, content: str | None, says: str
+) -> None:
+    project.write("skene_config.py", "from skene import load_loop\nload_loop('loops/one.json')\n")
+    if content is not None:
+        project.write("loops/one.json", content)
+    (problem,) = project.run("check").stderr.splitlines()
+    assert problem.startswith(f"error: skene_config.py:2: loops/one.json: {says}")
+
+
 def test_the_configuration_can_be_elsewhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (project.folder / "skene_config.py").read_text()
     (project.folder / "skene_config.py").unlink()

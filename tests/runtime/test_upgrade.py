@@ -102,14 +102,15 @@ async def test_a_customer_who_was_deleted_is_replaced_and_the_new_one_tied() -> 
 
 
 @pytest.mark.parametrize("trial", [0, 14])
-async def test_who_has_a_subscription_is_sent_to_the_portal(trial: int) -> None:
+async def test_who_has_a_subscription_is_sent_to_sign_in_and_never_let_in_by_a_link(trial: int) -> None:
     till = shop().listen()
     token = await refused(till)
     await till.stripe.subscribe(
         "ada", "price_starter", trial_days=trial, status="trialing" if trial else "active"
     )
     url = await till.skene.upgrade.follow(token)
-    assert "/p/session/" in url
+    assert url == "http://localhost:8000/skene/portal"
+    assert till.stripe._state.tables["billing_portal.session"] == {}
     assert till.stripe._state.tables["checkout.session"] == {}
     (row,) = await till.skene.funnel()
     assert (row.clicks, row.checkouts) == (1, 0)

@@ -61,8 +61,8 @@ class Upgrade:
         parts = self._parts
         known = await parts.storage.get_customer(buyer.subject)
         if known is not None and known.customer is not None and self._holds_plan(known):
-            # Somebody who has a subscription, paid or on trial, changes it and does not need a second one. Only
-            # after signing in: a link in a mail is passed on, and what is paid is nobody else's affair.
+            # Somebody who has a subscription, paid or on trial, changes it and does not need a second one.
+            # Only after signing in: a link in a mail is passed on, and what is paid is nobody else's affair.
             return f"{parts.links.base_url}/portal"
         email = known.email if known else None
         if email is None and parts.profile is not None:

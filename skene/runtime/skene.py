@@ -15,7 +15,7 @@ from skene.definitions.units import LARGEST
 from skene.engine.decision import Decision
 from skene.engine.program import Program, compile_loops, counters_of
 from skene.engine.standing import Standing
-from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded
+from skene.errors import ConfigurationError, MeterUnknown, QuotaExceeded, StorageError
 from skene.ports.accounts import Applied
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
@@ -144,7 +144,12 @@ class Runtime:
         faults = self.faults()
         if faults:
             raise ConfigurationError(faults)
-        await self._parts.storage.start()
+        try:
+            await self._parts.storage.start()
+        except StorageError as error:
+            # Its message says all; beneath a hundred lines of the driver's own, nobody would find it.
+            self.logger.debug("storage does not start", exc_info=error)
+            raise error from None
 
     async def aclose(self) -> None:
         """Close the back-ends, within a few seconds even if one of them hangs. May be called twice."""
@@ -283,7 +288,7 @@ class Runtime:
             yield hold
         except BaseException:
             await self._gatekeeper.release(admission)
-            raise
+            raise error from None
         if hold.settled is not None and hold.settled < units:
             await self._gatekeeper.release(admission, cost=units - hold.settled)
 

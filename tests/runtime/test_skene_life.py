@@ -1,5 +1,7 @@
 """Swapping back-ends, starting and stopping, wiring."""
 
+import logging
+import traceback
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ import skene.runtime.worker as worker
 from skene import (
     ConfigurationError,
     Profile,
+    SchemaOutdated,
     Skene,
     StorageUnavailable,
     action,
@@ -250,3 +253,21 @@ def test_the_parts_in_use() -> None:
     assert one.gatekeeper is one.gatekeeper
     assert (one.notifiers["mail"], one.clock) == (shop.mail, shop.clock)
     assert one.loops[0].key == "freemium"
+
+
+async def test_what_a_database_raises_beneath_is_not_in_the_way_of_the_message(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop()
+    beneath = OSError("words of the driver")
+
+    async def start() -> None:
+        raise SchemaOutdated("run `skene db upgrade`") from beneath
+
+    monkeypatch.setattr(shop.skene.storage, "start", start)
+    caplog.set_level(logging.DEBUG, "skene")
+    with pytest.raises(SchemaOutdated) as caught:
+        await shop.skene.start()
+    assert "words of the driver" not in "".join(traceback.format_exception(caught.value))
+    (record,) = caplog.records
+    assert record.levelname == "DEBUG"

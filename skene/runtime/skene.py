@@ -288,7 +288,7 @@ class Runtime:
             yield hold
         except BaseException:
             await self._gatekeeper.release(admission)
-            raise error from None
+            raise
         if hold.settled is not None and hold.settled < units:
             await self._gatekeeper.release(admission, cost=units - hold.settled)
 

@@ -14,6 +14,7 @@ from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.storage import Storage
+from skene.runtime.kinds import check_kinds, check_loops
 from skene.runtime.parts import OnStorageError
 from skene.runtime.skene import Runtime
 
@@ -67,7 +68,11 @@ class Skene(Runtime):
             enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
             link_lifetime: how long links in messages work.
+
+        Raises:
+            ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
+        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime)
         super().__init__(
             *loops,
             storage=storage,
@@ -109,6 +114,7 @@ class Skene(Runtime):
             ConfigurationError: settings that are there but cannot work, or only one of two that belong
                 together.
         """
+        check_loops(loops)
         settings = env if env is not None else _environment()
         given = {name: settings.get(name, "").strip() for name in _VARIABLES}
         faults = _half_set(given)
@@ -117,7 +123,7 @@ class Skene(Runtime):
         made = cls(
             *loops,
             storage=storage_from(given["DATABASE_URL"]),
-            billing=_stripe(given, loops, plans),
+            billing=_stripe(given, loops, plans) or _by_hand(loops, plans),
             notifiers=_notifiers(given, loops),
             profile=profile,
             public_url=given["SKENE_PUBLIC_URL"] or None,
@@ -154,19 +160,22 @@ def storage_from(url: str) -> Storage:
     Raises:
         ConfigurationError: another kind of address.
     """
-    scheme, _, rest = url.partition("://")
-    if scheme.split("+")[0] in ("postgres", "postgresql"):
+    scheme, colon, rest = url.partition("://")
+    kind = scheme.split("+")[0]
+    if colon and kind in ("postgres", "postgresql"):
         from skene.adapters.postgres import PostgresStorage
 
         return PostgresStorage(url)
-    if scheme.split("+")[0] in ("", "sqlite"):
+    path = rest.removeprefix("/")
+    if not url or (kind == "sqlite" and path):
         from skene.adapters.sqlite import SqliteStorage
 
-        return SqliteStorage(Path(rest.removeprefix("/")) if rest else Path(DEFAULT_DATABASE))
-    allowed = "postgresql://… or sqlite:///file.db"
-    raise ConfigurationError(
-        [Fault("DATABASE_URL", f"an address that begins with {scheme!r}", allowed, None)]
-    )
+        return SqliteStorage(Path(path or DEFAULT_DATABASE))
+    if kind == "sqlite":
+        given = "an address without a file"
+    else:  # without a scheme it may begin with a password
+        given = f"an address that begins with {scheme!r}" if colon else "an address without a scheme"
+    raise ConfigurationError([Fault("DATABASE_URL", given, "postgresql://… or sqlite:///file.db", None)])
 
 
 def _environment() -> dict[str, str]:
@@ -203,9 +212,11 @@ def _default_plan(plans: tuple[str, ...]) -> str:
     return "free" if "free" in plans or not plans else plans[0]
 
 
-def _by_hand(loops: tuple[Loop, ...]) -> ManualBilling:
-    plans = _plans(loops)
-    default = _default_plan(plans)
+def _by_hand(loops: tuple[Loop, ...], prices: Mapping[str, str] | None = None) -> ManualBilling:
+    known = _plans(loops)
+    default = _default_plan(known)
+    # Plans that prices mean count here too: one without a limit is found before there are keys for Stripe.
+    plans = dict.fromkeys([*known, *(prices or {}).values()])
     return ManualBilling([plan for plan in plans if plan != default] or ["paid"], default=default)
 
 

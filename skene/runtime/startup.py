@@ -95,11 +95,19 @@ def _url_faults(parts: Parts) -> list[Fault]:
         split = urlsplit(url)
         usable = split.scheme in ("http", "https") and split.hostname and split.port != 0
         if usable and not (split.query or split.fragment):
-            return []
+            return _local_faults(parts, split.hostname)
     except ValueError:  # half a bracket, a port that is no number
         pass
     allowed = "an address such as https://app.acme.test, without query or fragment"
     return [Fault("Skene(public_url=…)", describe(url), allowed, None)]
+
+
+def _local_faults(parts: Parts, host: str | None) -> list[Fault]:
+    """Links for people who really pay would lead to their own machines: a setting is missing."""
+    if host != "localhost" or getattr(parts.billing, "livemode", None) is not True:
+        return []
+    allowed = "where people reach your app, such as https://app.acme.test (SKENE_PUBLIC_URL)"
+    return [Fault("Skene(public_url=…)", "http://localhost beside a live Stripe key", allowed)]
 
 
 def _prefix_faults(prefix: str) -> list[Fault]:

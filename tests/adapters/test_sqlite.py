@@ -245,8 +245,19 @@ async def test_missing_tables_are_named(path: Path) -> None:
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailable, match="unable to open"):
+    with pytest.raises(StorageUnavailable, match=r"unable to open .* \(there is no folder .*nowhere\)"):
         await SqliteStorage(tmp_path / "nowhere" / "skene.db").start()
+
+
+async def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match=r"\(it is a folder\)"):
+        await SqliteStorage(tmp_path).start()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that not even root can write to")
+async def test_a_folder_that_takes_no_files() -> None:
+    with pytest.raises(StorageUnavailable, match=r"\(the file, or its folder, cannot be written to\)"):
+        await SqliteStorage("/proc/skene.db").start()
 
 
 async def test_a_file_that_is_no_database(path: Path) -> None:

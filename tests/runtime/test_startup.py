@@ -9,6 +9,7 @@ from skene import ConfigurationError, Skene, action
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
 from skene.adapters.memory_notifier import MemoryNotifier
+from skene.adapters.stripe import StripeBilling
 from tests.runtime.shop import Shop, Wire, freemium
 
 
@@ -123,6 +124,26 @@ def test_an_address_is_not_shown_with_a_password_in_it() -> None:
 @pytest.mark.parametrize("url", ["https://app.test", "https://app.test/", "http://localhost:8000/sub/path"])
 def test_an_address_that_people_can_reach(url: str) -> None:
     assert faults(public_url=url) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "wrong"),
+    [
+        ("sk_live_of0the0app", None, True),
+        ("rk_live_of0the0app", "http://localhost:3000", True),
+        ("sk_live_of0the0app", "https://app.test", False),
+        ("sk_test_of0the0app", None, False),
+    ],
+)
+def test_no_links_to_localhost_for_those_who_really_pay(key: str, url: str | None, wrong: bool) -> None:
+    billing = StripeBilling(api_key=key, webhook_secret="whsec_of0the0app0itself", plans={"price_1": "paid"})
+    found = faults(billing=billing, public_url=url)
+    assert len(found) == wrong
+    if wrong:
+        assert found[0].startswith(
+            "Skene(public_url=…): got http://localhost beside a live Stripe key; give where"
+        )
+        assert "SKENE_PUBLIC_URL" in found[0]
 
 
 @pytest.mark.parametrize("prefix", ["skene", "/skene/", "", "/", "/sk ene", "/{who}", "//"])

@@ -63,6 +63,7 @@ def app(*loops: Loop, **changes: Any) -> Skene:
         "billing": stripe(),
         "notifiers": {"resend": ResendNotifier(api_key="re_of0the0app", sender="Acme <team@acme.test>")},
         "profile": profile,
+        "public_url": "https://app.acme.test",
     }
     return Skene(*(loops or (freemium(),)), **parts | changes)
 

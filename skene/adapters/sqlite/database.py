@@ -198,10 +198,20 @@ class Database:
             cause: Any = error.orig if isinstance(error, exc.DBAPIError) else error
             code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest refines it
             if code in _UNAVAILABLE:
-                raise StorageUnavailable(f"{self._path}: {cause}") from error
+                why = f" ({_why(self._path)})" if code == sqlite3.SQLITE_CANTOPEN else ""
+                raise StorageUnavailable(f"{self._path}: {cause}{why}") from error
             if code == sqlite3.SQLITE_ERROR and self._db is not None:
                 self._verify(self._db)  # says so if the tables are gone
             raise
+
+
+def _why(path: Path) -> str:
+    """What keeps a file from being opened, which SQLite does not say."""
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    return "the file, or its folder, cannot be written to"
 
 
 def _to_wal(db: sqlite3.Connection) -> None:

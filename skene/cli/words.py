@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from skene.definitions import CalendarPeriod
+
 if TYPE_CHECKING:
     from skene.definitions import EmailAction
     from skene.engine.program import CompiledStep
@@ -68,6 +70,8 @@ def _counts(step: "CompiledStep") -> str:
 
 def _limits(step: "CompiledStep") -> str:
     period = _PERIODS.get(step.period) or _period(step.period)
+    if isinstance(step.window, CalendarPeriod):
+        period += f" ({step.window.timezone})"
     plans = (
         f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items()
     )

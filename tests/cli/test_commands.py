@@ -174,6 +174,13 @@ def test_check_reports_every_fault_of_a_definition_as_json(project: Project) -> 
     ]
 
 
+def test_check_says_whose_midnight_opens_a_calendar_window(project: Project) -> None:
+    config = (project.folder / "skene_config.py").read_text()
+    calendar = 'calendar("month", timezone="Europe/Helsinki")'
+    project.write("skene_config.py", "from skene import calendar\n" + config.replace('"30d"', calendar))
+    assert "unlimited; per calendar month (Europe/Helsinki)" in project.run("check").stdout
+
+
 def test_check_says_in_which_line_a_faulty_definition_is_made(project: Project) -> None:
     config = LOOP.replace('"30d"', '"P1M"').lstrip()
     project.write("skene_config.py", config)

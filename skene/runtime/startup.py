@@ -21,7 +21,7 @@ def find_faults(parts: Parts, prefix: str) -> tuple[Fault, ...]:
     """Unknown providers, plans without a limit, templates that cannot be sent, settings that cannot work."""
     faults = [
         *parts.program.plan_faults(parts.billing.plans, parts.billing.default),
-        *_url_faults(parts),
+        *_url_faults(parts, prefix),
         *_prefix_faults(prefix),
         *_choice_faults(parts),
     ]
@@ -89,7 +89,7 @@ def _mail_fault(
     return None
 
 
-def _url_faults(parts: Parts) -> list[Fault]:
+def _url_faults(parts: Parts, prefix: str) -> list[Fault]:
     url = parts.links.base_url
     try:
         split = urlsplit(url)
@@ -99,7 +99,7 @@ def _url_faults(parts: Parts) -> list[Fault]:
     except ValueError:  # half a bracket, a port that is no number
         pass
     allowed = "an address such as https://app.acme.test, without query or fragment"
-    return [Fault("Skene(public_url=…)", describe(url), allowed, None)]
+    return [Fault("Skene(public_url=…)", describe(url.removesuffix(prefix)), allowed, None)]
 
 
 def _local_faults(parts: Parts, host: str | None) -> list[Fault]:

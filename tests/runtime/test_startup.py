@@ -116,6 +116,11 @@ def test_an_address_that_people_cannot_reach(url: str) -> None:
     assert "give an address such as https://app.acme.test" in fault
 
 
+def test_an_address_is_shown_as_it_was_given() -> None:
+    (fault,) = faults(public_url="app.test")
+    assert fault.startswith('Skene(public_url=…): got "app.test" (str); give an address')
+
+
 def test_an_address_is_not_shown_with_a_password_in_it() -> None:
     (fault,) = faults(public_url="https://ada:hunter2@app.test?x")
     assert "hunter2" not in fault

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from skene.engine.standing import Standing
+from skene.ports.firings import Watcher
 
 __all__ = ["Accounts", "Applied", "Customer", "Ticket", "Update"]
 
@@ -47,6 +48,8 @@ class Update:
         event_type: its type.
         default_plan: the plan that is not paid for.
         attribution: how far back a wall may lie to be credited with a conversion.
+        watchers: steps of which a firing is recorded, in the same transaction, when the subject's plan
+            changes; its data is `{"from": …, "to": …}`.
     """
 
     ticket: Ticket
@@ -59,6 +62,7 @@ class Update:
     email: str | None = field(default=None, repr=False)
     event: str | None = None
     event_type: str = ""
+    watchers: tuple[Watcher, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Accounts(Protocol):
         """Remember, for ever, a webhook that needs no fetch. False: it was known already."""
         ...
 
-    async def link(self, subject: str, customer: str) -> None:
+    async def link(self, subject: str, customer: str, *, watchers: tuple[Watcher, ...] = ()) -> None:
         """Tie a subject to a customer, replacing earlier ties of either.
 
         What is known of the customer applies from now on, conversion included; while nothing is, the subject
@@ -120,7 +124,13 @@ class Accounts(Protocol):
         ...
 
     async def set_plan(
-        self, subject: str, standing: Standing, *, default_plan: str, attribution: timedelta
+        self,
+        subject: str,
+        standing: Standing,
+        *,
+        default_plan: str,
+        attribution: timedelta,
+        watchers: tuple[Watcher, ...] = (),
     ) -> Applied:
         """Set a plan by hand, with the same consequences as an update from billing."""
         ...

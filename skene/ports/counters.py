@@ -117,13 +117,16 @@ class Draft:
 
     Attributes:
         key: unique for ever; a second draft with the same key is dropped.
-        kind: `upgrade_prompt` or `usage_warning`.
+        kind: `upgrade_prompt` or `usage_warning` for the mails of a limit; `email`, `webhook`, `grant` or
+            `function` for the actions of other steps.
         loop, step, subject, plan: whom and what it is about; the plan held when it was written.
         channel: name of the notifier.
         template: its template.
         data: what the message is made of, JSON; no storage looks inside.
         wall: the wall it belongs to, or None.
         cancel_on_upgrade: do not send when the subject no longer holds `plan`.
+        journey: the journey it belongs to, or None; a message of a journey that is over is not sent.
+        marketing: a mail that people may unsubscribe from, and that caps and quiet hours hold back.
     """
 
     key: str
@@ -137,6 +140,8 @@ class Draft:
     data: Mapping[str, object]
     wall: str | None = None
     cancel_on_upgrade: bool = True
+    journey: str | None = None
+    marketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

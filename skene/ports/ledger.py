@@ -50,6 +50,11 @@ class FunnelRow:
         held_out, held_out_conversions: walls of subjects that were not asked, and who of them paid all the
         same. revenue: first payments by currency, in minor units.
         median_time_to_pay: from wall to payment; None without conversions.
+        journeys: subjects whom the loop's other steps acted upon; held-out ones and shadow ones left out.
+            `prompts` and `clicks` count those of journeys, too.
+        goals: journeys that reached the loop's goal in time.
+        held_out_journeys, held_out_goals: the same of those who were left alone.
+        median_time_to_goal: from the beginning of a journey to the goal; None without goals.
     """
 
     loop: str | None
@@ -62,6 +67,11 @@ class FunnelRow:
     held_out_conversions: int = 0
     revenue: tuple[tuple[str, int], ...] = ()
     median_time_to_pay: timedelta | None = None
+    journeys: int = 0
+    goals: int = 0
+    held_out_journeys: int = 0
+    held_out_goals: int = 0
+    median_time_to_goal: timedelta | None = None
 
 
 class Ledger(Protocol):
@@ -71,7 +81,7 @@ class Ledger(Protocol):
         """Record a wall and its messages in one transaction, once per subject, step, plan and window.
 
         A wall stands when there is one with the same subject, step and plan whose `window_end` lies in the
-        future.
+        future. One that is recorded now also gets a row in the log (GATE, `REFUSED` or `SHADOW`).
 
         Returns:
             The id of the wall that stands: the proposed one, or that of an earlier refusal.
@@ -96,7 +106,9 @@ class Ledger(Protocol):
     async def funnel(
         self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
     ) -> tuple[FunnelRow, ...]:
-        """One row per loop for walls opened in `[since, until)`, by name, then the unattributed.
+        """One row per loop for walls opened and journeys begun in `[since, until)`, by name.
+
+        Then the unattributed.
 
         Shadow walls are in no row. Unattributed conversions are those recorded in the span; they are left
         out when `loop` is given.

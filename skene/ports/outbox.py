@@ -1,7 +1,7 @@
 """Messages that are on their way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -9,7 +9,18 @@ from typing import Protocol
 from skene.ports.counters import Draft
 from skene.ports.notifier import Body
 
-__all__ = ["Claimed", "MessageState", "Outbox", "Outcome"]
+__all__ = [
+    "Attempt",
+    "Begun",
+    "Claimed",
+    "Later",
+    "MessageRow",
+    "MessageState",
+    "Never",
+    "Outbox",
+    "Outcome",
+    "Rules",
+]
 
 
 class MessageState(StrEnum):
@@ -42,6 +53,7 @@ class Claimed:
         now: the storage's clock at the claim.
         current_plan: the plan the subject holds now; None if billing never heard of it.
         email: the address billing knows.
+        over: why the message's journey does not go on, as in `ports.firings.Firing`; None without one.
     """
 
     id: int
@@ -54,6 +66,7 @@ class Claimed:
     now: datetime
     current_plan: str | None
     email: str | None
+    over: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,8 @@ class Outcome:
         failed: count this attempt as a failure.
         reason: for people; never a secret, never an address.
         provider_id: the provider's id of a sent message.
+        hold: let nobody send through this channel before so much time has passed: what the provider asked
+            for.
     """
 
     state: MessageState
@@ -73,6 +88,75 @@ class Outcome:
     failed: bool = False
     reason: str | None = None
     provider_id: str | None = None
+    hold: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a message must pass before it may leave.
+
+    Attributes:
+        address: digest of the address it goes to, as in `ports.contacts`; None when it has none.
+        cap: a marketing message: how many of these a subject may get in how long a time; None: no cap.
+        pace: the shortest time between two messages of one channel, over all workers; None: no pace.
+        patience: the longest a worker waits for the channel's turn; beyond it the message is for later.
+    """
+
+    address: str | None = None
+    cap: tuple[int, timedelta] | None = None
+    pace: timedelta | None = None
+    patience: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The attempt is recorded. Send after `wait`, when the channel's turn has come."""
+
+    wait: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Nothing was recorded: not before `delay` has passed. `capped` says that the cap is why."""
+
+    delay: timedelta
+    capped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Nothing was recorded: this must not be sent, and why."""
+
+    reason: str
+
+
+Attempt = Begun | Later | Never | None
+"""The answer to `begin_attempt`; None when the claim was lost."""
+
+_NO_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message as people look at it.
+
+    Attributes:
+        id: its number. draft: as it was written.
+        state, reason, failures: where it is, why, and how many attempts failed.
+        due_at: when it is tried next, None when it is settled.
+        created_at, settled_at: when it was written, and when it came to its end.
+        provider_id: the provider's id of it.
+    """
+
+    id: int
+    draft: Draft
+    state: MessageState
+    reason: str | None
+    failures: int
+    due_at: datetime | None
+    created_at: datetime
+    settled_at: datetime | None
+    provider_id: str | None = field(default=None)
 
 
 class Outbox(Protocol):
@@ -85,16 +169,25 @@ class Outbox(Protocol):
         """
         ...
 
-    async def begin_attempt(self, claimed: Claimed, body: Body) -> bool:
+    async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = _NO_RULES) -> Attempt:
         """Record that an attempt begins and freeze the body, before anything leaves the process.
 
+        In one transaction: an address that is suppressed, and a subject that is unsubscribed when the message
+        is a marketing one, are `Never`; a subject whose cap is reached is `Later` (messages of the subject
+        that count are marketing ones, sent or begun within the time; two workers never pass the cap
+        together); a channel whose turn comes later than `patience` is `Later`, else the turn is taken and
+        the wait for it told. A message whose earlier attempt nobody knows the end of (`unsettled`) does not
+        count against its own cap.
+
         Returns:
-            False when the claim was lost: do not send.
+            None when the claim was lost: do not send.
         """
         ...
 
     async def settle(self, claimed: Claimed, outcome: Outcome) -> bool:
-        """Record how it ended. A sent prompt also marks its wall as prompted.
+        """Record how it ended. A sent prompt also marks its wall, or its journey, as prompted.
+
+        `outcome.hold` holds the channel for all workers.
 
         Returns:
             False when the claim was lost; nothing was changed.
@@ -112,4 +205,42 @@ class Outbox(Protocol):
 
     async def outbox_counts(self) -> Mapping[MessageState, int]:
         """How many messages are in each state; states without any are left out."""
+        ...
+
+    async def outbox_rows(
+        self,
+        *,
+        states: tuple[MessageState, ...] = (),
+        loop: str | None = None,
+        subject: str | None = None,
+        limit: int = 100,
+    ) -> tuple[MessageRow, ...]:
+        """Messages for people, latest first; in any of the states, if some are given."""
+        ...
+
+    async def outbox_row(self, message: int) -> tuple[MessageRow, Body | None] | None:
+        """One message and its frozen body, or None."""
+        ...
+
+    async def retry_message(self, message: int) -> bool:
+        """Make a message due at once that is dead, parked, skipped or cancelled; also one that waits.
+
+        It begins afresh, with the same key and body: failures and the first attempt are forgotten, since a
+        person has decided.
+
+        Returns:
+            False when there is no such message, or it is sent or in a worker's hands.
+        """
+        ...
+
+    async def discard_message(self, message: int, reason: str) -> bool:
+        """Settle a message as cancelled that is not sent and in nobody's hands. False as above."""
+        ...
+
+    async def mark_report(self, provider_id: str, kind: str) -> bool:
+        """Note what became of a sent message, as its provider reports: `clicked` marks its journey.
+
+        Returns:
+            Whether a message with this id is known.
+        """
         ...

@@ -1,16 +1,18 @@
-"""The port to the user's database: four narrow ports, one transaction per verb."""
+"""The port to the user's database: narrow ports, one transaction per verb."""
 
 from typing import Protocol
 
 from skene.ports.accounts import Accounts
+from skene.ports.contacts import Contacts
 from skene.ports.counters import Counters
+from skene.ports.firings import Firings
 from skene.ports.ledger import Ledger
 from skene.ports.outbox import Outbox
 
 __all__ = ["Storage"]
 
 
-class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
+class Storage(Counters, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
     """Where everything is kept.
 
     Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may
@@ -33,9 +35,9 @@ class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
         ...
 
     async def forget(self, subject: str) -> int:
-        """Erase a person: counters, messages, billing record, keys.
+        """Erase a person: counters, messages, firings, log rows, suppression, billing record, keys.
 
-        Walls and conversions stay, under no name.
+        Walls, conversions and journeys stay, under no name.
 
         A webhook that comes later does not bring the person back: the customer's id stays blocked as a
         digest.
@@ -46,5 +48,10 @@ class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
         ...
 
     async def prune(self) -> int:
-        """Delete what is only needed for a time: idempotency keys after 24 h. Returns how many rows."""
+        """Delete what is only needed for a time. Returns how many rows.
+
+        Idempotency keys after 24 h; log rows after 90 days, and all but the latest 1,000,000; firings that
+        ended over 7 days ago, except that a key must guard for 90 days; ticks after 400 days, never the
+        latest of a step.
+        """
         ...

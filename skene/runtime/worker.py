@@ -10,7 +10,7 @@ from skene.definitions import Recovery
 from skene.engine.backoff import next_delay
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
 from skene.ports.notifier import Body, MessageContext, Notifier, Profile
-from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.outbox import Claimed, Later, MessageState, Never, Outcome
 from skene.runtime.parts import Parts
 
 __all__ = ["Worker"]
@@ -159,8 +159,20 @@ class Worker:
                 return Outcome(MessageState.DEAD, reason=str(error), failed=True)
         if anyio.current_time() >= limit.deadline:
             return Outcome(MessageState.PENDING)  # told to stop, and nothing has left the process yet
-        if not await self._parts.storage.begin_attempt(message, body):
+        return await self._begin(message, notifier, body, limit)
+
+    async def _begin(
+        self, message: Claimed, notifier: Notifier, body: Body, limit: anyio.CancelScope
+    ) -> Outcome | None:
+        attempt = await self._parts.storage.begin_attempt(message, body)
+        if isinstance(attempt, Later):
+            return Outcome(MessageState.PENDING, attempt.delay, reason="has to wait for its turn")
+        if isinstance(attempt, Never):
+            return Outcome(MessageState.CANCELLED, reason=attempt.reason)
+        if attempt is None:
             return None  # another worker has it by now
+        if attempt.wait:
+            await anyio.sleep(attempt.wait.total_seconds())
         return await self._send(message, notifier, body, limit)
 
     async def _send(

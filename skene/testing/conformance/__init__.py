@@ -33,6 +33,8 @@ _PARTS = (
     "counting",
     "delivery",
     "erasure",
+    "firings",
+    "happening",
     "plans",
     "proof",
     "returns",
@@ -53,6 +55,11 @@ from skene.testing.conformance.erasure import (  # noqa: E402 - see above
     ForgetConformance,
     IdConformance,
     LifeConformance,
+)
+from skene.testing.conformance.firings import (  # noqa: E402 - see above
+    EmitConformance,
+    FiringClaimConformance,
+    LogConformance,
 )
 from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
@@ -96,6 +103,9 @@ class StorageConformance(
     FunnelConformance,
     ClaimConformance,
     AttemptConformance,
+    EmitConformance,
+    FiringClaimConformance,
+    LogConformance,
     ForgetConformance,
     IdConformance,
     LifeConformance,

@@ -113,7 +113,7 @@ class ForgetConformance(ConformanceBase):
         await refuse_once(storage, clock)
         (message,) = await storage.claim(10, LEASE)
         await storage.forget("ada")
-        assert await storage.begin_attempt(message, {}) is False
+        assert await storage.begin_attempt(message, {}) is None
         assert await storage.settle(message, Outcome(MessageState.SENT)) is False
         assert dict(await storage.outbox_counts()) == {}
         clock.advance(LEASE)

@@ -138,9 +138,7 @@ def set_plan(
 ) -> Applied:
     """Set a plan by hand."""
     serialise(connection, "subject", subject)
-    applied = _stand(connection, now, subject, standing, default_plan, attribution, {})
-    tell(connection, now, subject, applied.before, applied.after, watchers)
-    return applied
+    return _stand(connection, now, subject, standing, default_plan, attribution, {}, watchers)
 
 
 def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Customer | None:
@@ -219,9 +217,8 @@ def _tie(
     """Tie the two and cut earlier ties of either; who loses a customer loses what it gave."""
     earlier = sa.delete(customers).where(customers.c.customer == customer, customers.c.subject != subject)
     for loser in connection.execute(earlier.returning(customers)).mappings().all():
-        held = standing_at(loser, now)
-        if held is not None:
-            tell(connection, now, loser["subject"], held.plan, loser["default_plan"], watchers)
+        if loser["plan"] is not None:
+            tell(connection, now, loser["subject"], loser["plan"], loser["default_plan"], watchers)
     tie = insert(connection, customers).values(
         subject=subject, customer=customer, paying=False, cycle=[], updated_at=now
     )
@@ -245,9 +242,7 @@ def _hold(
     standing = Standing(state["plan"], state["until"], state["paying"], paid)
     attribution = timedelta(seconds=state["attribution_seconds"])
     also = {"cycle": state["cycle"], "email": state["email"]}
-    applied = _stand(connection, now, subject, standing, state["default_plan"], attribution, also)
-    tell(connection, now, subject, applied.before, applied.after, watchers)
-    return applied
+    return _stand(connection, now, subject, standing, state["default_plan"], attribution, also, watchers)
 
 
 def _stand(
@@ -258,8 +253,10 @@ def _stand(
     default: str,
     attribution: timedelta,
     also: Mapping[str, Any],
+    watchers: tuple[Watcher, ...],
 ) -> Applied:
-    before = standing_at(_row(connection, subject), now) or Standing(default)
+    row = _row(connection, subject)
+    before = standing_at(row, now) or Standing(default)
     after = standing.at(now, default)
     state = {
         "plan": after.plan,  # one whose end has passed already is not noted as a lapse later on
@@ -271,6 +268,9 @@ def _stand(
     }
     write = insert(connection, customers).values({"subject": subject, "cycle": [], **state})
     connection.execute(write.on_conflict_do_update(index_elements=[customers.c.subject], set_=state))
+    # What was written down is what watchers heard last, even if its end has passed unnoticed since.
+    written = row["plan"] if row is not None and row["plan"] is not None else default
+    tell(connection, now, subject, written, after.plan, watchers)
     if before.paying or not after.paying:
         return Applied(subject, False, before.plan, after.plan)
     wall = _convert(connection, now, subject, after, attribution)

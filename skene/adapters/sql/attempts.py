@@ -15,10 +15,15 @@ from skene.ports.outbox import Attempt, Begun, Claimed, Later, MessageState, Nev
 __all__ = ["begin_attempt"]
 
 REASONS = {
+    Suppressed.COMPLAINED: f"the address is suppressed: {Suppressed.COMPLAINED}",
+    Suppressed.BOUNCED: f"the address is suppressed: {Suppressed.BOUNCED}",
     Suppressed.UNSUBSCRIBED: "the subject has unsubscribed",
-    Suppressed.BOUNCED: "the address bounced before",
-    Suppressed.COMPLAINED: "a mail to the address was reported as spam",
 }
+PERHAPS_SENT = (MessageState.SENT, MessageState.PARKED)
+SOON = timedelta(minutes=1)
+"""When to ask again while another message is under way, and nobody knows whether it will count."""
+
+_OF_ADDRESSES = (Suppressed.BOUNCED, Suppressed.COMPLAINED)
 
 
 def begin_attempt(
@@ -31,7 +36,7 @@ def begin_attempt(
     draft = claimed.draft
     reason = _suppressed(connection, draft.subject if draft.marketing else None, rules.address)
     if reason is not None:
-        return Never(REASONS[reason])
+        return Never(reason)
     if draft.marketing and rules.cap is not None:
         delay = _capped(connection, now, claimed, *rules.cap)
         if delay is not None:
@@ -56,44 +61,37 @@ def begin_attempt(
     return Begun(wait)
 
 
-def _suppressed(connection: sa.Connection, subject: str | None, address: str | None) -> Suppressed | None:
+def _suppressed(connection: sa.Connection, subject: str | None, address: str | None) -> str | None:
+    """Why nothing may be sent to the address, or no marketing mail to the subject."""
     table = suppressions.c
     about: list[sa.ColumnElement[bool]] = []
     if subject is not None:
         about.append(sa.and_(table.kind == Suppressed.UNSUBSCRIBED, table.subject == subject))
     if address is not None:
-        kinds = (Suppressed.BOUNCED, Suppressed.COMPLAINED)
-        about.append(sa.and_(table.kind.in_(kinds), table.subject == "", table.address == address))
+        about.append(sa.and_(table.kind.in_(_OF_ADDRESSES), table.subject == "", table.address == address))
     if not about:
         return None
-    known = sa.select(table.kind).where(sa.or_(*about)).order_by(table.kind.desc()).limit(1)
-    kind = connection.scalar(known)
-    return None if kind is None else Suppressed(kind)
+    known = set(connection.scalars(sa.select(table.kind).where(sa.or_(*about))))
+    return next((REASONS[kind] for kind in REASONS if kind in known), None)
 
 
 def _capped(
     connection: sa.Connection, now: datetime, claimed: Claimed, most: int, within: timedelta
 ) -> timedelta | None:
-    """How long until the subject may get one more marketing message; None: now.
-
-    A message whose attempt has begun, and of which nobody knows the end yet, counts as if it left now.
-    """
+    """How long until the subject may get one more marketing message; None: now."""
     serialise(connection, "cap", claimed.draft.subject)
     table = outbox.c
-    unknown = table.begun.is_not(None)
-    counting = (
-        sa.select(table.settled_at)
-        .where(
-            table.marketing,
-            table.subject == claimed.draft.subject,
-            table.id != claimed.id,
-            sa.or_(table.state == MessageState.SENT, unknown),
-            sa.or_(table.settled_at > now - within, table.settled_at.is_(None)),
-        )
-        .order_by(table.settled_at.desc().nulls_first())
-        .limit(most)
+    unknown = sa.and_(table.begun.is_not(None), table.settled_at.is_(None))
+    counting = sa.select(table.settled_at).where(
+        table.marketing,
+        table.subject == claimed.draft.subject,
+        table.id != claimed.id,
+        sa.or_(sa.and_(table.state.in_(PERHAPS_SENT), table.settled_at > now - within), unknown),
     )
-    latest = [settled or now for settled in connection.scalars(counting)]
-    if len(latest) < most:
+    ends = sorted(
+        now + min(within, SOON) if settled is None else settled + within
+        for settled in connection.scalars(counting)
+    )
+    if len(ends) < most:
         return None
-    return max(latest[-1] + within - now, timedelta(0)) if latest else within
+    return (ends[len(ends) - most] if most else now + within) - now

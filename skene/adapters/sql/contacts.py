@@ -41,7 +41,7 @@ def unsuppress(
     if subject is None and address is None:
         return 0
     kinds = (kind,) if kind else tuple(Suppressed)
-    erase = sa.delete(suppressions).where(suppressions.c.kind.in_(kinds), *_about(subject, address))
+    erase = sa.delete(suppressions).where(suppressions.c.kind.in_(kinds), _about(subject, address))
     return connection.execute(erase).rowcount
 
 
@@ -50,7 +50,7 @@ def suppressions_of(
 ) -> tuple[Suppression, ...]:
     """What is known of a subject or an address; of everybody without either. Latest first."""
     chosen = sa.select(suppressions).where(
-        suppressions.c.kind.in_(tuple(Suppressed)), *_about(subject, address)
+        suppressions.c.kind.in_(tuple(Suppressed)), _about(subject, address)
     )
     latest = chosen.order_by(suppressions.c.at.desc(), suppressions.c.kind, suppressions.c.subject)
     return tuple(
@@ -71,8 +71,12 @@ def suppression_counts(connection: sa.Connection, now: datetime) -> Mapping[Supp
     return {Suppressed(kind): count for kind, count in connection.execute(counts)}
 
 
-def _about(subject: str | None, address: str | None) -> list[sa.ColumnElement[bool]]:
-    """Both columns are named when one is asked for, so that the primary key finds the rows."""
-    if subject is None and address is None:
-        return []
-    return [suppressions.c.subject == (subject or NOBODY), suppressions.c.address == (address or NOBODY)]
+def _about(subject: str | None, address: str | None) -> sa.ColumnElement[bool]:
+    """Both columns are named for each, so that the primary key finds the rows."""
+    table = suppressions.c
+    about: list[sa.ColumnElement[bool]] = []
+    if subject is not None:
+        about.append(sa.and_(table.subject == subject, table.address == NOBODY))
+    if address is not None:
+        about.append(sa.and_(table.subject == NOBODY, table.address == address))
+    return sa.or_(*about) if about else sa.true()

@@ -131,7 +131,7 @@ def _ways(connection: sa.Connection, begun: Sequence[sa.ColumnElement[bool]]) ->
 
 def _reached(begun: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[Any, ...]]:
     reached = sa.select(journeys.c.loop, journeys.c.begun_at, journeys.c.goal_at)
-    return reached.where(*begun, journeys.c.held_out.is_(False), journeys.c.goal_at.is_not(None))
+    return reached.where(*begun, journeys.c.goal_at.is_not(None))
 
 
 def _by_loop(

@@ -12,9 +12,6 @@ from skene.ports.outbox import MessageRow, MessageState
 
 __all__ = ["discard_message", "mark_report", "outbox_row", "outbox_rows", "retry_message"]
 
-_TAKEN = (MessageState.SENT, MessageState.CLAIMED)
-"""Nothing is to be decided about these: they are gone, or in a worker's hands."""
-
 
 def outbox_rows(
     connection: sa.Connection,
@@ -48,6 +45,7 @@ def retry_message(connection: sa.Connection, now: datetime, message: int) -> boo
     """Make a message due at once, afresh, with the same key and body."""
     return _decide(
         connection,
+        now,
         message,
         {
             "state": MessageState.PENDING,
@@ -63,9 +61,8 @@ def retry_message(connection: sa.Connection, now: datetime, message: int) -> boo
 
 def discard_message(connection: sa.Connection, now: datetime, message: int, reason: str) -> bool:
     """Settle a message as cancelled."""
-    ended = sa.func.coalesce(outbox.c.settled_at, sa.literal(now, outbox.c.settled_at.type))
-    cancelled = {"state": MessageState.CANCELLED, "due_at": None, "reason": reason, "settled_at": ended}
-    return _decide(connection, message, cancelled)
+    cancelled = {"state": MessageState.CANCELLED, "due_at": None, "reason": reason, "begun": None}
+    return _decide(connection, now, message, {**cancelled, "settled_at": now})
 
 
 def mark_report(connection: sa.Connection, now: datetime, provider_id: str, kind: str) -> bool:
@@ -80,8 +77,11 @@ def mark_report(connection: sa.Connection, now: datetime, provider_id: str, kind
     return bool(rows)
 
 
-def _decide(connection: sa.Connection, message: int, values: dict[str, Any]) -> bool:
-    decided = sa.update(outbox).where(outbox.c.id == message, outbox.c.state.not_in(_TAKEN))
+def _decide(connection: sa.Connection, now: datetime, message: int, values: dict[str, Any]) -> bool:
+    """Change a message that is not sent, and in nobody's hands: those of a worker, until the lease ends."""
+    in_hand = sa.and_(outbox.c.state == MessageState.CLAIMED, outbox.c.due_at > now)
+    idle = (outbox.c.state != MessageState.SENT, sa.not_(in_hand))
+    decided = sa.update(outbox).where(outbox.c.id == message, *idle)
     return connection.execute(decided.values(values)).rowcount > 0
 
 

@@ -37,12 +37,13 @@ def hold_channel(connection: sa.Connection, now: datetime, channel: str, hold: t
 def _lock(connection: sa.Connection, now: datetime, channel: str) -> datetime:
     """When the channel is free; nobody else changes that before this transaction ends."""
     free = sa.select(paces.c.next_at).where(paces.c.channel == channel).with_for_update()
-    found = connection.execute(free).scalar_one_or_none()
-    if found is not None:
-        return found
+    known: datetime | None = connection.scalar(free)
+    if known is not None:
+        return known
     fresh = insert(connection, paces).values(channel=channel, next_at=now).on_conflict_do_nothing()
     connection.execute(fresh)
-    return connection.execute(free).scalar_one()
+    made: datetime = connection.execute(free).scalar_one()
+    return made
 
 
 def _move(connection: sa.Connection, channel: str, to: datetime) -> None:

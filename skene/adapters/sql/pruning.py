@@ -58,10 +58,17 @@ def old_firings(connection: sa.Connection, now: datetime, batch: int) -> int:
 
 
 def old_ticks(connection: sa.Connection, now: datetime, batch: int) -> int:
-    """Ticks after 400 days, never the latest of a step: schedules go on from there."""
-    later = ticks.alias("later")
-    newer = sa.exists().where(later.c.step == ticks.c.step, later.c.tick > ticks.c.tick)
-    old = sa.select(ticks.c.step, ticks.c.tick).where(ticks.c.tick <= now - TICKS_LAST, newer).limit(batch)
+    """Ticks after 400 days, but neither a step's latest nor the last one that was read to the end.
+
+    Schedules go on from the one, episodes from the other.
+    """
+    other = ticks.alias("other")
+    of_step = other.c.step == ticks.c.step
+    whole = sa.select(sa.func.max(other.c.tick)).where(of_step, other.c.scanned_at.is_not(None))
+    latest = sa.select(sa.func.max(other.c.tick)).where(of_step)
+    keep = sa.func.coalesce(whole.scalar_subquery(), latest.scalar_subquery())
+    needless = ticks.c.tick < keep
+    old = sa.select(ticks.c.step, ticks.c.tick).where(ticks.c.tick <= now - TICKS_LAST, needless).limit(batch)
     gone = sa.delete(ticks).where(sa.tuple_(ticks.c.step, ticks.c.tick).in_(old))
     return connection.execute(gone).rowcount
 

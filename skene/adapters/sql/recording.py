@@ -1,6 +1,7 @@
 """What follows from a firing: one transaction, a handful of statements for any number of entries."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -41,17 +42,13 @@ def record(
     ours = sa.select(firings.c.id).where(*held(firing)).with_for_update()
     if connection.scalar(ours) is None:
         return Recorded(held=False)
-    # In one order, so that two transactions never wait for each other.
-    acting: Sequence[Entry] = sorted(entries, key=lambda entry: entry.subject)
-    repeated: Iterable[str] = ()
-    if repeat is not None and entries:
-        acting, repeated = _admit(connection, now, firing, acting, repeat)
-    _begin(connection, now, acting)
-    post(connection, now, [draft for entry in acting for draft in entry.drafts])
-    enter(connection, now, [following for entry in acting for following in entry.next])
-    lines = [_line(now, firing, entry.subject, _phase(entry), entry.outcome) for entry in acting]
+    acting = _admit(connection, now, firing, entries, repeat) if repeat and entries else _Admitted(entries)
+    _begin(connection, now, acting.entries)
+    post(connection, now, [draft for entry in acting.entries for draft in entry.drafts])
+    enter(connection, now, [following for entry in acting.entries for following in entry.next])
+    lines = [_line(now, firing, entry.subject, Phase.ACTION, entry.outcome) for entry in acting.entries]
     if firing.tick is None:
-        lines += [_line(now, firing, subject, Phase.GATE, Outcome.REPEATED) for subject in repeated]
+        lines += [_line(now, firing, subject, Phase.GATE, Outcome.REPEATED) for subject in acting.repeated]
     if closing is not None and (firing.tick is not None or not entries):
         lines.append(_line(now, firing, firing.subject, closing.phase, closing.outcome, closing.reason))
     log(connection, lines)
@@ -59,37 +56,42 @@ def record(
         _close(connection, now, firing, closing)
     elif lease is not None:
         connection.execute(sa.update(firings).where(*held(firing)).values(due_at=now + lease))
-    return Recorded(held=True, acted=len(acting))
+    return Recorded(held=True, acted=len(acting.entries))
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """Entries that are recorded, and subjects that were acted upon before by other firings."""
+
+    entries: Sequence[Entry]
+    repeated: Sequence[str] = ()
 
 
 def _admit(
     connection: sa.Connection, now: datetime, firing: Firing, entries: Sequence[Entry], repeat: Repeat
-) -> tuple[list[Entry], list[str]]:
-    """Say who may be acted upon, and remember it: the entries that are, and the subjects that are left out.
+) -> _Admitted:
+    """Say who may be acted upon, and remember it: one statement does both, so that of two at once one acts.
 
-    One statement asks and remembers, so that of two firings at once one acts. Whom this firing has acted upon
-    before, under an earlier claim or in this call, is in neither.
+    Whom this firing has acted upon before, under an earlier claim, is left out silently.
     """
-    subjects = {entry.subject for entry in entries}
     before = sa.select(recipients.c.subject).where(
         recipients.c.step == firing.step,
-        recipients.c.subject.in_(subjects),
+        recipients.c.subject.in_({entry.subject for entry in entries}),
         recipients.c.firing == firing.id,
     )
     done = set(connection.scalars(before))
-    first: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.subject not in done:
-            first.setdefault(entry.subject, entry)
-    if not first:
-        return [], []
+    asked = sorted({entry.subject for entry in entries} - done)  # so that two transactions lock in one order
+    if not asked:
+        return _Admitted(())
     fresh = {"step": firing.step, "fired_at": now, "fires": 1, "firing": firing.id}
     seen = firing.tick if repeat.episode else None
-    rows = [{"subject": subject, "seen_tick": seen, **fresh} for subject in first]
-    asked = connection.execute(_ask(connection, now, firing, repeat), rows)
-    acted = {row.subject for row in asked if row.firing == firing.id}
-    acting = [entry for subject, entry in first.items() if subject in acted]
-    return acting, [subject for subject in first if subject not in acted]
+    rows = [{"subject": subject, "seen_tick": seen, **fresh} for subject in asked]
+    answers = connection.execute(_ask(connection, now, firing, repeat), rows)
+    acted = {row.subject for row in answers if row.firing == firing.id}
+    return _Admitted(
+        [entry for entry in entries if entry.subject in acted],
+        [entry.subject for entry in entries if entry.subject not in acted | done],
+    )
 
 
 def _ask(connection: sa.Connection, now: datetime, firing: Firing, repeat: Repeat) -> sa.Executable:
@@ -150,10 +152,6 @@ def _begin(connection: sa.Connection, now: datetime, entries: Iterable[Entry]) -
     ]
     if rows:
         connection.execute(insert(connection, journeys).on_conflict_do_nothing(), rows)
-
-
-def _phase(entry: Entry) -> Phase:
-    return Phase.ACTION if entry.outcome is Outcome.ACTED else Phase.GATE
 
 
 def _line(

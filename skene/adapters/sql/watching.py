@@ -7,7 +7,7 @@ from hashlib import sha256
 import sqlalchemy as sa
 
 from skene.adapters.sql.arrivals import enter
-from skene.adapters.sql.tables import customers
+from skene.adapters.sql.tables import customers, firings
 from skene.ports.firings import NewFiring, Watcher
 
 __all__ = ["note_lapses", "tell"]
@@ -19,11 +19,19 @@ def tell(
     subject: str,
     before: str,
     after: str,
-    watchers: Iterable[Watcher],
+    watchers: tuple[Watcher, ...],
 ) -> None:
-    """Record a firing of each watcher if the plan in force is another one than before."""
-    if before != after:
-        enter(connection, now, _changes(subject, before, after, now, watchers))
+    """Record a firing of each watcher if the plan is another one than before."""
+    if before == after or not watchers:
+        return
+    # A clock may stand still: changes of one instant are told apart by how many there were.
+    now_too = (
+        sa.select(sa.func.count())
+        .select_from(firings)
+        .where(firings.c.subject == subject, firings.c.occurred_at == now)
+    )
+    name = f"{now.isoformat()}:{connection.execute(now_too).scalar_one()}"
+    enter(connection, now, _changes(subject, before, after, name, watchers))
 
 
 def note_lapses(connection: sa.Connection, now: datetime, watchers: tuple[Watcher, ...], limit: int) -> int:
@@ -45,17 +53,19 @@ def note_lapses(connection: sa.Connection, now: datetime, watchers: tuple[Watche
         change
         for row in rows
         if row.plan != row.default_plan
-        for change in _changes(row.subject, row.plan, row.default_plan, row.until, watchers)
+        for change in _changes(
+            row.subject, row.plan, row.default_plan, f"{row.until.isoformat()}:end", watchers
+        )
     )
     enter(connection, now, changes)
     return len(rows)
 
 
 def _changes(
-    subject: str, before: str, after: str, at: datetime, watchers: Iterable[Watcher]
+    subject: str, before: str, after: str, name: str, watchers: Iterable[Watcher]
 ) -> Iterator[NewFiring]:
-    """The same change has the same key; the subject is in it as a digest, since keys outlive people."""
+    """The subject is in the key as a digest, since keys of messages are made of it and outlive people."""
     who = sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
     for watcher in watchers:
-        key = f"plan.changed:{watcher.step}:{who}:{at.isoformat()}:{before}>{after}"
+        key = f"plan.changed:{watcher.step}:{who}:{name}"
         yield NewFiring(key, watcher.loop, watcher.step, subject, {"from": before, "to": after})

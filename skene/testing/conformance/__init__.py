@@ -37,7 +37,9 @@ _PARTS = (
     "happening",
     "plans",
     "proof",
+    "recording",
     "returns",
+    "ticks",
     "windows",
 )
 # Before they are imported: a failed assertion then shows both of its sides.
@@ -71,10 +73,18 @@ from skene.testing.conformance.proof import (  # noqa: E402 - see above
     FunnelConformance,
     WallConformance,
 )
+from skene.testing.conformance.recording import (  # noqa: E402 - see above
+    RecordConformance,
+    RepeatConformance,
+)
 from skene.testing.conformance.returns import (  # noqa: E402 - see above
     KeyConformance,
     NoticeConformance,
     RefundConformance,
+)
+from skene.testing.conformance.ticks import (  # noqa: E402 - see above
+    EpisodeConformance,
+    TickConformance,
 )
 from skene.testing.conformance.windows import (  # noqa: E402 - see above
     AnchoredConformance,
@@ -106,6 +116,10 @@ class StorageConformance(
     EmitConformance,
     FiringClaimConformance,
     LogConformance,
+    TickConformance,
+    EpisodeConformance,
+    RecordConformance,
+    RepeatConformance,
     ForgetConformance,
     IdConformance,
     LifeConformance,

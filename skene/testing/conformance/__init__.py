@@ -30,15 +30,18 @@ import pytest
 _PARTS = (
     "base",
     "concurrency",
+    "contacts",
     "counting",
     "delivery",
     "erasure",
     "firings",
     "happening",
+    "people",
     "plans",
     "proof",
     "recording",
     "returns",
+    "sending",
     "ticks",
     "windows",
 )
@@ -47,6 +50,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
 from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
+from skene.testing.conformance.contacts import ContactConformance  # noqa: E402 - see above
 from skene.testing.conformance.counting import (  # noqa: E402 - see above
     LimitConformance,
     PlanConformance,
@@ -62,6 +66,10 @@ from skene.testing.conformance.firings import (  # noqa: E402 - see above
     EmitConformance,
     FiringClaimConformance,
     LogConformance,
+)
+from skene.testing.conformance.people import (  # noqa: E402 - see above
+    OutboxConformance,
+    ReportConformance,
 )
 from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
@@ -81,6 +89,11 @@ from skene.testing.conformance.returns import (  # noqa: E402 - see above
     KeyConformance,
     NoticeConformance,
     RefundConformance,
+)
+from skene.testing.conformance.sending import (  # noqa: E402 - see above
+    CapConformance,
+    PaceConformance,
+    SuppressionConformance,
 )
 from skene.testing.conformance.ticks import (  # noqa: E402 - see above
     EpisodeConformance,
@@ -120,6 +133,12 @@ class StorageConformance(
     EpisodeConformance,
     RecordConformance,
     RepeatConformance,
+    ContactConformance,
+    SuppressionConformance,
+    CapConformance,
+    PaceConformance,
+    OutboxConformance,
+    ReportConformance,
     ForgetConformance,
     IdConformance,
     LifeConformance,

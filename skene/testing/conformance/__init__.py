@@ -30,14 +30,19 @@ import pytest
 _PARTS = (
     "base",
     "concurrency",
+    "contacts",
     "counting",
     "delivery",
     "erasure",
     "firings",
     "happening",
+    "people",
     "plans",
     "proof",
+    "recording",
     "returns",
+    "sending",
+    "ticks",
     "windows",
 )
 # Before they are imported: a failed assertion then shows both of its sides.
@@ -45,6 +50,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
 from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
+from skene.testing.conformance.contacts import ContactConformance  # noqa: E402 - see above
 from skene.testing.conformance.counting import (  # noqa: E402 - see above
     LimitConformance,
     PlanConformance,
@@ -61,6 +67,10 @@ from skene.testing.conformance.firings import (  # noqa: E402 - see above
     FiringClaimConformance,
     LogConformance,
 )
+from skene.testing.conformance.people import (  # noqa: E402 - see above
+    OutboxConformance,
+    ReportConformance,
+)
 from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
     SyncConformance,
@@ -71,10 +81,23 @@ from skene.testing.conformance.proof import (  # noqa: E402 - see above
     FunnelConformance,
     WallConformance,
 )
+from skene.testing.conformance.recording import (  # noqa: E402 - see above
+    RecordConformance,
+    RepeatConformance,
+)
 from skene.testing.conformance.returns import (  # noqa: E402 - see above
     KeyConformance,
     NoticeConformance,
     RefundConformance,
+)
+from skene.testing.conformance.sending import (  # noqa: E402 - see above
+    CapConformance,
+    PaceConformance,
+    SuppressionConformance,
+)
+from skene.testing.conformance.ticks import (  # noqa: E402 - see above
+    EpisodeConformance,
+    TickConformance,
 )
 from skene.testing.conformance.windows import (  # noqa: E402 - see above
     AnchoredConformance,
@@ -106,6 +129,16 @@ class StorageConformance(
     EmitConformance,
     FiringClaimConformance,
     LogConformance,
+    TickConformance,
+    EpisodeConformance,
+    RecordConformance,
+    RepeatConformance,
+    ContactConformance,
+    SuppressionConformance,
+    CapConformance,
+    PaceConformance,
+    OutboxConformance,
+    ReportConformance,
     ForgetConformance,
     IdConformance,
     LifeConformance,

@@ -29,11 +29,11 @@ def post(connection: sa.Connection, now: datetime, drafts: Iterable[Draft]) -> N
 
 
 def claim(connection: sa.Connection, now: datetime, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-    """Take messages that are due, or whose lease has ended, oldest first."""
+    """Take messages that are due, or whose lease has ended, those due longest first."""
     due = (
         sa.select(outbox.c.id)
         .where(outbox.c.due_at <= now)
-        .order_by(outbox.c.id)
+        .order_by(outbox.c.due_at, outbox.c.id)  # as the index has them, however many there are
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")

@@ -90,7 +90,7 @@ def _admit(
     acted = {row.subject for row in answers if row.firing == firing.id}
     return _Admitted(
         [entry for entry in entries if entry.subject in acted],
-        [entry.subject for entry in entries if entry.subject not in acted | done],
+        [subject for subject in asked if subject not in acted],
     )
 
 

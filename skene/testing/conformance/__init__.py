@@ -36,13 +36,16 @@ _PARTS = (
     "erasure",
     "firings",
     "happening",
+    "journeys",
     "people",
     "plans",
     "proof",
     "recording",
     "returns",
+    "rushes",
     "sending",
     "ticks",
+    "watching",
     "windows",
 )
 # Before they are imported: a failed assertion then shows both of its sides.
@@ -67,6 +70,11 @@ from skene.testing.conformance.firings import (  # noqa: E402 - see above
     FiringClaimConformance,
     LogConformance,
 )
+from skene.testing.conformance.journeys import (  # noqa: E402 - see above
+    GoalConformance,
+    JourneyConformance,
+    OverConformance,
+)
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
@@ -90,6 +98,7 @@ from skene.testing.conformance.returns import (  # noqa: E402 - see above
     NoticeConformance,
     RefundConformance,
 )
+from skene.testing.conformance.rushes import RushConformance  # noqa: E402 - see above
 from skene.testing.conformance.sending import (  # noqa: E402 - see above
     CapConformance,
     PaceConformance,
@@ -99,6 +108,7 @@ from skene.testing.conformance.ticks import (  # noqa: E402 - see above
     EpisodeConformance,
     TickConformance,
 )
+from skene.testing.conformance.watching import WatcherConformance  # noqa: E402 - see above
 from skene.testing.conformance.windows import (  # noqa: E402 - see above
     AnchoredConformance,
     EdgesConformance,
@@ -139,9 +149,14 @@ class StorageConformance(
     PaceConformance,
     OutboxConformance,
     ReportConformance,
+    GoalConformance,
+    JourneyConformance,
+    OverConformance,
+    WatcherConformance,
     ForgetConformance,
     IdConformance,
     LifeConformance,
     ConcurrencyConformance,
+    RushConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

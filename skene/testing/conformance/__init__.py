@@ -40,6 +40,7 @@ _PARTS = (
     "people",
     "plans",
     "proof",
+    "pruning",
     "recording",
     "returns",
     "rushes",
@@ -89,6 +90,7 @@ from skene.testing.conformance.proof import (  # noqa: E402 - see above
     FunnelConformance,
     WallConformance,
 )
+from skene.testing.conformance.pruning import PruneConformance  # noqa: E402 - see above
 from skene.testing.conformance.recording import (  # noqa: E402 - see above
     RecordConformance,
     RepeatConformance,
@@ -154,6 +156,7 @@ class StorageConformance(
     OverConformance,
     WatcherConformance,
     ForgetConformance,
+    PruneConformance,
     IdConformance,
     LifeConformance,
     ConcurrencyConformance,

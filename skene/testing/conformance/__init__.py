@@ -36,13 +36,17 @@ _PARTS = (
     "erasure",
     "firings",
     "happening",
+    "journeys",
     "people",
     "plans",
     "proof",
+    "pruning",
     "recording",
     "returns",
+    "rushes",
     "sending",
     "ticks",
+    "watching",
     "windows",
 )
 # Before they are imported: a failed assertion then shows both of its sides.
@@ -67,6 +71,11 @@ from skene.testing.conformance.firings import (  # noqa: E402 - see above
     FiringClaimConformance,
     LogConformance,
 )
+from skene.testing.conformance.journeys import (  # noqa: E402 - see above
+    GoalConformance,
+    JourneyConformance,
+    OverConformance,
+)
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
@@ -81,6 +90,7 @@ from skene.testing.conformance.proof import (  # noqa: E402 - see above
     FunnelConformance,
     WallConformance,
 )
+from skene.testing.conformance.pruning import PruneConformance  # noqa: E402 - see above
 from skene.testing.conformance.recording import (  # noqa: E402 - see above
     RecordConformance,
     RepeatConformance,
@@ -90,6 +100,7 @@ from skene.testing.conformance.returns import (  # noqa: E402 - see above
     NoticeConformance,
     RefundConformance,
 )
+from skene.testing.conformance.rushes import RushConformance  # noqa: E402 - see above
 from skene.testing.conformance.sending import (  # noqa: E402 - see above
     CapConformance,
     PaceConformance,
@@ -99,6 +110,7 @@ from skene.testing.conformance.ticks import (  # noqa: E402 - see above
     EpisodeConformance,
     TickConformance,
 )
+from skene.testing.conformance.watching import WatcherConformance  # noqa: E402 - see above
 from skene.testing.conformance.windows import (  # noqa: E402 - see above
     AnchoredConformance,
     EdgesConformance,
@@ -139,9 +151,15 @@ class StorageConformance(
     PaceConformance,
     OutboxConformance,
     ReportConformance,
+    GoalConformance,
+    JourneyConformance,
+    OverConformance,
+    WatcherConformance,
     ForgetConformance,
+    PruneConformance,
     IdConformance,
     LifeConformance,
     ConcurrencyConformance,
+    RushConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

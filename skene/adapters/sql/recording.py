@@ -147,8 +147,7 @@ def _begin(connection: sa.Connection, now: datetime, entries: Iterable[Entry]) -
             "held_out": journey.held_out,
             "shadow": journey.shadow,
         }
-        for entry in entries
-        if (journey := entry.journey) is not None
+        for journey in sorted((entry.journey for entry in entries if entry.journey), key=lambda one: one.id)
     ]
     if rows:
         connection.execute(insert(connection, journeys).on_conflict_do_nothing(), rows)

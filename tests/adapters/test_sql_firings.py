@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql import pruning, recording
-from skene.adapters.sql.storage import SqlStorage
 from skene.adapters.sql.tables import METADATA
 from skene.adapters.sql.tables import firings as firings_table
 from skene.adapters.sqlite import SqliteStorage
@@ -31,7 +30,7 @@ from skene.ports.firings import (
 )
 from skene.ports.outbox import Begun, Later, Rules
 from skene.testing.clock import ManualClock
-from skene.testing.conformance.base import apply, gather, refuse_once, set_plan
+from skene.testing.conformance.base import apply, gather, refuse_once, set_plan, wall
 from skene.testing.conformance.happening import (
     ACTED,
     BROKE,
@@ -39,6 +38,7 @@ from skene.testing.conformance.happening import (
     EPISODE,
     LEASE,
     SCANNED,
+    SENT,
     begin_journey,
     fired,
     mail,
@@ -53,7 +53,8 @@ pytestmark = pytest.mark.anyio
 
 PATIENT = timedelta(seconds=20)
 STEP = "digest.0"
-Opener = Callable[[], Awaitable[SqlStorage]]
+Sql = PostgresStorage | SqliteStorage
+Opener = Callable[[], Awaitable[Sql]]
 
 
 @pytest.fixture
@@ -69,8 +70,8 @@ async def another(
     where = request.getfixturevalue("postgres") if request.param == "postgres" else str(tmp_path / "skene.db")
     async with AsyncExitStack() as stack:
 
-        async def open_one() -> SqlStorage:
-            storage: PostgresStorage | SqliteStorage
+        async def open_one() -> Sql:
+            storage: Sql
             if request.param == "postgres":
                 storage = PostgresStorage(where, clock=clock, timeout=PATIENT)
             else:
@@ -83,7 +84,7 @@ async def another(
 
 
 @pytest.fixture
-async def storage(another: Opener) -> SqlStorage:
+async def storage(another: Opener) -> Sql:
     return await another()
 
 
@@ -102,7 +103,7 @@ def whole(subject: str, key: str) -> Entry:
     )
 
 
-async def counts(storage: SqlStorage) -> dict[str, int]:
+async def counts(storage: Sql) -> dict[str, int]:
     """How many rows there are of what `record` writes."""
 
     def count(connection: sa.Connection, now: object) -> dict[str, int]:
@@ -117,15 +118,13 @@ async def counts(storage: SqlStorage) -> dict[str, int]:
     return await storage._read(count)
 
 
-async def tick(storage: SqlStorage, clock: ManualClock) -> Firing:
+async def tick(storage: Sql, clock: ManualClock) -> Firing:
     """The next day's tick, claimed."""
     await open_tick(storage, clock.advance(DAY), STEP)
     return await take_firing(storage)
 
 
-async def test_what_breaks_half_way_leaves_nothing(
-    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_breaks_half_way_leaves_nothing(storage: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
     """L10: messages, journey, next firing, log and the end of the firing are one transaction."""
     await storage.emit("ada", (fired(),), {})
     firing = await take_firing(storage)
@@ -145,14 +144,14 @@ async def test_what_breaks_half_way_leaves_nothing(
 
 
 async def test_a_tick_that_is_taken_over_acts_once_upon_everybody(
-    storage: SqlStorage, another: Opener, clock: ManualClock
+    storage: Sql, another: Opener, clock: ManualClock
 ) -> None:
     """L9, L10: 3,000 rows in batches of 1,000, its worker lost in between, and again after that."""
     names = [f"s{n:04}" for n in range(3_000)]
     batches = [names[n : n + 1_000] for n in (0, 1_000, 2_000)]
     first = await tick(storage, clock)
 
-    async def record(worker: SqlStorage, firing: Firing, names: list[str]) -> int:
+    async def record(worker: Sql, firing: Firing, names: list[str]) -> int:
         entries = tuple(whole(name, firing.key) for name in names)
         recorded = await worker.record(firing, entries, repeat=EPISODE, lease=LEASE)
         return recorded.acted if recorded.held else -1
@@ -174,7 +173,7 @@ async def test_a_tick_that_is_taken_over_acts_once_upon_everybody(
     }
 
 
-async def test_episodes_of_a_thousand(storage: SqlStorage, clock: ManualClock) -> None:
+async def test_episodes_of_a_thousand(storage: Sql, clock: ManualClock) -> None:
     """Decision 25: a scan that failed half-way makes nobody new, and who has left is new again."""
     names = [f"s{n:03}" for n in range(1_000)]
 
@@ -204,9 +203,7 @@ async def test_episodes_of_a_thousand(storage: SqlStorage, clock: ManualClock) -
         (Repeat(episode=True, cooldown=DAY, max_fires=5), [2, 0, 0, 0]),
     ],
 )
-async def test_rules_of_repeating(
-    storage: SqlStorage, clock: ManualClock, repeat: Repeat, acts: list[int]
-) -> None:
+async def test_rules_of_repeating(storage: Sql, clock: ManualClock, repeat: Repeat, acts: list[int]) -> None:
     """Decision 25, in the one statement that asks and remembers."""
     found: list[int] = []
     for _ in acts:
@@ -235,7 +232,7 @@ class Statements:
 
 
 async def test_a_thousand_entries_are_a_handful_of_statements(
-    storage: SqlStorage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    storage: Sql, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tick over a million rows must not send a million statements."""
     firing = await tick(storage, clock)
@@ -259,7 +256,7 @@ ENDED = (
 
 
 async def test_claims_go_by_the_partial_indexes(
-    storage: SqlStorage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    storage: Sql, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100,000 rows that have ended are not looked at, whatever there is to do."""
     at = sa.bindparam("at", clock.now(), type_=firings_table.c.occurred_at.type)
@@ -293,7 +290,7 @@ async def test_claims_go_by_the_partial_indexes(
 
 
 async def test_pruning_goes_in_batches(
-    storage: SqlStorage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    storage: Sql, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No transaction deletes more than a batch, and in the end everything old is gone."""
     for n in range(4):
@@ -305,7 +302,7 @@ async def test_pruning_goes_in_batches(
     sizes: list[int] = []
     write = type(storage)._write
 
-    async def watched(self: SqlStorage, work: Any, *args: Any) -> Any:
+    async def watched(self: Sql, work: Any, *args: Any) -> Any:
         result = await write(self, work, *args)
         if work in pruning.ALL:
             sizes.append(result)
@@ -328,9 +325,7 @@ async def test_pruning_goes_in_batches(
     assert await storage.last_tick(STEP) is not None
 
 
-async def test_a_pace_holds_over_two_storages(
-    storage: SqlStorage, another: Opener, clock: ManualClock
-) -> None:
+async def test_a_pace_holds_over_two_storages(storage: Sql, another: Opener, clock: ManualClock) -> None:
     """Decision 26: ten a second, by whomever; and what has no pace waits for a hold too."""
     await post(storage, clock, *(mail(f"m{n}") for n in range(11)))
     messages = await storage.claim(10, LEASE)
@@ -349,7 +344,7 @@ async def test_a_pace_holds_over_two_storages(
     assert await two[1].begin_attempt(last, {}, rules) == Begun(timedelta(seconds=1)), "no turn was taken"
 
 
-async def test_lapses_are_noted_once_by_ten(storage: SqlStorage, another: Opener, clock: ManualClock) -> None:
+async def test_lapses_are_noted_once_by_ten(storage: Sql, another: Opener, clock: ManualClock) -> None:
     """Decision 24: every watcher hears once of each, however many look at once."""
     ends = clock.now() + DAY
     for n in range(30):
@@ -366,7 +361,23 @@ async def test_lapses_are_noted_once_by_ten(storage: SqlStorage, another: Opener
     assert all(one.data == {"from": "paid", "to": "free"} for one in heard)
 
 
-async def test_nothing_is_left_of_a_name(storage: SqlStorage, clock: ManualClock) -> None:
+async def test_an_id_of_somebody_erased_is_nobody_elses_claim(storage: Sql, clock: ManualClock) -> None:
+    """Decision 31: SQLite gives it away again; whoever still holds the erased one has lost it."""
+    await storage.emit("ada", (fired(),), {})
+    await post(storage, clock, mail())
+    firing, message = await take_firing(storage), await take(storage)
+    await storage.forget("ada")
+    await storage.emit("bob", (fired("f2", subject="bob"),), {})
+    await storage.open_wall(wall(clock, "w2", subject="cy"), (mail("m2", subject="bob"),))
+    assert (await take_firing(storage)).claim == firing.claim
+    assert (await take(storage)).claim == message.claim
+    assert not await storage.keep_firing(firing, LEASE)
+    assert not (await storage.record(firing, (), closing=ACTED)).held
+    assert await storage.begin_attempt(message, {}) is None
+    assert not await storage.settle(message, SENT)
+
+
+async def test_nothing_is_left_of_a_name(storage: Sql, clock: ManualClock) -> None:
     """Decision 31: whatever was done to somebody, no table has the id after `forget`."""
     name = "ada-whose-name-is-found"
     watchers = (Watcher("reverse", "reverse.0"),)

@@ -103,6 +103,7 @@ def held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
     """The message, if this claim on it is the latest and not settled."""
     return (
         outbox.c.id == claimed.id,
+        outbox.c.key == claimed.draft.key,  # SQLite gives the id of a row that was erased to a new one
         outbox.c.claim == claimed.claim,
         outbox.c.state == MessageState.CLAIMED,
     )

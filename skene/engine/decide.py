@@ -143,10 +143,11 @@ def shadow_name(step: CompiledStep) -> str:
     return f"{step.key}@shadow"
 
 
-def held_out(step: CompiledStep, digest: bytes) -> bool:
-    """Whether a subject belongs to the group that is not asked.
+def held_out(share: float, digest: bytes) -> bool:
+    """Whether a subject belongs to the group that is left alone, for comparison.
 
     Args:
+        share: of all subjects, from 0 up to but not 1.
         digest: at least 8 bytes of a hash over loop and subject: the same subject stays in or out for ever.
     """
-    return int.from_bytes(digest[:8], "big") < step.holdout * 2**64
+    return int.from_bytes(digest[:8], "big") < share * 2**64

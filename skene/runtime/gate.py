@@ -337,7 +337,7 @@ def stored(subject: object) -> str:
 
 def _is_held_out(step: CompiledStep, subject: str) -> bool:
     """Whether the subject is in the group that is never asked, nor warned with a link to upgrade."""
-    return step.holdout > 0 and held_out(step, subject_digest(step.loop, subject))
+    return step.holdout > 0 and held_out(step.holdout, subject_digest(step.loop, subject))
 
 
 def _tally(counted: Counted, step: CompiledStep) -> Tally:

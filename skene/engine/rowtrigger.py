@@ -1,29 +1,32 @@
-"""What the database has to tell of, as a plain value."""
+"""What a database trigger shall watch, ready for those who write its SQL."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["RowTrigger"]
+__all__ = ["RowEvent", "RowTrigger"]
+
+RowEvent = Literal["insert", "update", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
 class RowTrigger:
-    """Rows of a table that set off firings of a step.
+    """A step that a change of a row sets off.
 
     Attributes:
-        step, loop: what they set off.
-        table: `users`, or `shop.orders` with its schema.
-        event: what happens to the row.
-        columns: for an update: only one that changes at least one of these; empty for any.
-        where: columns and the values they must have; for an update, which it must have brought about.
-        subject: the column that names the subject.
-        capture: the columns to copy; None for all but those that sound secret.
+        step: the step's key; loop: its loop's.
+        table: `users` or `billing.users`; a part that is no plain word may stand in double quotes.
+        event: what happens to a row.
+        columns: an update counts only if it changes one of them; any column if there are none.
+        where: column and value, all of which the row must have. An update counts when the row comes to have them:
+            the new row does and the old one did not. None is NULL.
+        subject: the column with the subject's id. A row without one sets nothing off.
+        capture: the columns that are copied into the firing; None for all but those that look secret.
     """
 
     step: str
     loop: str
     table: str
-    event: Literal["insert", "update", "delete"]
+    event: RowEvent
     columns: tuple[str, ...] = ()
     where: tuple[tuple[str, str | int | bool | None], ...] = ()
     subject: str = "id"

@@ -26,7 +26,7 @@ from skene.adapters.mail.values import Sample, Values, environment, sample_user
 from skene.errors import DeliveryRefused
 from skene.ports.notifier import About, MessageContext
 
-__all__ = ["Filled", "Rendered", "Templates"]
+__all__ = ["SAMPLES", "Filled", "Rendered", "Templates"]
 
 _PACKAGED = Path(__file__).resolve().parents[2] / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
@@ -44,13 +44,15 @@ _SAMPLE: dict[str, JsonValue] = {
     "resets_at": "2026-12-23T14:05:00+00:00",
     "upgrade_url": "https://app.acme.test/skene/upgrade?t=sample",
 }
-_SAMPLES: Mapping[About, dict[str, JsonValue]] = {
+SAMPLES: Mapping[About, dict[str, JsonValue]] = {
     "limit": _SAMPLE,
     "loop": {"loop": "activation", "unsubscribe_url": "https://app.acme.test/skene/unsubscribe?token=sample"},
 }
+"""What is put in while a template is checked or shown, by what the message is about."""
+
 _KNOWN: Mapping[About, frozenset[str]] = {
-    "limit": frozenset({"user", *_SAMPLES["limit"]}),
-    "loop": frozenset({"user", "event", "row", *_SAMPLES["loop"]}),
+    "limit": frozenset({"user", *SAMPLES["limit"]}),
+    "loop": frozenset({"user", "event", "row", *SAMPLES["loop"]}),
 }
 
 
@@ -233,7 +235,7 @@ def _sample(about: About) -> Generator[dict[str, object]]:
     unknown = [Sample("event"), Sample("row")] if about == "loop" else []
     samples = [sample_user(), *unknown]
     try:
-        yield _values(_SAMPLES[about], *samples)
+        yield _values(SAMPLES[about], *samples)
     except DeliveryRefused as error:
         # What a profile, a row or a payload holds is not known yet: its types cannot be wrong.
         guessed = any(sample.guessed for sample in samples)

@@ -102,6 +102,7 @@ class Skene(Runtime):
 
         `DATABASE_URL` (else the SQLite file `skene.db`), `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else
         plans set by hand), `RESEND_API_KEY` and `SKENE_SENDER` (else e-mails are written to `./outbox`),
+        `RESEND_WEBHOOK_SECRET` (else Resend's reports of bounces and complaints are refused),
         `SKENE_PUBLIC_URL`, `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
 
         Args:
@@ -148,6 +149,7 @@ _VARIABLES = (
     "STRIPE_WEBHOOK_SECRET",
     "RESEND_API_KEY",
     "SKENE_SENDER",
+    "RESEND_WEBHOOK_SECRET",
     "SKENE_PUBLIC_URL",
     "SKENE_SECRET",
 )
@@ -190,8 +192,14 @@ def _half_set(given: Mapping[str, str]) -> list[Fault]:
     for first, second in _PAIRS:
         if bool(given[first]) != bool(given[second]):
             missing, there = (second, first) if given[first] else (first, second)
-            faults.append(Fault(missing, "nothing", f"a value, since {there} is set; or unset {there}", None))
+            faults.append(_missing(missing, there))
+    if given["RESEND_WEBHOOK_SECRET"] and not given["RESEND_API_KEY"]:
+        faults.append(_missing("RESEND_API_KEY", "RESEND_WEBHOOK_SECRET"))
     return faults
+
+
+def _missing(name: str, there: str) -> Fault:
+    return Fault(name, "nothing", f"a value, since {there} is set; or unset {there}", None)
 
 
 def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
@@ -240,7 +248,12 @@ def _notifiers(given: Mapping[str, str], loops: tuple[Loop, ...]) -> dict[str, N
     if given["RESEND_API_KEY"]:
         from skene.adapters.resend import ResendNotifier
 
-        return {"resend": ResendNotifier(api_key=given["RESEND_API_KEY"], sender=given["SKENE_SENDER"])}
+        resend = ResendNotifier(
+            api_key=given["RESEND_API_KEY"],
+            sender=given["SKENE_SENDER"],
+            webhook_secret=given["RESEND_WEBHOOK_SECRET"] or None,
+        )
+        return {"resend": resend}
     from skene.adapters.file import FileNotifier
 
     files = FileNotifier(DEFAULT_OUTBOX)

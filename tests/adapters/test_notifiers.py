@@ -7,7 +7,8 @@ import anyio.to_thread
 import pytest
 
 from skene.adapters.file import FileNotifier
-from skene.adapters.mail.message import Mail, mime
+from skene.adapters.mail.message import Mail
+from skene.adapters.mail.mime import mime
 from skene.adapters.memory_notifier import MemoryNotifier
 from skene.errors import (
     ConfigurationError,

@@ -7,7 +7,7 @@ from skene.adapters.mail.message import sender_faults
 from skene.adapters.mail.templates import Templates
 from skene.definitions.faults import Fault
 from skene.errors import ConfigurationError
-from skene.ports.notifier import Body, MessageContext
+from skene.ports.notifier import About, Body, MessageContext
 
 __all__ = ["LocalNotifier"]
 
@@ -49,9 +49,12 @@ class LocalNotifier:
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """See `Notifier.check`."""
-        self._templates.check(template, subject_line=subject_line, personalization=personalization)
+        self._templates.check(
+            template, subject_line=subject_line, personalization=personalization, about=about
+        )
 
     def render(self, context: MessageContext) -> Body:
         """See `Notifier.render`."""

@@ -14,6 +14,7 @@ SkeneError
 ├── QueryError
 │   ├── QueryRefused           a condition's SELECT will never work as it is: the reason says why
 │   └── QueryTimeout           it was stopped at its time-out
+├── ConditionFailed            a condition's function raised, or gave no answer
 ├── BillingError
 │   ├── BillingUnavailable     the billing service did not answer in time
 │   ├── WebhookRejected        not from the billing service, or not for us
@@ -37,6 +38,7 @@ __all__ = [
     "BillingError",
     "BillingUnavailable",
     "CheckoutUnavailable",
+    "ConditionFailed",
     "ConfigurationError",
     "DefinitionError",
     "DeliveryError",
@@ -149,6 +151,10 @@ class QueryRefused(QueryError):
 
 class QueryTimeout(QueryError):
     """A condition's SELECT was stopped, because it took too long."""
+
+
+class ConditionFailed(SkeneError):
+    """A function of yours that a condition asks raised, took too long, or did not say True or False."""
 
 
 class BillingError(SkeneError):

@@ -17,7 +17,7 @@ from skene.ports.firings import Closing, Entry, Firing, Outcome, Phase, Repeat
 from skene.ports.queries import Row
 from skene.runtime.parts import Parts
 
-__all__ = ["Scanning", "subject_column"]
+__all__ = ["Scanning", "subject_columns"]
 
 BATCH = 500
 LEASE = timedelta(seconds=30)
@@ -86,7 +86,7 @@ class Scanning:
         self, reaction: Reaction, query: QueryCondition, firing: Firing, rows: list[Row], count: _Count
     ) -> tuple[Entry, ...]:
         entries: dict[str, Entry] = {}
-        column = subject_column(query, rows[0]) if rows else ""
+        column = _subject_column(query, rows[0]) if rows else ""
         for row in rows:
             count.rows += 1
             subject = _as_subject(row.get(column))
@@ -131,13 +131,13 @@ class Scanning:
             raise failure
 
 
-def subject_column(query: QueryCondition, row: Row) -> str:
-    """The column of a result that names the subject.
+def subject_columns(query: QueryCondition) -> tuple[str, ...]:
+    """The columns that may name the subject, the first that there is."""
+    return (query.subject,) if query.subject is not None else COLUMNS
 
-    Raises:
-        QueryRefused: there is none.
-    """
-    wanted = (query.subject,) if query.subject is not None else COLUMNS
+
+def _subject_column(query: QueryCondition, row: Row) -> str:
+    wanted = subject_columns(query)
     found = next((name for name in wanted if name in row), None)
     if found is None:
         raise QueryRefused(f"no column of the result is called {' or '.join(wanted)}: {', '.join(row)}")

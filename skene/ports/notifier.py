@@ -47,6 +47,8 @@ class MessageContext(BaseModel):
             8601) and `upgrade_url`. None means there is no such value: a template can ask, but not print it.
         personalization: the action's own variables, as its author wrote them: each is a small template over
             `user` and `data`, and the notifier fills it in.
+        event: the row or payload that started it.
+        row: the row that the condition's query found.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -56,6 +58,8 @@ class MessageContext(BaseModel):
     user: Profile
     data: dict[str, JsonValue]
     personalization: dict[str, str] = {}
+    event: dict[str, JsonValue] = {}
+    row: dict[str, JsonValue] = {}
 
 
 class Notifier(Protocol):

@@ -173,7 +173,7 @@ class WebhookNotifier:
 async def _read(answer: httpx.Response) -> None:
     """Read the little that is answered, so that the connection can be used again. The status says all."""
     received = 0
-    with anyio.move_on_after(_PATIENCE), suppress(httpx.HTTPError):
+    with anyio.move_on_after(_PATIENCE), suppress(httpx.HTTPError, httpx.StreamConsumed):
         async for chunk in answer.aiter_raw():
             received += len(chunk)
             if received > _LARGEST_ANSWER:

@@ -171,14 +171,14 @@ def _wrong_term(field: _Field, term: str) -> _Wrong | None:
     match = _TERM.fullmatch(term)
     if match is None or (match["start"] == "*" and match["end"]):
         return _Wrong(f"{field.allowed}, *, lists, ranges and steps", "*" if term == "?" else None)
-    start, end, step = match["start"], match["end"], match["step"]
+    start, end, step = str(match["start"]), match["end"], match["step"]
     first = field.least if start == "*" else field.number(start)
     if first is None:
         near = _near(field, start)
         return _Wrong(field.allowed, near and near + term.removeprefix(start))
     last = field.most if end is None else field.number(end)
     if last is None:
-        near = str(field.most) if end.isdigit() else _near(field, end)
+        near = str(field.most) if str(end).isdigit() else _near(field, str(end))
         return _Wrong(field.allowed, near and f"{start}-{near}{f'/{step}' if step is not None else ''}")
     if last < first:
         return _Wrong(f"a range of {field.name} that ascends", _two_ranges(field, first, last, step))

@@ -1,16 +1,17 @@
-"""The port to the user's database: four narrow ports, one transaction per verb."""
+"""The port to the user's database: five narrow ports, one transaction per verb."""
 
 from typing import Protocol
 
 from skene.ports.accounts import Accounts
 from skene.ports.counters import Counters
+from skene.ports.grants import Grants
 from skene.ports.ledger import Ledger
 from skene.ports.outbox import Outbox
 
 __all__ = ["Storage"]
 
 
-class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
+class Storage(Counters, Grants, Accounts, Ledger, Outbox, Protocol):
     """Where everything is kept.
 
     Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may
@@ -33,7 +34,7 @@ class Storage(Counters, Accounts, Ledger, Outbox, Protocol):
         ...
 
     async def forget(self, subject: str) -> int:
-        """Erase a person: counters, messages, billing record, keys.
+        """Erase a person: counters, grants, messages, billing record, keys.
 
         Walls and conversions stay, under no name.
 

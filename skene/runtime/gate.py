@@ -196,6 +196,8 @@ class Gatekeeper:
                 ask.step,
                 subject=subject,
                 plan=counted.plan,
+                limit=tallies[ask.step.meter].limit,
+                granted=tallies[ask.step.meter].granted,
                 used=tallies[ask.step.meter].used,
                 cost=tallies[ask.step.meter].charge.cost,
                 start=tallies[ask.step.meter].start,

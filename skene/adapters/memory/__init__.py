@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from skene.adapters.memory.accounts import MemoryAccounts, digest
 from skene.adapters.memory.counters import MemoryCounters
+from skene.adapters.memory.grants import MemoryGrants
 from skene.adapters.memory.ledger import MemoryLedger
 from skene.adapters.memory.outbox import MemoryOutbox
 from skene.adapters.memory.state import Conversion, State
@@ -16,7 +17,7 @@ __all__ = ["Conversion", "MemoryStorage"]
 KEYS_LAST = timedelta(hours=24)
 
 
-class MemoryStorage(MemoryCounters, MemoryAccounts, MemoryLedger, MemoryOutbox):
+class MemoryStorage(MemoryCounters, MemoryGrants, MemoryAccounts, MemoryLedger, MemoryOutbox):
     """The port `Storage` in plain Python. Exact among one event loop's tasks; nothing outlives the process.
 
     Args:
@@ -36,7 +37,7 @@ class MemoryStorage(MemoryCounters, MemoryAccounts, MemoryLedger, MemoryOutbox):
         """Erase a person. Goes through everything once, which no other verb does."""
         state = self._state
         erased = sum(table.pop(subject, None) is not None for table in state.counters.values())
-        erased += len(state.keys.pop(subject, ()))
+        erased += len(state.keys.pop(subject, ())) + len(state.grants.pop(subject, ()))
         holder = state.holders.pop(subject, None)
         if holder is not None:
             erased += 1

@@ -1,4 +1,4 @@
-"""What a MemoryStorage keeps, and what its four parts share."""
+"""What a MemoryStorage keeps, and what its parts share."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skene.engine.counter import Counter
+from skene.engine.grants import Pot
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
 from skene.ports.clock import Clock
 from skene.ports.counters import Draft
+from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
@@ -25,8 +27,8 @@ Packed = int | Counter
 
 
 def pack(counter: Counter) -> Packed:
-    """Fold a counter; one with parts or notices, of which there are few, stays as it is."""
-    if counter.parts or counter.notices or counter.start < EPOCH:
+    """Fold a counter; one with parts, notices or grants, of which there are few, stays as it is."""
+    if counter.parts or counter.notices or counter.extra or counter.start < EPOCH:
         return counter
     start, end = (counter.start - EPOCH) // _MICROSECOND, (counter.end - EPOCH) // _MICROSECOND
     return (counter.used << _WIDTH | start) << _WIDTH | end
@@ -54,6 +56,15 @@ class Holder:
     def standing_at(self, now: datetime) -> Standing | None:
         """What the subject holds at `now`."""
         return self.standing and self.standing.at(now, self.default)
+
+
+@dataclass(slots=True)
+class GrantRow:
+    """A grant, and what it holds."""
+
+    grant: Grant
+    granted_at: datetime
+    pot: Pot
 
 
 @dataclass(slots=True)
@@ -123,6 +134,8 @@ class State:
         # By meter and plan, then by subject: a subject costs one entry and one integer.
         self.counters: dict[tuple[str, str], dict[str, Packed]] = {}
         self.keys: dict[str, dict[str, Key]] = {}  # by subject, then by idempotency key
+        self.grants: dict[str, list[GrantRow]] = {}  # by subject, oldest first
+        self.last_grant = 0
         self.holders: dict[str, Holder] = {}  # by subject
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
@@ -134,6 +147,17 @@ class State:
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
         self.draft_keys: set[str] = set()
         self.last_message = 0
+
+    def pots(self, subject: str, meter: str) -> list[Pot]:
+        """What the grants for one counter hold."""
+        rows = self.grants.get(subject)
+        return [row.pot for row in rows if row.grant.meter == meter] if rows else []
+
+    def change_pots(self, subject: str, pots: Iterable[Pot]) -> None:
+        """Keep what was spent from some of a subject's grants, or given back to them."""
+        changed = {pot.number: pot for pot in pots}
+        for row in self.grants.get(subject, ()) if changed else ():
+            row.pot = changed.get(row.pot.number, row.pot)
 
     def post(self, drafts: Iterable[Draft], now: datetime) -> None:
         """Put messages into the outbox, each key once."""

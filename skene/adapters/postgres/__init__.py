@@ -199,7 +199,8 @@ class PostgresStorage(SqlStorage):
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give back charged units in the window they were charged in."""
-        arguments = counting.refund_arguments(subject, receipts, idempotency_key)
+        now = self._clock.now() if self._clock else None
+        arguments = counting.refund_arguments(subject, receipts, idempotency_key, now)
         await self._answer(lambda: self._fetch(self._refund, arguments))
 
     async def _send(self, asked: "_Asked") -> _Rows | None:

@@ -10,10 +10,11 @@ import anyio
 import sqlalchemy as sa
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from skene.adapters.sql import accounts, ledger, outbox, upkeep
+from skene.adapters.sql import accounts, grants, ledger, outbox, upkeep
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Customer, Ticket, Update
 from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt
+from skene.ports.grants import Grant, Granted
 from skene.ports.ledger import FunnelRow, Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import Claimed, MessageState, Outcome
@@ -63,6 +64,16 @@ class SqlStorage(ABC):
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
         return await self._write(upkeep.record_notice, notice)
+
+    # --- grants ---
+
+    async def grant(self, grant: Grant) -> bool:
+        """Grant units, once for each subject and key."""
+        return await self._write(grants.grant, grant)
+
+    async def grants(self, subject: str) -> tuple[Granted, ...]:
+        """All grants of a subject, oldest first."""
+        return await self._read(grants.grants, subject)
 
     # --- accounts ---
 

@@ -11,6 +11,7 @@ from skene.adapters.sql.tables import (
     conversions,
     customers,
     forgotten,
+    grants,
     history,
     keys,
     outbox,
@@ -67,7 +68,7 @@ def forget(connection: sa.Connection, now: datetime, subject: str) -> int:
         erased += connection.execute(
             sa.delete(subscriptions).where(subscriptions.c.customer == customer)
         ).rowcount
-    for table in (customers, usage, history, keys, outbox):
+    for table in (customers, usage, grants, history, keys, outbox):
         erased += connection.execute(sa.delete(table).where(table.c.subject == subject)).rowcount
     for table in (walls, conversions):
         nameless = sa.update(table).where(table.c.subject == subject).values(subject=NOBODY)

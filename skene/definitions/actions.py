@@ -67,7 +67,7 @@ class WebhookAction(Definition, frozen=True):
 
     type: Annotated[Literal["webhook"], choice("webhook")] = "webhook"
     provider: Provider = Field(description=_PROVIDER)
-    event: EventName = Field(description="the type of the event, such as \"user.activated\"")
+    event: EventName = Field(description='the type of the event, such as "user.activated"')
     payload: Personalization | None = None
 
 

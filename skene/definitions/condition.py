@@ -82,16 +82,16 @@ class UsageCondition(Definition, frozen=True):
 
 Condition = UsageCondition | FiringCondition
 
-# The last of a type is the one that faults are of: at a usage without at and under, limit and period are missing.
+# The last of a type is the one that faults are of: a usage without at and under lacks limit and period.
 _read: Callable[[object], Condition] = one_of(*FIRING_CONDITIONS, UsageCondition)
 
 
 def read_condition(value: object) -> Condition:
     """Reads any condition; `usage` is a level where `at` or `under` is given, and no limit."""
     given = as_mapping(value)
-    if given is not None and given.get("type") == "usage" and "limit" not in given:
-        if given.keys() & {"at", "under"}:
-            return UsageLevelCondition.read(value)
+    level = given is not None and given.get("type") == "usage" and "limit" not in given
+    if level and given is not None and given.keys() & {"at", "under"}:
+        return UsageLevelCondition.read(value)
     return _read(value)
 
 
@@ -113,7 +113,7 @@ def usage(
 def usage(
     *, at: float | None = None, under: float | None = None, meter: str | None = None
 ) -> UsageLevelCondition: ...
-def usage(  # noqa: PLR0913, RUF100  # two kinds of condition behind one word
+def usage(
     *,
     limit: Mapping[str, int | Unlimited] | None = None,
     period: str | timedelta | Period | None = None,

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from skene.definitions.base import Definition
 from skene.definitions.checks import Duration, choice, one_of, printable, text
-from skene.definitions.faults import DefinitionError, Fault, describe, refuse, under
+from skene.definitions.faults import DefinitionError, Fault, refuse, under
 from skene.definitions.sql import read_select
 from skene.definitions.units import LARGEST
 from skene.definitions.values import as_list

@@ -1,4 +1,4 @@
-"""The triggers that set off firings, one class for each: rows, the clock, signed webhooks, events of the app."""
+"""The triggers that set off firings, a class for each: rows, the clock, webhooks, events of the app."""
 
 import re
 from collections.abc import Mapping

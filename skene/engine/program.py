@@ -1,7 +1,7 @@
 """Loops, compiled once: what a request needs, looked up and not worked out."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
@@ -127,7 +127,7 @@ class Program:
     steps: tuple[CompiledStep, ...]
     recoveries: Mapping[str, Recovery]
     attribution: timedelta
-    reactions: Reactions = Reactions()
+    reactions: Reactions = field(default_factory=Reactions)
 
     @property
     def meters(self) -> tuple[str, ...]:

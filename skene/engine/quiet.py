@@ -26,9 +26,7 @@ def quiet_until(hours: QuietHours, zone: str, now: datetime) -> datetime | None:
     local = now.astimezone(ZoneInfo(zone))
     clock = local.time().replace(tzinfo=None)
     over_night = hours.start > hours.end
-    quiet = (
-        (clock >= hours.start or clock < hours.end) if over_night else hours.start <= clock < hours.end
-    )
+    quiet = (clock >= hours.start or clock < hours.end) if over_night else hours.start <= clock < hours.end
     if not quiet:
         return None
     day = local.date() + timedelta(days=1 if over_night and clock >= hours.start else 0)

@@ -32,7 +32,6 @@ from skene.engine.rowtrigger import RowTrigger
 __all__ = ["Reaction", "Reactions", "compile_reactions", "level_faults", "parts_of"]
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Reaction:
     """A step that a firing sets off. Compared by identity: a program has each once.

@@ -98,6 +98,14 @@ class Notifier(Protocol):
         """
         ...
 
+    @property
+    def pace(self) -> timedelta | None:
+        """The shortest time between two messages that the provider bears, over all workers; None: any.
+
+        The outbox keeps it: an adapter need not wait.
+        """
+        ...
+
     def check(
         self,
         template: str,

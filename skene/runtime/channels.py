@@ -1,4 +1,4 @@
-"""Actions that are no message to anybody: they go the way of messages, and so happen once, whatever crashes."""
+"""Actions that are no message to anybody: they go the way of messages, and so happen once."""
 
 import inspect
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ class FunctionChannel(_Inner):
 
     @property
     def remembers_keys(self) -> timedelta:
-        """For ever if it may be called twice; else nobody calls it again when it is not known how it ended."""
+        """For ever if it may be called twice; else nobody calls it again who does not know how it ended."""
         return FOREVER if self._action.repeatable else timedelta(0)
 
     async def send(self, body: Body, *, idempotency_key: str) -> str | None:

@@ -75,7 +75,7 @@ class EventVerbs:
     def _nobody_listens(self, event: str) -> None:
         near = nearest(event, self._parts.program.reactions.events())
         hint = f"; did you mean {near!r}?" if near else ""
-        self._parts.log.warning(f"no loop listens to the event {describe(event)}{hint}")
+        self._parts.log.warning("no loop listens to the event %s%s", describe(event), hint)
 
     async def receive_event(self, source: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Take a signed webhook from elsewhere.
@@ -115,7 +115,7 @@ class EventVerbs:
         return new
 
     async def receive_report(self, channel: str, body: bytes, headers: Mapping[str, str]) -> bool:
-        """Take a provider's signed report on a mail: an address that bounces or complains is written to no more.
+        """Take a provider's signed report: an address that bounces or complains is written to no more.
 
         Returns:
             Whether it changed anything.
@@ -127,7 +127,7 @@ class EventVerbs:
         """
         parts = self._parts
         notifier = parts.notifiers.get(channel)
-        if not isinstance(notifier, Reporting):
+        if notifier is None or not isinstance(notifier, Reporting):
             raise LookupError(f"no notifier that takes reports is called {channel!r}")
         report = notifier.parse_report(body, headers, parts.clock.now())
         if report is None:
@@ -193,15 +193,14 @@ class EventVerbs:
         return await self._parts.storage.outbox_rows(states=states, loop=loop, subject=who, limit=limit)
 
 
-def _as_json(data: Mapping[str, Any] | None) -> dict[str, object]:
+def _as_json(data: object) -> dict[str, object]:
+    """The data as it will come back from the database: a mistake would else only show in a worker."""
     if data is None:
         return {}
-    # Before it is stored, or a mistake would only show in a worker. What is not even a mapping included.
-    given: object = data
-    if not isinstance(given, Mapping):
-        raise ValueError(f"data: got {describe(given)}; give values by name")
+    if not isinstance(data, Mapping):
+        raise ValueError(f"data: got {describe(data)}; give values by name")
     try:
-        text = json.dumps(dict(cast("Mapping[str, Any]", given)), allow_nan=False, ensure_ascii=False)
+        text = json.dumps(dict(cast("Mapping[str, Any]", data)), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"data: got a value that is no JSON ({error}); give plain values") from None

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-
 from skene.definitions import EmailAction, FiringAction, QueryCondition, WebhookAction
 from skene.engine.actions import (
     action_data,

@@ -56,7 +56,9 @@ async def profile_of(parts: Parts, message: Claimed) -> Profile:
     for name in ("event", "row"):
         known.update(_texts(message.draft.data.get(name)))
     if found is not None:
-        known.update({key: value for key, value in found.model_dump(mode="json").items() if value is not None})
+        known.update(
+            {key: value for key, value in found.model_dump(mode="json").items() if value is not None}
+        )
     if not known.get("email"):
         known["email"] = message.email
     return Profile.model_validate({key: value for key, value in known.items() if _fits(key, value)})

@@ -49,8 +49,8 @@ class PeopleVerbs:
             subject: who.
             plan: one that a limit table knows.
             until: when it ends; None: not by itself.
-            paying: whether the subject pays for it: False for a trial, which is no conversion. Left out, every
-                plan but the default one is paid for.
+            paying: whether the subject pays for it: False for a trial, which is no conversion. Left out,
+                every plan but the default one is paid for.
 
         Raises:
             ValueError: a plan that no limit table knows, or an end without a time zone.

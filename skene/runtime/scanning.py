@@ -1,6 +1,6 @@
 """A tick of a schedule: reading whom it is about, and acting upon each, a batch at a time."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,8 +69,8 @@ class Scanning:
         streaming = parts.queries().stream(read_select(query.query), {}, timeout=patience, batch=BATCH)
         async with self._kept(firing) as lost, streaming as batches:
             async for rows in batches:
-                rows = rows[: query.max_rows - count.rows]
-                entries = await self._entries(reaction, query, firing, rows, count)
+                wanted = rows[: query.max_rows - count.rows]
+                entries = await self._entries(reaction, query, firing, wanted, count)
                 done = await parts.storage.record(firing, entries, repeat=repeat, lease=LEASE)
                 if not done.held or lost.is_set():
                     return  # somebody else has begun anew
@@ -108,7 +108,7 @@ class Scanning:
         return Occasion(subject, reaction.loop, reaction.key, firing.key, at, plan, row, row)
 
     @asynccontextmanager
-    async def _kept(self, firing: Firing) -> AsyncIterator[anyio.Event]:
+    async def _kept(self, firing: Firing) -> AsyncGenerator[anyio.Event]:
         """Renew the lease in the background; the event says that it was lost all the same."""
         lost = anyio.Event()
 

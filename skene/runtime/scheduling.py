@@ -14,7 +14,7 @@ __all__ = ["Scheduling"]
 
 
 class Scheduling:
-    """Opens the ticks that are due. Only the latest missed one counts: after a rest, nobody is mailed twice."""
+    """Opens the ticks that are due. Of several that were missed, only the latest counts."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

@@ -118,6 +118,11 @@ class Runtime(CountingVerbs, PeopleVerbs, EventVerbs):
         return self._parts.links.origin
 
     @property
+    def links(self) -> Links:
+        """Signs and reads the links in messages."""
+        return self._parts.links
+
+    @property
     def gatekeeper(self) -> Gatekeeper:
         """Decides; for edges that carry requests."""
         return self._gatekeeper

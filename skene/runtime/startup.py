@@ -73,7 +73,7 @@ async def check_database(parts: Parts) -> None:
 
 
 async def _check_triggers(parts: Parts) -> None:
-    """Say so where rows would set nothing off. That is no reason not to start: they may be installed later."""
+    """Say so where rows would set nothing off; they may be installed while the app runs."""
     wanted = parts.program.reactions.row_triggers
     triggers: RowTriggers | None = getattr(parts.storage, "triggers", None)
     if not wanted or triggers is None:

@@ -95,10 +95,12 @@ class Worker:
 
     async def react_once(self) -> int:
         """Open the ticks that are due, claim some firings, and evaluate each. Returns how many."""
+        now: datetime | None = None
         claimed: tuple[Firing, ...] = ()
         with anyio.CancelScope(shield=True):  # a claim that nobody hears of would only end with its lease
             await self._note_lapses()
             now, claimed = await self._parts.storage.claim_firings(FIRINGS, LEASE)
+        assert now is not None  # a shielded scope does not swallow what fails in it
         waiting, stale = list(claimed), anyio.current_time() + FRESH
         opened = 0
         try:

@@ -91,6 +91,11 @@ class KeepingNotifier:
         """As the app's own."""
         return self._notifier.remembers_keys
 
+    @property
+    def pace(self) -> timedelta | None:
+        """A test has nobody to wait for."""
+        return None
+
     def check(
         self,
         template: str,

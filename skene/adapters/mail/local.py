@@ -1,6 +1,7 @@
 """What the notifiers with local templates have in common: all but the sending."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from skene.adapters.mail.message import sender_faults
@@ -42,6 +43,11 @@ class LocalNotifier:
         self._sender = sender.strip()
         self._reply_to = reply_to
         self._templates = Templates(templates)
+
+    @property
+    def pace(self) -> timedelta | None:
+        """As fast as they come, unless a subclass knows of a limit."""
+        return None
 
     def check(
         self,

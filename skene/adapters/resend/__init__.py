@@ -58,6 +58,7 @@ class ResendNotifier(LocalNotifier):
         reply_to: where answers go, if not to the sender.
         timeout: for one attempt from beginning to end, up to 10 s.
         transport: for tests, an httpx transport such as `httpx.ASGITransport(fake.app)`, not the network.
+        per_second: how many requests a second your team may make, over all workers; Resend's default is 2.
         webhook_secret: the signing secret of the webhook at Resend that reports bounces and complaints; it
             begins with `whsec_`. None takes no reports.
 
@@ -75,6 +76,7 @@ class ResendNotifier(LocalNotifier):
         reply_to: str | None = None,
         timeout: timedelta = timedelta(seconds=10),
         transport: httpx.AsyncBaseTransport | None = None,
+        per_second: float = 2,
         webhook_secret: str | None = None,
     ) -> None:
         url = resend.api_url if base_url is None else base_url
@@ -83,12 +85,14 @@ class ResendNotifier(LocalNotifier):
             *_url_faults(url),
             *timeout_faults("ResendNotifier.timeout", timeout),
             *secret_faults("ResendNotifier.webhook_secret", webhook_secret),
+            *_pace_faults(per_second),
         )
         super().__init__(sender, templates, reply_to=reply_to, faults=faults)
         self._api_key = api_key
         self._base_url = url.rstrip("/")
         self._timeout = timeout.total_seconds()
         self._transport = transport
+        self._pace = timedelta(seconds=1 / per_second)
         self._webhook_secret = webhook_secret
         # A client's connections belong to the event loop that opened them.
         self._client: RunVar[httpx.AsyncClient | None] = RunVar("skene.adapters.resend", None)
@@ -100,6 +104,11 @@ class ResendNotifier(LocalNotifier):
     def remembers_keys(self) -> timedelta:
         """23 hours: Resend keeps idempotency keys for 24, and clocks and queues take their share."""
         return timedelta(hours=23)
+
+    @property
+    def pace(self) -> timedelta:
+        """What Resend allows: more would be answered with 429."""
+        return self._pace
 
     def check(
         self,
@@ -280,3 +289,9 @@ def _url_faults(value: object) -> list[Fault]:
     if split is not None and split.scheme in ("http", "https") and split.hostname and not split.username:
         return []
     return [Fault("ResendNotifier.base_url", describe(value), 'an address such as "https://api.resend.com"')]
+
+
+def _pace_faults(value: object) -> list[Fault]:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.1 <= value <= 1000:
+        return []
+    return [Fault("ResendNotifier.per_second", describe(value), "a number from 0.1 to 1000")]

@@ -91,6 +91,11 @@ class WebhookNotifier:
         """For ever: a receiver of Standard Webhooks acts once on each `webhook-id`."""
         return FOREVER
 
+    @property
+    def pace(self) -> timedelta | None:
+        """As fast as they come."""
+        return None
+
     def check(
         self,
         template: str,

@@ -49,7 +49,9 @@ class Update:
         default_plan: the plan that is not paid for.
         attribution: how far back a wall may lie to be credited with a conversion.
         watchers: steps of which a firing is recorded, in the same transaction, when the subject's plan
-            changes; its data is `{"from": …, "to": …}`.
+            changes; its data is `{"from": …, "to": …}`. `from` is the plan that was written down last, even
+            if its end has passed since and nobody has noted that: what watchers hear is a chain without gaps.
+            A plan whose end has passed when it arrives is written down as the default plan.
     """
 
     ticket: Ticket
@@ -119,7 +121,7 @@ class Accounts(Protocol):
         """Tie a subject to a customer, replacing earlier ties of either.
 
         What is known of the customer applies from now on, conversion included; while nothing is, the subject
-        keeps what it has. A subject that loses its customer loses the plan, too.
+        keeps what it has. A subject that loses its customer loses the plan, too; watchers hear of both.
         """
         ...
 

@@ -59,13 +59,13 @@ class Contacts(Protocol):
         address: str | None = None,
         kind: Suppressed | None = None,
     ) -> int:
-        """Forget reasons, of one kind or of all. Returns how many there were."""
+        """Forget reasons, of one kind or of all; of both, if both are given. Returns how many there were."""
         ...
 
     async def suppressions(
         self, *, subject: str | None = None, address: str | None = None, limit: int = 100
     ) -> tuple[Suppression, ...]:
-        """What is known of a subject or an address; of everybody without either. Latest first."""
+        """What is known of a subject or an address, or of both; of everybody without either. Latest first."""
         ...
 
     async def suppression_counts(self) -> Mapping[Suppressed, int]:

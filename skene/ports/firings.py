@@ -239,13 +239,17 @@ class DecisionRow:
 
 
 class Firings(Protocol):
-    """Keeps what was set off until it has been dealt with, each by one worker at a time."""
+    """Keeps what was set off until it has been dealt with, each by one worker at a time.
+
+    A claim is lost once the firing was claimed again, let go of, closed or forgotten. A lease that has ended
+    loses nothing by itself: until somebody else takes the firing, its worker may go on.
+    """
 
     async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops.
 
-        A goal counts for every journey of the subject through the loop that began within the given time and
-        has not reached it yet.
+        A goal counts for every journey of the subject through the loop that began within the given time (its
+        last instant included) and has not reached it yet.
 
         Args:
             subject: a storable id.
@@ -327,7 +331,7 @@ class Firings(Protocol):
         is a tick; and the closing's row when the firing is a tick or there is no entry.
 
         Args:
-            entries: at most 1,000.
+            entries: at most 1,000, each of another subject.
             closing: ends the firing; its data is then erased.
             lease: without a closing, holds the firing for another lease.
         """
@@ -337,7 +341,7 @@ class Firings(Protocol):
         """Write down plans whose end has passed, so that watchers hear of them. Returns how many.
 
         Such a subject holds the default plan already; this makes it so in the table, and records a firing of
-        each watcher with the data `{"from": …, "to": …}`.
+        each watcher with the data `{"from": …, "to": …}`. Those that ended longest ago come first.
         """
         ...
 

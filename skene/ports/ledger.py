@@ -54,7 +54,8 @@ class FunnelRow:
             `prompts` and `clicks` count those of journeys, too.
         goals: journeys that reached the loop's goal in time.
         held_out_journeys, held_out_goals: the same of those who were left alone.
-        median_time_to_goal: from the beginning of a journey to the goal; None without goals.
+        median_time_to_goal: from the beginning of a journey to the goal, held-out ones included, as above;
+            None without goals.
     """
 
     loop: str | None

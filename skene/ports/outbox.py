@@ -173,11 +173,13 @@ class Outbox(Protocol):
         """Record that an attempt begins and freeze the body, before anything leaves the process.
 
         In one transaction: an address that is suppressed, and a subject that is unsubscribed when the message
-        is a marketing one, are `Never`; a subject whose cap is reached is `Later` (messages of the subject
-        that count are marketing ones, sent or begun within the time; two workers never pass the cap
-        together); a channel whose turn comes later than `patience` is `Later`, else the turn is taken and
-        the wait for it told. A message whose earlier attempt nobody knows the end of (`unsettled`) does not
-        count against its own cap.
+        is a marketing one, are `Never`, with the word of `Suppressed` in its reason; a subject whose cap is
+        reached is `Later` (other messages of the subject that count are marketing ones that were sent or
+        parked within the time, `now < settled_at + time`, or whose attempt has begun and has no known end;
+        one that failed for certain does not count; two workers never pass the cap together); a channel whose
+        turn comes later than `patience` is `Later`, else the turn is taken and the wait for it told. A
+        message whose earlier attempt nobody knows the end of (`unsettled`) does not count against its own
+        cap. A channel that is held makes everybody wait, with a pace or without.
 
         Returns:
             None when the claim was lost: do not send.

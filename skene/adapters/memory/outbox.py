@@ -2,15 +2,32 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
-from skene.adapters.memory.state import MessageRow, Part, as_json
+from skene.adapters.memory.state import MessageRow as Row
+from skene.adapters.memory.state import Part, as_json
+from skene.ports.contacts import Suppressed
 from skene.ports.counters import Draft
 from skene.ports.notifier import Body
-from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.outbox import (
+    Attempt,
+    Begun,
+    Claimed,
+    Later,
+    MessageRow,
+    MessageState,
+    Never,
+    Outcome,
+    Rules,
+)
 
 __all__ = ["MemoryOutbox"]
+
+PERHAPS_SENT = (MessageState.SENT, MessageState.PARKED)
+SOON = timedelta(minutes=1)
+NO_RULES = Rules()
 
 
 class MemoryOutbox(Part):
@@ -22,30 +39,48 @@ class MemoryOutbox(Part):
         due = islice((row for row in self._state.open.values() if row.due <= now), limit)
         return tuple([self._hand_over(row, now, lease) for row in due])
 
-    async def begin_attempt(self, claimed: Claimed, body: Body) -> bool:
-        """Record that an attempt begins and freeze the body."""
+    async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = NO_RULES) -> Attempt:
+        """Record that an attempt begins and freeze the body, if the rules let it."""
         row, now = self._held(claimed), self._state.clock.now()
         if row is None or row.due <= now:
-            return False
+            return None
+        refused = self._refused(row.draft, rules) or self._capped(row, rules, now)
+        if refused is not None:
+            return refused
+        channel, paces = row.draft.channel, self._state.paces
+        turn = max(now, paces.get(channel, now))
+        if turn - now > rules.patience:
+            return Later(turn - now)
+        if rules.pace is not None:
+            paces[channel] = turn + rules.pace
         row.begun, row.first_attempt_at = claimed.claim, row.first_attempt_at or now
         row.body = as_json(body) if row.body is None else row.body
-        return True
+        return Begun(turn - now)
 
     async def settle(self, claimed: Claimed, outcome: Outcome) -> bool:
         """Record how it ended."""
-        row = self._held(claimed)
+        row, state, now = self._held(claimed), self._state, self._state.clock.now()
         if row is None:
             return False
+        if outcome.hold:
+            held = state.paces.get(row.draft.channel, now)
+            state.paces[row.draft.channel] = max(held, now + outcome.hold)
         row.state, row.reason, row.provider_id = outcome.state, outcome.reason, outcome.provider_id
         row.failures += outcome.failed
         row.begun = None if row.begun == row.claim else row.begun
+        if outcome.provider_id is not None:
+            state.reported[outcome.provider_id] = row
         if outcome.state is MessageState.PENDING:
-            row.due = self._state.clock.now() + outcome.delay
+            row.due = now + outcome.delay
             return True
-        del self._state.open[row.id]
-        wall = self._state.walls.get(row.draft.wall or "")
-        if outcome.state is MessageState.SENT and wall is not None:
-            wall.prompted = True
+        self._end(row, now)
+        if outcome.state is MessageState.SENT:
+            wall = state.walls.get(row.draft.wall or "")
+            if wall is not None:
+                wall.prompted = True
+            way = state.journeys.get(row.draft.journey or "")
+            if way is not None and way.prompted_at is None:
+                state.journeys[way.id] = replace(way, prompted_at=now)
         return True
 
     async def messages(
@@ -58,18 +93,113 @@ class MemoryOutbox(Part):
         """How many messages are in each state."""
         return Counter(row.state for row in self._state.messages.values())
 
+    async def outbox_rows(
+        self,
+        *,
+        states: tuple[MessageState, ...] = (),
+        loop: str | None = None,
+        subject: str | None = None,
+        limit: int = 100,
+    ) -> tuple[MessageRow, ...]:
+        """Messages for people, latest first."""
+        wanted = (
+            _shown(row)
+            for row in reversed(self._state.messages.values())
+            if (not states or row.state in states)
+            and loop in (None, row.draft.loop)
+            and subject in (None, row.draft.subject)
+        )
+        return tuple(islice(wanted, limit))
+
+    async def outbox_row(self, message: int) -> tuple[MessageRow, Body | None] | None:
+        """One message and its frozen body."""
+        row = self._state.messages.get(message)
+        return None if row is None else (_shown(row), None if row.body is None else as_json(row.body))
+
+    async def retry_message(self, message: int) -> bool:
+        """Make a message due at once, as if it had never been tried."""
+        row, now = self._idle(message), self._state.clock.now()
+        if row is None:
+            return False
+        row.state, row.due, row.settled_at, row.reason = MessageState.PENDING, now, None, None
+        row.failures, row.begun, row.first_attempt_at = 0, None, None
+        self._state.open[row.id] = row
+        return True
+
+    async def discard_message(self, message: int, reason: str) -> bool:
+        """Settle a message as cancelled that is not sent and in nobody's hands."""
+        row, now = self._idle(message), self._state.clock.now()
+        if row is None:
+            return False
+        row.state, row.reason, row.begun = MessageState.CANCELLED, reason, None
+        self._end(row, now)
+        return True
+
+    async def mark_report(self, provider_id: str, kind: str) -> bool:
+        """Note what became of a sent message."""
+        state = self._state
+        row = state.reported.get(provider_id)
+        if row is None or row.provider_id != provider_id:
+            return False
+        way = state.journeys.get(row.draft.journey or "")
+        if kind == "clicked" and way is not None and way.clicked_at is None:
+            state.journeys[way.id] = replace(way, clicked_at=state.clock.now())
+        return True
+
     def posted(self, subject: str | None = None) -> tuple[tuple[Draft, MessageState, str | None], ...]:
         """For tests: what `messages` returns, without waiting."""
         rows = self._state.messages.values()
         return tuple((r.draft, r.state, r.reason) for r in rows if subject in (None, r.draft.subject))
 
-    def _held(self, claimed: Claimed) -> MessageRow | None:
+    def _held(self, claimed: Claimed) -> Row | None:
         """The message, if this claim on it is the latest and not settled."""
         row = self._state.open.get(claimed.id)
         held = row is not None and row.state is MessageState.CLAIMED and row.claim == claimed.claim
         return row if held else None
 
-    def _hand_over(self, row: MessageRow, now: datetime, lease: timedelta) -> Claimed:
+    def _idle(self, message: int) -> Row | None:
+        """The message, if it is not sent and in nobody's hands."""
+        row = self._state.messages.get(message)
+        if row is None or row.state is MessageState.SENT:
+            return None
+        in_hand = row.state is MessageState.CLAIMED and row.due > self._state.clock.now()
+        return None if in_hand else row
+
+    def _end(self, row: Row, now: datetime) -> None:
+        row.settled_at = now
+        self._state.open.pop(row.id, None)
+
+    def _refused(self, draft: Draft, rules: Rules) -> Never | None:
+        """Why nothing may be sent to the address, or no marketing mail to the subject."""
+        state = self._state
+        if rules.address is not None:
+            for kind in (Suppressed.COMPLAINED, Suppressed.BOUNCED):
+                if (kind, None, rules.address) in state.suppressions:
+                    return Never(f"the address is suppressed: {kind}")
+        if draft.marketing and state.unsubscribed(draft.subject):
+            return Never("the subject has unsubscribed")
+        return None
+
+    def _capped(self, row: Row, rules: Rules, now: datetime) -> Later | None:
+        """How long the subject has had enough."""
+        if rules.cap is None or not row.draft.marketing:
+            return None
+        most, span = rules.cap
+        ends: list[datetime] = []
+        for other in self._state.marketing.get(row.draft.subject, ()):
+            if other is row:
+                continue
+            if other.begun is not None and other.settled_at is None:
+                ends.append(now + min(span, SOON))  # nobody knows yet whether it will count
+            elif (
+                other.state in PERHAPS_SENT and other.settled_at is not None and other.settled_at + span > now
+            ):
+                ends.append(other.settled_at + span)
+        if len(ends) < most:
+            return None
+        return Later((sorted(ends)[len(ends) - most] if most else now + span) - now, capped=True)
+
+    def _hand_over(self, row: Row, now: datetime, lease: timedelta) -> Claimed:
         row.state, row.claim, row.due = MessageState.CLAIMED, row.claim + 1, now + lease
         holder = self._state.holders.get(row.draft.subject)
         standing = holder.standing_at(now) if holder else None
@@ -84,4 +214,19 @@ class MemoryOutbox(Part):
             now=now,
             current_plan=standing.plan if standing else None,
             email=holder.email if holder else None,
+            over=self._state.over(row.draft.journey, row.draft.subject, marketing=row.draft.marketing),
         )
+
+
+def _shown(row: Row) -> MessageRow:
+    return MessageRow(
+        id=row.id,
+        draft=row.draft,
+        state=row.state,
+        reason=row.reason,
+        failures=row.failures,
+        due_at=row.due if row.settled_at is None else None,
+        created_at=row.created_at,
+        settled_at=row.settled_at,
+        provider_id=row.provider_id,
+    )

@@ -1,9 +1,11 @@
 """What a MemoryStorage keeps, and what its parts share."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from heapq import heappush
 from typing import Any
 
 from skene.engine.counter import Counter
@@ -12,7 +14,9 @@ from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
 from skene.ports.clock import Clock
+from skene.ports.contacts import Suppressed, Suppression
 from skene.ports.counters import Draft
+from skene.ports.firings import DecisionRow, FiringState, NewFiring
 from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
@@ -107,6 +111,7 @@ class MessageRow:
     id: int
     draft: Draft
     due: datetime
+    created_at: datetime
     state: MessageState = MessageState.PENDING
     claim: int = 0
     begun: int | None = None
@@ -115,6 +120,58 @@ class MessageRow:
     first_attempt_at: datetime | None = None
     reason: str | None = None
     provider_id: str | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class FiringRow:
+    """A firing; `due` says when it may be claimed, while it is on its way."""
+
+    id: int
+    new: NewFiring
+    tick: datetime | None
+    occurred_at: datetime
+    due: datetime
+    state: FiringState = FiringState.PENDING
+    claim: int = 0
+    failures: int = 0
+    deadline: datetime | None = None
+    reason: str | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The ticks of a step: which were recorded, and the last one whose rows were read to the end."""
+
+    ticks: deque[datetime] = field(default_factory=deque[datetime])
+    scanned: datetime | None = None
+
+
+@dataclass(slots=True)
+class Recipient:
+    """Somebody whom a step acted upon. `firing` is the one that did so last."""
+
+    fired_at: datetime
+    fires: int
+    firing: int
+    seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyRow:
+    """One subject's way through a loop, and what came of it."""
+
+    id: str
+    loop: str
+    subject: str
+    begun_at: datetime
+    within: timedelta | None = None
+    held_out: bool = False
+    shadow: bool = False
+    prompted_at: datetime | None = None
+    clicked_at: datetime | None = None
+    goal_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -143,10 +200,26 @@ class State:
         self.walls: dict[str, WallRow] = {}
         self.standing: dict[str, dict[tuple[str, str], WallRow]] = {}  # by subject, step and plan: the latest
         self.conversions: list[Conversion] = []
+        self.converted: dict[str, datetime] = {}  # by subject: the latest conversion
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
         self.draft_keys: set[str] = set()
         self.last_message = 0
+        self.marketing: dict[str, list[MessageRow]] = {}  # by subject: what its cap may count
+        self.reported: dict[str, MessageRow] = {}  # by the provider's id
+        self.paces: dict[str, datetime] = {}  # by channel: when its next turn comes
+        self.suppressions: dict[tuple[Suppressed, str | None, str | None], Suppression] = {}
+        self.firings: dict[str, FiringRow] = {}  # by key
+        self.open_firings: dict[int, FiringRow] = {}  # those on their way
+        self.due: list[tuple[datetime, int]] = []  # a heap; an entry that its row has left behind is dropped
+        self.last_firing = 0
+        self.schedules: dict[str, Schedule] = {}  # by step
+        self.recipients: dict[str, dict[str, Recipient]] = {}  # by step, then by subject
+        self.journeys: dict[str, JourneyRow] = {}
+        self.ways: dict[tuple[str, str], list[str]] = {}  # by subject and loop: ids of journeys
+        self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
+        self.changes = 0  # of plans that watchers heard of
+        self.log: deque[DecisionRow] = deque()
 
     def pots(self, subject: str, meter: str) -> list[Pot]:
         """What the grants for one counter hold."""
@@ -166,8 +239,37 @@ class State:
                 continue
             self.draft_keys.add(draft.key)
             self.last_message += 1
-            row = MessageRow(self.last_message, replace(draft, data=as_json(draft.data)), now)
+            row = MessageRow(self.last_message, replace(draft, data=as_json(draft.data)), now, now)
             self.messages[row.id] = self.open[row.id] = row
+            if draft.marketing:
+                self.marketing.setdefault(draft.subject, []).append(row)
+
+    def fire(self, firing: NewFiring, now: datetime, tick: datetime | None = None) -> bool:
+        """Record a firing, unless its key is known."""
+        if firing.key in self.firings:
+            return False
+        self.last_firing += 1
+        copy = replace(firing, data=as_json(firing.data))
+        row = FiringRow(self.last_firing, copy, tick, now, now + firing.after)
+        self.firings[firing.key] = self.open_firings[row.id] = row
+        heappush(self.due, (row.due, row.id))
+        return True
+
+    def over(self, journey: str | None, subject: str, *, marketing: bool) -> str | None:
+        """Why a journey does not go on, or None. `marketing`: being unsubscribed ends it, too."""
+        if journey is None:
+            return None
+        row = self.journeys.get(journey)
+        if row is not None and row.goal_at is not None:
+            return "the goal is reached"
+        paid = self.converted.get(subject)
+        if row is not None and paid is not None and paid >= row.begun_at:
+            return "converted"
+        return "unsubscribed" if marketing and self.unsubscribed(subject) else None
+
+    def unsubscribed(self, subject: str) -> bool:
+        """Whether a subject wants no marketing mail."""
+        return (Suppressed.UNSUBSCRIBED, subject, None) in self.suppressions
 
 
 class Part:

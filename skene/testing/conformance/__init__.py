@@ -30,12 +30,23 @@ import pytest
 _PARTS = (
     "base",
     "concurrency",
+    "contacts",
     "counting",
     "delivery",
     "erasure",
+    "firings",
+    "happening",
+    "journeys",
+    "people",
     "plans",
     "proof",
+    "pruning",
+    "recording",
     "returns",
+    "rushes",
+    "sending",
+    "ticks",
+    "watching",
     "windows",
 )
 # Before they are imported: a failed assertion then shows both of its sides.
@@ -43,6 +54,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
 from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
+from skene.testing.conformance.contacts import ContactConformance  # noqa: E402 - see above
 from skene.testing.conformance.counting import (  # noqa: E402 - see above
     LimitConformance,
     PlanConformance,
@@ -54,6 +66,20 @@ from skene.testing.conformance.erasure import (  # noqa: E402 - see above
     IdConformance,
     LifeConformance,
 )
+from skene.testing.conformance.firings import (  # noqa: E402 - see above
+    EmitConformance,
+    FiringClaimConformance,
+    LogConformance,
+)
+from skene.testing.conformance.journeys import (  # noqa: E402 - see above
+    GoalConformance,
+    JourneyConformance,
+    OverConformance,
+)
+from skene.testing.conformance.people import (  # noqa: E402 - see above
+    OutboxConformance,
+    ReportConformance,
+)
 from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
     SyncConformance,
@@ -64,11 +90,27 @@ from skene.testing.conformance.proof import (  # noqa: E402 - see above
     FunnelConformance,
     WallConformance,
 )
+from skene.testing.conformance.pruning import PruneConformance  # noqa: E402 - see above
+from skene.testing.conformance.recording import (  # noqa: E402 - see above
+    RecordConformance,
+    RepeatConformance,
+)
 from skene.testing.conformance.returns import (  # noqa: E402 - see above
     KeyConformance,
     NoticeConformance,
     RefundConformance,
 )
+from skene.testing.conformance.rushes import RushConformance  # noqa: E402 - see above
+from skene.testing.conformance.sending import (  # noqa: E402 - see above
+    CapConformance,
+    PaceConformance,
+    SuppressionConformance,
+)
+from skene.testing.conformance.ticks import (  # noqa: E402 - see above
+    EpisodeConformance,
+    TickConformance,
+)
+from skene.testing.conformance.watching import WatcherConformance  # noqa: E402 - see above
 from skene.testing.conformance.windows import (  # noqa: E402 - see above
     AnchoredConformance,
     EdgesConformance,
@@ -96,9 +138,28 @@ class StorageConformance(
     FunnelConformance,
     ClaimConformance,
     AttemptConformance,
+    EmitConformance,
+    FiringClaimConformance,
+    LogConformance,
+    TickConformance,
+    EpisodeConformance,
+    RecordConformance,
+    RepeatConformance,
+    ContactConformance,
+    SuppressionConformance,
+    CapConformance,
+    PaceConformance,
+    OutboxConformance,
+    ReportConformance,
+    GoalConformance,
+    JourneyConformance,
+    OverConformance,
+    WatcherConformance,
     ForgetConformance,
+    PruneConformance,
     IdConformance,
     LifeConformance,
     ConcurrencyConformance,
+    RushConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

@@ -12,7 +12,7 @@ import anyio.lowlevel
 from skene.engine.window import Edges, Rolling
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Consume, Counted
-from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.outbox import Begun, Claimed, MessageState, Outcome
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import (
@@ -206,7 +206,7 @@ class ConcurrencyConformance(ConformanceBase):
             while claimed := await storage.claim(4, timedelta(minutes=5)):
                 assert len(claimed) <= 4
                 for message in claimed:
-                    assert await storage.begin_attempt(message, {"to": message.draft.subject})
+                    assert await storage.begin_attempt(message, {"to": message.draft.subject}) == Begun()
                     assert await storage.settle(message, Outcome(MessageState.SENT))
                 mine.extend(claimed)
             return mine

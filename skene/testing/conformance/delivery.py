@@ -7,7 +7,7 @@ import pytest
 
 from skene.engine.standing import Standing
 from skene.ports.notifier import Body
-from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.outbox import Begun, Claimed, MessageState, Outcome
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import (
@@ -93,11 +93,11 @@ class ClaimConformance(ConformanceBase):
         first = await take(storage)
         clock.advance(LEASE)
         second = await take(storage)
-        assert await storage.begin_attempt(first, {"n": 1}) is False
+        assert await storage.begin_attempt(first, {"n": 1}) is None
         assert await storage.settle(first, SENT) is False
         assert (await storage.messages())[0][1] is MessageState.CLAIMED
         assert (await storage.funnel())[0].prompts == 0
-        assert await storage.begin_attempt(second, {"n": 2}) is True
+        assert await storage.begin_attempt(second, {"n": 2}) == Begun() == Begun()
         assert await storage.settle(first, Outcome(MessageState.DEAD)) is False
         assert await storage.settle(second, SENT) is True
         assert await storage.settle(first, Outcome(MessageState.PENDING)) is False
@@ -108,7 +108,7 @@ class ClaimConformance(ConformanceBase):
         await refuse_once(storage, clock)
         message = await take(storage)
         clock.advance(LEASE)
-        assert await storage.begin_attempt(message, {}) is False
+        assert await storage.begin_attempt(message, {}) is None
         assert (await take(storage)).unsettled is False
 
     async def test_a_claim_ends_when_it_is_settled(self, storage: Storage, clock: ManualClock) -> None:
@@ -116,7 +116,7 @@ class ClaimConformance(ConformanceBase):
         await refuse_once(storage, clock)
         message = await take(storage)
         assert await storage.settle(message, Outcome(MessageState.PENDING))
-        assert await storage.begin_attempt(message, {}) is False
+        assert await storage.begin_attempt(message, {}) is None
         assert await storage.settle(message, SENT) is False
         again = await take(storage)
         assert again.claim != message.claim
@@ -130,7 +130,7 @@ class ClaimConformance(ConformanceBase):
         await refuse_once(storage, clock)
         message = await take(storage)
         for wrong in (replace(message, claim=message.claim + 1), replace(message, id=message.id + 1)):
-            assert await storage.begin_attempt(wrong, {}) is False
+            assert await storage.begin_attempt(wrong, {}) is None
             assert await storage.settle(wrong, SENT) is False
         assert await storage.settle(message, SENT)
 
@@ -166,14 +166,14 @@ class AttemptConformance(ConformanceBase):
         await refuse_once(storage, clock)
         message = await take(storage)
         body = awkward()
-        assert await storage.begin_attempt(message, body)
+        assert await storage.begin_attempt(message, body) == Begun()
         begun = clock.now()
         body["tags"] = []
         clock.advance(LEASE)
         second = await take(storage)
         assert second.body == awkward()
         assert second.first_attempt_at == begun
-        assert await storage.begin_attempt(second, {"to": "somebody else"})
+        assert await storage.begin_attempt(second, {"to": "somebody else"}) == Begun()
         clock.advance(LEASE)
         third = await take(storage)
         assert third.body == second.body
@@ -191,14 +191,14 @@ class AttemptConformance(ConformanceBase):
         """L4, L10: it shows until an attempt begun later is settled; giving back unsent settles nothing."""
         await refuse_once(storage, clock)
         message = await take(storage)
-        assert await storage.begin_attempt(message, {})
+        assert await storage.begin_attempt(message, {}) == Begun()
         clock.advance(LEASE)
         second = await take(storage)
         assert second.unsettled is True
         assert await storage.settle(second, Outcome(MessageState.PENDING))
         third = await take(storage)
         assert third.unsettled is True
-        assert await storage.begin_attempt(third, {})
+        assert await storage.begin_attempt(third, {}) == Begun()
         assert await storage.settle(third, Outcome(MessageState.PENDING, failed=True))
         fourth = await take(storage)
         assert fourth.unsettled is False
@@ -212,7 +212,7 @@ class AttemptConformance(ConformanceBase):
         for number, delay in enumerate(delays):
             message = await take(storage)
             assert message.failures == number
-            assert await storage.begin_attempt(message, {})
+            assert await storage.begin_attempt(message, {}) == Begun()
             clock.advance("1s")
             outcome = Outcome(MessageState.PENDING, delay, failed=True, reason=f"try {number}")
             assert await storage.settle(message, outcome)
@@ -245,7 +245,7 @@ class AttemptConformance(ConformanceBase):
         clock.advance(timedelta(days=400))
         assert await storage.claim(10, LEASE) == ()
         assert await storage.settle(message, Outcome(MessageState.PENDING)) is False
-        assert await storage.begin_attempt(message, {}) is False
+        assert await storage.begin_attempt(message, {}) is None
         assert (await storage.messages())[0][1:] == (state, "because")
         assert dict(await storage.outbox_counts()) == {state: 1}
 

@@ -1,11 +1,15 @@
 """`Storage.forget`, starting and closing, and ids of every kind."""
 
-from datetime import timedelta
+from dataclasses import replace
 from unicodedata import normalize
 
 import pytest
 
-from skene.ports.outbox import MessageState, Outcome
+from skene.engine.standing import Standing
+from skene.ports.contacts import Suppressed
+from skene.ports.firings import Entry, Journey, Repeat, Watcher
+from skene.ports.firings import Outcome as Decided
+from skene.ports.outbox import Begun, MessageState, Outcome, Rules
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import (
@@ -25,8 +29,17 @@ from skene.testing.conformance.base import (
     used,
     wall,
 )
+from skene.testing.conformance.happening import (
+    ACTED,
+    LEASE,
+    act,
+    begin_journey,
+    fired,
+    mail,
+    send,
+    take_firing,
+)
 
-LEASE = timedelta(seconds=30)
 COMPOSED, DECOMPOSED = normalize("NFC", "é"), normalize("NFD", "é")
 ODD = [
     "🌍🏳️‍🌈",
@@ -113,7 +126,7 @@ class ForgetConformance(ConformanceBase):
         await refuse_once(storage, clock)
         (message,) = await storage.claim(10, LEASE)
         await storage.forget("ada")
-        assert await storage.begin_attempt(message, {}) is False
+        assert await storage.begin_attempt(message, {}) is None
         assert await storage.settle(message, Outcome(MessageState.SENT)) is False
         assert dict(await storage.outbox_counts()) == {}
         clock.advance(LEASE)
@@ -140,6 +153,95 @@ class ForgetConformance(ConformanceBase):
         assert [message[0].wall for message in await storage.messages("ada")] == ["w2"]
         await set_plan(storage, PAYING)
         assert (await storage.peek(call())).plan == "paid"
+
+    async def test_the_other_loops_forget_too(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 31: firings, log, suppression, repetitions are gone; of nobody else."""
+        rule = Repeat(max_fires=1)
+        for subject in ("ada", "bob"):
+            await act(storage, f"a:{subject}", subject=subject, repeat=rule)
+            await storage.emit(subject, (fired(f"b:{subject}", subject=subject, after=LEASE),), {})
+            await storage.suppress(Suppressed.UNSUBSCRIBED, subject=subject, source="link")
+        await storage.suppress(Suppressed.BOUNCED, address="digest", source="resend")
+        assert await storage.forget("ada") >= 5
+        assert await storage.decisions(subject="ada") == ()
+        assert {row.subject for row in await storage.decisions()} == {"bob"}
+        assert await storage.suppressions(subject="ada") == ()
+        assert dict(await storage.suppression_counts()) == {
+            Suppressed.UNSUBSCRIBED: 1,
+            Suppressed.BOUNCED: 1,
+        }
+        assert await storage.outbox_rows(subject="ada") == ()
+        assert await storage.pending_firings() == 1
+        clock.advance(LEASE)
+        assert (await take_firing(storage)).subject == "bob"
+        assert await storage.forget("ada") == 0
+        assert (await act(storage, "a:ada", repeat=rule)).acted == 1
+        assert (await act(storage, "c:bob", subject="bob", repeat=rule)).acted == 0
+
+    async def test_journeys_stay_under_no_name(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 31: they are still counted; nobody reaches the goal of a forgotten subject's."""
+        for name in ("ada", "bob", "cy"):
+            await begin_journey(storage, name, subject=name)
+        clock.advance("1h")
+        await storage.emit("ada", (), {"welcome": LEASE * 1000})
+        before = await storage.funnel()
+        for name in ("ada", "bob"):
+            assert await storage.forget(name) > 0
+        assert await storage.funnel() == before
+        assert await storage.forget("bob") == 0
+        await storage.emit("bob", (), {"welcome": LEASE * 1000})
+        assert await storage.funnel() == before
+        assert [message.draft.subject for message in await storage.claim(10, LEASE)] == ["cy"]
+
+    async def test_a_firing_in_hand_is_dropped(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 31: the worker that holds it records nothing more about the person."""
+        await storage.emit("ada", (fired(),), {})
+        firing = await take_firing(storage)
+        await storage.forget("ada")
+        journey = Journey("j1", "welcome", "ada")
+        following = Entry("ada", Decided.ACTED, (mail(),), (fired("f2"),), journey)
+        assert not (await storage.record(firing, (following,), lease=LEASE)).held
+        assert not (await storage.record(firing, (following,), closing=ACTED)).held
+        assert not await storage.keep_firing(firing, LEASE)
+        assert not await storage.postpone_firing(firing, LEASE)
+        assert await storage.messages() == ()
+        assert await storage.decisions() == ()
+        assert await storage.funnel() == ()
+        clock.advance(LEASE)
+        assert (await storage.claim_firings(10, LEASE))[1] == ()
+
+    async def test_a_sent_mail_is_forgotten(self, storage: Storage) -> None:
+        """Decision 31: what its provider reports later is about nobody."""
+        await begin_journey(storage)
+        (message,) = await storage.claim(10, LEASE)
+        await send(storage, message, "p-1")
+        await storage.forget("ada")
+        assert await storage.mark_report("p-1", "clicked") is False
+        assert await storage.outbox_row(message.id) is None
+        assert await storage.retry_message(message.id) is False
+        assert [(row.prompts, row.clicks) for row in await storage.funnel()] == [(1, 0)]
+
+    async def test_a_plan_that_ends_later(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 31: the end of a forgotten subject's plan is no news, and brings no record back."""
+        await set_plan(storage, Standing("pro", clock.now() + LEASE))
+        await storage.forget("ada")
+        clock.advance(LEASE)
+        assert await storage.note_lapses((Watcher("winback", "winback.0"),), 10) == 0
+        assert await storage.get_customer("ada") is None
+        assert await storage.pending_firings() == 0
+
+    async def test_who_comes_back_is_written_to_again(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 31: neither the mails nor the payment of the person before count for the new one."""
+        cap = Rules(cap=(1, LEASE * 1000))
+        await act(storage)
+        (message,) = await storage.claim(10, LEASE)
+        await send(storage, message)
+        await set_plan(storage, PAYING)
+        await storage.forget("ada")
+        await begin_journey(storage)
+        (message,) = await storage.claim(10, LEASE)
+        assert message.over is None
+        assert await storage.begin_attempt(message, {}, cap) == Begun()
 
     async def test_forgetting_nobody(self, storage: Storage, clock: ManualClock) -> None:
         """Contract: how many rows; none of an unknown subject, none the second time."""
@@ -179,6 +281,37 @@ class IdConformance(ConformanceBase):
         assert await used(storage, subject="ada") == 0
         assert await storage.forget(subject) > 0
         assert await storage.get_customer(subject) is None
+
+    @pytest.mark.parametrize("subject", ODD, ids=[f"odd{n}" for n in range(len(ODD))])
+    async def test_any_text_goes_through_a_loop(
+        self, storage: Storage, clock: ManualClock, subject: str
+    ) -> None:
+        """Decision 13: firings, journeys, the log and suppressions keep it, as name, key and value."""
+        new = fired(subject, subject=subject, loop=subject, step=subject, data={subject: subject})
+        assert await storage.emit(subject, (new,), {}) == 1
+        firing = await take_firing(storage)
+        assert (firing.key, firing.subject, firing.loop, firing.step) == (subject,) * 4
+        assert firing.data == {subject: subject}
+        journey = Journey(subject, subject, subject)
+        following = Entry(subject, Decided.ACTED, (mail(subject, subject=subject, journey=subject),))
+        following = replace(following, journey=journey)
+        rule = Repeat(max_fires=1)
+        assert (await storage.record(firing, (following,), repeat=rule, closing=ACTED)).acted == 1
+        (row,) = await storage.decisions(subject=subject, loop=subject)
+        assert (row.subject, row.loop, row.step, row.firing) == (subject,) * 4
+        await storage.emit(subject, (), {subject: LEASE})
+        assert [(line.loop, line.goals) for line in await storage.funnel()] == [(subject, 1)]
+        assert await storage.suppress(Suppressed.UNSUBSCRIBED, subject=subject, source="link")
+        assert [one.subject for one in await storage.suppressions(subject=subject)] == [subject]
+        (message,) = await storage.claim(10, LEASE)
+        assert message.over == "the goal is reached"
+        await storage.settle(message, Outcome(MessageState.SENT, reason=subject, provider_id=subject))
+        assert await storage.mark_report(subject, "clicked")
+        assert [line.reason for line in await storage.outbox_rows(subject=subject)] == [subject]
+        assert await storage.open_tick(subject, clock.now(), None)
+        assert await storage.last_tick(subject) == clock.now()
+        assert await storage.forget(subject) >= 4
+        assert await storage.decisions() == ()
 
     async def test_ids_that_look_alike_are_different(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 13: nothing is trimmed, folded or normalised."""

@@ -21,7 +21,19 @@ SUBJECT = "subject"
 _EXAMPLE = 'a SELECT such as "SELECT * FROM users WHERE id = $1"'
 _STARTS = {"SELECT", "WITH"}
 _WRITING = {
-    *("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "DROP", "ALTER", "CREATE", "GRANT", "REVOKE", "COPY"),
+    *(
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "MERGE",
+        "TRUNCATE",
+        "DROP",
+        "ALTER",
+        "CREATE",
+        "GRANT",
+        "REVOKE",
+        "COPY",
+    ),
     *("CALL", "DO", "SET", "COMMIT", "ROLLBACK", "BEGIN", "INTO", "LOCK", "VACUUM"),
     *("ATTACH", "DETACH", "PRAGMA"),
 }

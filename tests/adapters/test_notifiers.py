@@ -37,7 +37,9 @@ class TestMemoryNotifier(NotifierFaultConformance):
         return self.mine
 
     def delivered(self) -> list[Delivered]:
-        return [Delivered(mail.to, mail.subject, mail.text, mail.html) for mail in self.mine.sent]
+        return [
+            Delivered(mail.to, mail.subject, mail.text, mail.html, mail.headers) for mail in self.mine.sent
+        ]
 
     def busy_next(self) -> None:
         self.mine.fail_with(DeliveryFailed("busy"))

@@ -64,7 +64,10 @@ class TestResendNotifier(NotifierFaultConformance):
         await made.aclose()
 
     def delivered(self) -> list[Delivered]:
-        return [Delivered(*mail.to, mail.subject, mail.text or "", mail.html) for mail in self.fake.emails]
+        return [
+            Delivered(*mail.to, mail.subject, mail.text or "", mail.html, mail.headers)
+            for mail in self.fake.emails
+        ]
 
     def busy_next(self) -> None:
         self.fake.fail_next(429, "rate_limit_exceeded")

@@ -84,7 +84,8 @@ def preview(
 ) -> None:
     """Show a mail with sample values.
 
-    The text comes here, the HTML into a file. Nothing is sent. Without a configuration, templates/ in this folder and skene's own templates are used.
+    The text comes here, the HTML into a file. Nothing is sent. Without a configuration, templates/ in this
+    folder and skene's own templates are used.
     """
     given = _read(template, value or (), user or ())
     name, notifier = _notifier(provider, config)

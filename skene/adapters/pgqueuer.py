@@ -103,10 +103,17 @@ class PgQueuerRunner:
         Raises:
             RuntimeError: the names are taken: it was called twice, or `name` is one of yours.
         """
-        queues.entrypoint(self._name)(self._work)
+
+        async def work(job: "Job") -> None:
+            await self._work(queues)
+
+        async def tick(schedule: "Schedule") -> None:
+            await self._put(_queries(queues))
+
+        queues.entrypoint(self._name, accepts_context=False)(work)
         # Seconds are croniter's sixth field; `clean_old` drops the schedule of another `every`.
         expression = "* * * * *" if self._every == 60 else f"* * * * * */{self._every}"
-        queues.schedule(self._name, expression, clean_old=True)(self._tick)
+        queues.schedule(self._name, expression, clean_old=True, accepts_context=False)(tick)
         self._queues = queues
 
     async def wake(self) -> bool:
@@ -118,9 +125,9 @@ class PgQueuerRunner:
         Raises:
             RuntimeError: nothing was installed. In another process there is `enqueue`.
         """
-        if self._queues is None or self._queues.queries is None:
+        if self._queues is None:
             raise RuntimeError("install(…) comes first; in another process use enqueue(connection)")
-        return await self._put(self._queues.queries)
+        return await self._put(_queries(self._queues))
 
     async def enqueue(self, connection: "asyncpg.Connection | asyncpg.Pool | RepositoryPort") -> bool:
         """Let a worker look at once, from any process.
@@ -157,13 +164,10 @@ class PgQueuerRunner:
                 return True
         return False
 
-    async def _tick(self, schedule: "Schedule") -> None:
-        await self.wake()
-
-    async def _work(self, job: "Job") -> None:
+    async def _work(self, queues: "PgQueuer") -> None:
         """Do what is due. Whatever goes wrong, the next tick tries again; the worker is pgqueuer's."""
         try:
-            await self._look()
+            await self._look(queues)
         except Exception as error:  # noqa: BLE001 - it must not fill pgqueuer's log with a failed job per tick
             known = isinstance(error, SkeneError)
             said = str(error) if known else type(error).__name__
@@ -173,17 +177,19 @@ class PgQueuerRunner:
         else:
             self._failing = False
 
-    async def _look(self) -> None:
+    async def _look(self, queues: "PgQueuer") -> None:
         if not self._started:
             await self._skene.start()
             self._started = True
         helped, until = False, anyio.current_time() + self._at_most
-        while anyio.current_time() < until and not self._stopping:
+        while anyio.current_time() < until and not queues.shutdown.is_set():
             if not await self._skene.worker.work_once():
                 break
             if not helped:
                 helped = True
-                await self.wake()  # there may be more of it: another worker, or another machine, helps
+                await self._put(
+                    _queries(queues)
+                )  # there may be more of it: another worker, or another machine, helps
         await self._prune()
 
     async def _prune(self) -> None:
@@ -192,9 +198,10 @@ class PgQueuerRunner:
             self._pruned = now
             await self._skene.storage.prune()
 
-    @property
-    def _stopping(self) -> bool:
-        return self._queues is not None and self._queues.shutdown.is_set()
+
+def _queries(queues: "PgQueuer") -> "RepositoryPort":
+    assert queues.queries is not None  # set by its constructor
+    return queues.queries
 
 
 def _faults(every: object, parallel: object, at_most: object, name: object) -> list[Fault]:

@@ -258,18 +258,15 @@ async def test_one_job_does_not_go_on_for_ever(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(anyio, "current_time", lambda: next(times))
     skene = Failing(*[1] * 500)
     runner = PgQueuerRunner(skene, at_most=timedelta(seconds=10))
-    runner.install(PgQueuer.in_memory())
-    await runner._work(None)  # type: ignore[arg-type]  # the job says nothing that is used
+    await runner._work(PgQueuer.in_memory())
     assert skene.looked == 9
 
 
 async def test_a_worker_that_is_told_to_stop_begins_nothing() -> None:
     queues = PgQueuer.in_memory()
     skene = Failing(1, 1)
-    runner = PgQueuerRunner(skene)
-    runner.install(queues)
     queues.shutdown.set()
-    await runner._work(None)  # type: ignore[arg-type]  # as above
+    await PgQueuerRunner(skene)._work(queues)
     assert skene.looked == 0
 
 

@@ -15,6 +15,7 @@ from skene.adapters.sql import (
     attempts,
     contacts,
     decisions,
+    grants,
     ledger,
     letters,
     outbox,
@@ -30,6 +31,7 @@ from skene.ports.contacts import Suppressed, Suppression
 from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt
 from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
 from skene.ports.firings import Outcome as DecisionOutcome
+from skene.ports.grants import Grant, Granted
 from skene.ports.ledger import FunnelRow, Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
@@ -81,6 +83,16 @@ class SqlStorage(ABC):
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
         return await self._write(upkeep.record_notice, notice)
+
+    # --- grants ---
+
+    async def grant(self, grant: Grant) -> bool:
+        """Grant units, once for each subject and key."""
+        return await self._write(grants.grant, grant)
+
+    async def grants(self, subject: str) -> tuple[Granted, ...]:
+        """All grants of a subject, oldest first."""
+        return await self._read(grants.grants, subject)
 
     # --- accounts ---
 

@@ -14,6 +14,7 @@ __all__ = [
     "decisions",
     "firings",
     "forgotten",
+    "grants",
     "history",
     "journeys",
     "keys",
@@ -51,6 +52,33 @@ usage = sa.Table(
     Column("part_starts", Instants, nullable=False),
     Column("part_used", Units, nullable=False),
     Column("notices", Names, nullable=False),
+    Column("extra", BigInteger, nullable=False, server_default="0"),
+    Column("extra_since", Instant),
+)
+
+grants = sa.Table(
+    "skene_grants",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("subject", Words, nullable=False),
+    Column("key", Words, nullable=False),
+    Column("meter", Words, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("spent", BigInteger, nullable=False, server_default="0"),
+    Column("granted_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("spent_at", Instant),
+    Column("reason", Words, nullable=False),
+    Column("loop", Words),
+    sa.UniqueConstraint("subject", "key", name="skene_grants_key"),
+)
+# Only what can be spent: looking stays quick, however many were spent before.
+sa.Index(
+    "skene_grants_left",
+    grants.c.subject,
+    grants.c.meter,
+    postgresql_where=grants.c.spent < grants.c.units,
+    sqlite_where=grants.c.spent < grants.c.units,
 )
 
 history = sa.Table(

@@ -13,6 +13,7 @@ from skene.adapters.sql.tables import (
     decisions,
     firings,
     forgotten,
+    grants,
     history,
     journeys,
     keys,
@@ -72,7 +73,7 @@ def forget(connection: sa.Connection, now: datetime, subject: str) -> int:
         erased += connection.execute(
             sa.delete(subscriptions).where(subscriptions.c.customer == customer)
         ).rowcount
-    for table in (customers, usage, history, keys, firings, recipients, outbox, decisions):
+    for table in (customers, usage, grants, history, keys, firings, recipients, outbox, decisions):
         erased += connection.execute(sa.delete(table).where(table.c.subject == subject)).rowcount
     kinds = suppressions.c.kind.in_(tuple(Suppressed))  # named, so that the primary key finds the rows
     erased += connection.execute(

@@ -152,7 +152,9 @@ class FiringClaimConformance(ConformanceBase):
             [],
         ]
 
-    async def test_a_firing_is_handed_over_when_its_lease_ends(self, storage: Storage, clock: ManualClock) -> None:
+    async def test_a_firing_is_handed_over_when_its_lease_ends(
+        self, storage: Storage, clock: ManualClock
+    ) -> None:
         """L9, L10: not a moment before; what a dead worker held comes back as it was."""
         await storage.emit("ada", (fired(data={"n": 1}),), {})
         first = await take_firing(storage)

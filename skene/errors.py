@@ -11,6 +11,10 @@ SkeneError
 ├── StorageError
 │   ├── StorageUnavailable     cannot be reached, too slow, too busy: worth another try
 │   └── SchemaOutdated         the tables are missing or older than this version: `skene db upgrade`
+├── QueryError
+│   ├── QueryRefused           a condition's SELECT will never work as it is: the reason says why
+│   └── QueryTimeout           it was stopped at its time-out
+├── ConditionFailed            a condition's function raised, or gave no answer
 ├── BillingError
 │   ├── BillingUnavailable     the billing service did not answer in time
 │   ├── WebhookRejected        not from the billing service, or not for us
@@ -34,6 +38,7 @@ __all__ = [
     "BillingError",
     "BillingUnavailable",
     "CheckoutUnavailable",
+    "ConditionFailed",
     "ConfigurationError",
     "DefinitionError",
     "DeliveryError",
@@ -44,6 +49,9 @@ __all__ = [
     "IdempotencyConflict",
     "LinkInvalid",
     "MeterUnknown",
+    "QueryError",
+    "QueryRefused",
+    "QueryTimeout",
     "QuotaExceeded",
     "SchemaOutdated",
     "SkeneError",
@@ -123,6 +131,30 @@ class StorageUnavailable(StorageError):
 
 class SchemaOutdated(StorageError):
     """The tables are missing or older than this version needs; run `skene db upgrade`."""
+
+
+class QueryError(SkeneError):
+    """A condition's SELECT did not give an answer."""
+
+
+class QueryRefused(QueryError):
+    """A condition's SELECT will never work as it is: the same again is useless.
+
+    Attributes:
+        reason: why, in the words of the database where it has any. It never holds a value that was bound.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the query does not work: {reason}")
+
+
+class QueryTimeout(QueryError):
+    """A condition's SELECT was stopped, because it took too long."""
+
+
+class ConditionFailed(SkeneError):
+    """A function of yours that a condition asks raised, took too long, or did not say True or False."""
 
 
 class BillingError(SkeneError):

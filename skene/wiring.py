@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Self
 from skene.adapters.manual import ManualBilling
 from skene.adapters.system import SystemClock
 from skene.definitions import Fault, Loop
+from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.queries import Queries
+from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.kinds import check_kinds, check_loops
 from skene.runtime.parts import OnStorageError
+from skene.runtime.policy import MailPolicy
 from skene.runtime.skene import Runtime
+from skene.runtime.startup import providers
 
 if TYPE_CHECKING:
     from skene.adapters.stripe import StripeBilling
@@ -49,6 +54,9 @@ class Skene(Runtime):
         enforce: bool = True,
         worker: bool = True,
         link_lifetime: timedelta = timedelta(days=30),
+        queries: Queries | None = None,
+        sources: Mapping[str, EventSource] | None = None,
+        mail: MailPolicy | None = None,
     ) -> None:
         """Put loops and back-ends together.
 
@@ -68,11 +76,14 @@ class Skene(Runtime):
             enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
             link_lifetime: how long links in messages work.
+            queries: runs the queries of conditions, if your tables are in another database than `storage`.
+            sources: who sends signed webhooks, by the name that loops call them.
+            mail: how much marketing mail people get, and when; without limits if None.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime)
+        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail)
         super().__init__(
             *loops,
             storage=storage,
@@ -87,6 +98,9 @@ class Skene(Runtime):
             enforce=enforce,
             worker=worker,
             link_lifetime=link_lifetime,
+            queries=queries,
+            sources=sources,
+            mail=mail,
         )
         self._prices: Mapping[str, str] = {}
 
@@ -96,18 +110,24 @@ class Skene(Runtime):
         *loops: Loop,
         plans: Mapping[str, str] | None = None,
         profile: ProfileResolver | None = None,
+        sources: Mapping[str, EventSource] | None = None,
+        notifiers: Mapping[str, Notifier] | None = None,
+        mail: MailPolicy | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
 
         `DATABASE_URL` (else the SQLite file `skene.db`), `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else
         plans set by hand), `RESEND_API_KEY` and `SKENE_SENDER` (else e-mails are written to `./outbox`),
+        `RESEND_WEBHOOK_SECRET` (else Resend's reports of bounces and complaints are refused),
         `SKENE_PUBLIC_URL`, `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
 
         Args:
             plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
                 the plan listed last in the loops' limits.
-            profile: as in `Skene(…)`.
+            profile, sources, mail: as in `Skene(…)`.
+            notifiers: further ones by name, such as a `WebhookNotifier`; they win over those of the
+                environment.
             env: use this instead of the process's environment and `.env`.
 
         Raises:
@@ -124,8 +144,10 @@ class Skene(Runtime):
             *loops,
             storage=storage_from(given["DATABASE_URL"]),
             billing=_stripe(given, loops, plans) or _by_hand(loops, plans),
-            notifiers=_notifiers(given, loops),
+            notifiers={**_notifiers(given, loops, frozenset(notifiers or ())), **(notifiers or {})},
             profile=profile,
+            sources=sources,
+            mail=mail,
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )
@@ -148,6 +170,7 @@ _VARIABLES = (
     "STRIPE_WEBHOOK_SECRET",
     "RESEND_API_KEY",
     "SKENE_SENDER",
+    "RESEND_WEBHOOK_SECRET",
     "SKENE_PUBLIC_URL",
     "SKENE_SECRET",
 )
@@ -190,14 +213,19 @@ def _half_set(given: Mapping[str, str]) -> list[Fault]:
     for first, second in _PAIRS:
         if bool(given[first]) != bool(given[second]):
             missing, there = (second, first) if given[first] else (first, second)
-            faults.append(Fault(missing, "nothing", f"a value, since {there} is set; or unset {there}", None))
+            faults.append(_missing(missing, there))
+    if given["RESEND_WEBHOOK_SECRET"] and not given["RESEND_API_KEY"]:
+        faults.append(_missing("RESEND_API_KEY", "RESEND_WEBHOOK_SECRET"))
     return faults
 
 
+def _missing(name: str, there: str) -> Fault:
+    return Fault(name, "nothing", f"a value, since {there} is set; or unset {there}", None)
+
+
 def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(plan for loop in loops for step in loop.steps for plan in step.condition.limit)
-    )
+    limits = (step.limit for loop in loops for step in loop.steps)
+    return tuple(dict.fromkeys(plan for limit in limits if limit is not None for plan in limit[0].limit))
 
 
 def _prices(loops: tuple[Loop, ...], plans: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -236,19 +264,20 @@ def _stripe(
     )
 
 
-def _notifiers(given: Mapping[str, str], loops: tuple[Loop, ...]) -> dict[str, Notifier]:
+def _notifiers(
+    given: Mapping[str, str], loops: tuple[Loop, ...], others: frozenset[str]
+) -> dict[str, Notifier]:
     if given["RESEND_API_KEY"]:
         from skene.adapters.resend import ResendNotifier
 
-        return {"resend": ResendNotifier(api_key=given["RESEND_API_KEY"], sender=given["SKENE_SENDER"])}
+        resend = ResendNotifier(
+            api_key=given["RESEND_API_KEY"],
+            sender=given["SKENE_SENDER"],
+            webhook_secret=given["RESEND_WEBHOOK_SECRET"] or None,
+        )
+        return {"resend": resend}
     from skene.adapters.file import FileNotifier
 
     files = FileNotifier(DEFAULT_OUTBOX)
-    mails = [
-        mail
-        for loop in loops
-        for step in loop.steps
-        for mail in (step.action.upgrade_prompt, step.action.usage_warning)
-    ]
-    names = {mail.provider for mail in mails if mail is not None and mail.provider}
+    names = providers(compile_loops(loops)[0]) - others
     return dict.fromkeys(sorted(names or {"file"}), files)

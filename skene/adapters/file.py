@@ -11,7 +11,8 @@ from tempfile import NamedTemporaryFile
 import anyio.to_thread
 
 from skene.adapters.mail.local import LocalNotifier
-from skene.adapters.mail.message import FOREVER, check_key, mime, read_mail
+from skene.adapters.mail.message import FOREVER, check_key, read_mail
+from skene.adapters.mail.mime import mime
 from skene.errors import DeliveryFailed
 from skene.ports.notifier import Body
 

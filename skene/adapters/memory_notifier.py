@@ -1,6 +1,7 @@
 """Mails kept in a list: for tests."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class SentMail:
         template: the template it was made from.
         key: its idempotency key.
         sender: whom it is from.
+        headers: further ones, such as List-Unsubscribe.
     """
 
     to: str
@@ -32,6 +34,7 @@ class SentMail:
     text: str
     key: str
     sender: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)
@@ -91,7 +94,8 @@ class MemoryNotifier(LocalNotifier):
         await anyio.lowlevel.checkpoint()
         failure = self._next_failure()
         if failure is None or failure.accepted:
-            sent = SentMail(mail.to, mail.subject, mail.template, mail.html, mail.text, key, mail.sender)
+            parts = (mail.to, mail.subject, mail.template, mail.html, mail.text)
+            sent = SentMail(*parts, key, mail.sender, mail.headers)
             if all(earlier.key != key for earlier in self.sent):
                 self.sent.append(sent)
         if failure is not None:

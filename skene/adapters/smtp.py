@@ -17,7 +17,8 @@ import anyio
 import anyio.to_thread
 
 from skene.adapters.mail.local import LocalNotifier
-from skene.adapters.mail.message import address, check_key, harmless, mime, read_mail, timeout_faults
+from skene.adapters.mail.message import address, check_key, harmless, read_mail, timeout_faults
+from skene.adapters.mail.mime import mime
 from skene.adapters.system import SystemClock
 from skene.definitions.faults import Fault, describe, nearest
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown

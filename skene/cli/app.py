@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from skene.cli import check, database, demo, people, reports, worker
+from skene.cli import check, database, demo, mail, people, reports, worker
 from skene.cli.output import examples, say
 
 __all__ = ["app", "run"]
@@ -26,6 +26,7 @@ for group in (
     check.commands,
     reports.commands,
     people.commands,
+    mail.commands,
     demo.commands,
 ):
     if group.info.name:

@@ -20,7 +20,7 @@ from skene.definitions.faults import DefinitionError, Fault, SkeneError, nearest
 if TYPE_CHECKING:
     from skene.runtime.skene import Runtime
 
-__all__ = ["ConfigOption", "LoadError", "find_config", "load_object", "load_skene"]
+__all__ = ["DEFAULT", "ConfigOption", "LoadError", "find_config", "load_object", "load_skene"]
 
 VARIABLE = "SKENE_CONFIG"
 DEFAULT = "skene_config:skene"

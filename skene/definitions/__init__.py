@@ -4,12 +4,23 @@
 """
 
 from skene.definitions import action, condition, trigger
-from skene.definitions.action import BlockAction, EmailAction
+from skene.definitions.action import Action, BlockAction, EmailAction, FiringAction
+from skene.definitions.actions import FunctionAction, GrantAction, WebhookAction
 from skene.definitions.base import Definition
-from skene.definitions.condition import UsageCondition
+from skene.definitions.condition import Condition, UsageCondition
+from skene.definitions.conditions import (
+    AllCondition,
+    AnyCondition,
+    FiringCondition,
+    FunctionCondition,
+    NotCondition,
+    PlanCondition,
+    QueryCondition,
+    UsageLevelCondition,
+)
 from skene.definitions.faults import DefinitionError, Fault, SkeneError, SkeneWarning
 from skene.definitions.load import load_loop
-from skene.definitions.loop import Loop, Step, define_loop, dump_loop, step
+from skene.definitions.loop import Goal, Loop, LoopType, define_loop, dump_loop
 from skene.definitions.period import (
     BillingCyclePeriod,
     CalendarPeriod,
@@ -23,30 +34,61 @@ from skene.definitions.period import (
     rolling,
 )
 from skene.definitions.recovery import Recovery
-from skene.definitions.trigger import ApiTrigger
+from skene.definitions.step import Step, Wait, step, wait
+from skene.definitions.trigger import ApiTrigger, Trigger
+from skene.definitions.triggers import (
+    AnyFiringTrigger,
+    DatabaseTrigger,
+    EventTrigger,
+    ScheduleTrigger,
+    WebhookTrigger,
+)
 from skene.definitions.units import UNLIMITED, Unlimited, format_duration, parse_duration, parse_limit
 
 __all__ = [
     "UNLIMITED",
+    "Action",
+    "AllCondition",
+    "AnyCondition",
+    "AnyFiringTrigger",
     "ApiTrigger",
     "BillingCyclePeriod",
     "BlockAction",
     "CalendarPeriod",
+    "Condition",
+    "DatabaseTrigger",
     "Definition",
     "DefinitionError",
     "EmailAction",
+    "EventTrigger",
     "Fault",
+    "FiringAction",
+    "FiringCondition",
     "FixedPeriod",
+    "FunctionAction",
+    "FunctionCondition",
+    "Goal",
+    "GrantAction",
     "LifetimePeriod",
     "Loop",
+    "LoopType",
+    "NotCondition",
     "Period",
+    "PlanCondition",
+    "QueryCondition",
     "Recovery",
     "RollingPeriod",
+    "ScheduleTrigger",
     "SkeneError",
     "SkeneWarning",
     "Step",
+    "Trigger",
     "Unlimited",
     "UsageCondition",
+    "UsageLevelCondition",
+    "Wait",
+    "WebhookAction",
+    "WebhookTrigger",
     "action",
     "billing_cycle",
     "calendar",
@@ -61,4 +103,5 @@ __all__ = [
     "rolling",
     "step",
     "trigger",
+    "wait",
 ]

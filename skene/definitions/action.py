@@ -1,17 +1,25 @@
 """What a step does: the `action` namespace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, Self, TypeGuard
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
+from skene.definitions.actions import (
+    FunctionAction,
+    GrantAction,
+    Personalization,
+    Provider,
+    WebhookAction,
+)
 from skene.definitions.base import Definition, part
-from skene.definitions.checks import choice, one_of, text
-from skene.definitions.faults import DefinitionError, Fault, describe, key_path, refuse
-from skene.definitions.values import FrozenDict, as_list, as_mapping, repeated_keys
+from skene.definitions.checks import Flag, choice, one_of, text
+from skene.definitions.faults import DefinitionError, Fault, describe, refuse, under
+from skene.definitions.values import as_list
 
-__all__ = ["BlockAction", "EmailAction", "block", "email"]
+__all__ = ["BlockAction", "EmailAction", "block", "email", "function", "grant", "webhook"]
 
 _TEMPLATE = (
     'the name of a template such as "upgrade_prompt" (A-Z a-z 0-9 _ - . and / between folders), '
@@ -19,29 +27,8 @@ _TEMPLATE = (
 )
 _HOSTED = r"[a-z][a-z0-9_-]*:[A-Za-z0-9_-]+"
 _PATH = r"(?!.*\.\.)(?:(?!\./)[A-Za-z0-9_.-]+/)*(?!\.$)[A-Za-z0-9_.-]+"
-_PROVIDER = 'the name of a notifier such as "resend" (a-z 0-9 _ -, a letter first)'
 _MESSAGE = "a message of 1 to 2,000 characters"
-_VARIABLE = "the name of a variable: letters, digits and _"
 _SHARES = "shares of the limit above 0 and up to 1, each once and ascending, such as (0.8, 1.0)"
-
-
-def _personalization(value: object) -> FrozenDict[str, str]:
-    allowed = 'text for each variable of the template, such as {"name": "{{user.name}}"}'
-    given = as_mapping(value)
-    if given is None:
-        raise refuse(value, allowed)
-    faults = repeated_keys(given)
-    read: dict[str, str] = {}
-    for key, entry in given.items():
-        if isinstance(key, str) and key.isidentifier() and isinstance(entry, str):
-            read[key] = entry
-        elif isinstance(key, str) and key.isidentifier():
-            faults.append(Fault(key_path(key), describe(entry, key), "text"))
-        else:
-            faults.append(Fault(key_path(key), describe(key), _VARIABLE))
-    if faults:
-        raise DefinitionError(faults)
-    return FrozenDict(read)
 
 
 def _status(value: object) -> int:
@@ -76,17 +63,20 @@ class EmailAction(Definition, frozen=True):
         template: The template's name.
         personalization: What the template's variables stand for.
         subject: The subject line; None for the template's own.
+        transactional: People who have unsubscribed get it all the same, at any hour. Mails of a limit always
+            are; for others it must be true that nobody would call them advertising.
     """
 
     example: ClassVar[str] = 'action.email("upgrade_prompt")'
 
     type: Annotated[Literal["email"], choice("email")] = "email"
-    provider: Annotated[str, text(_PROVIDER, 50, pattern=r"[a-z][a-z0-9_-]*")] | None = None
+    provider: Provider | None = None
     template: Annotated[str, text(_TEMPLATE, 200, pattern=f"{_HOSTED}|{_PATH}")] = Field(
         description=_TEMPLATE
     )
-    personalization: Annotated[Mapping[str, str], PlainValidator(_personalization)] | None = None
+    personalization: Personalization | None = None
     subject: Annotated[str, text("one line of 1 to 200 characters", 200)] | None = None
+    transactional: Flag = False
 
 
 AnyEmail = Annotated[EmailAction, PlainValidator(one_of(EmailAction))]
@@ -126,8 +116,35 @@ class BlockAction(Definition, frozen=True):
         return self
 
 
-AnyAction = Annotated[BlockAction, PlainValidator(one_of(BlockAction))]
-"""An action as the field of a definition."""
+FiringAction = EmailAction | WebhookAction | GrantAction | FunctionAction
+"""What a step that a firing sets off can do."""
+Action = BlockAction | FiringAction
+
+read_action: Callable[[object], Action] = one_of(
+    BlockAction, EmailAction, WebhookAction, GrantAction, FunctionAction
+)
+
+
+def _actions(value: object) -> Action | tuple[Action, ...]:
+    given = as_list(value)
+    if given is None:
+        return read_action(value)
+    if not given:
+        raise refuse(value, "an action, or a list of some")
+    read: list[Action] = []
+    faults: list[Fault] = []
+    for place, one in enumerate(given):
+        try:
+            read.append(read_action(one))
+        except DefinitionError as error:
+            faults += under(f"[{place}]", error.faults)
+    if faults:
+        raise DefinitionError(faults)
+    return tuple(read)
+
+
+StepAction = Annotated[Action | tuple[Action, ...], PlainValidator(_actions)]
+"""An action, or several, as the field of a step."""
 
 
 def email(
@@ -136,6 +153,7 @@ def email(
     provider: str | None = None,
     personalization: Mapping[str, str] | None = None,
     subject: str | None = None,
+    transactional: bool = False,
 ) -> EmailAction:
     """Describes an e-mail.
 
@@ -144,6 +162,8 @@ def email(
         provider: The notifier that sends it, by its name in `Skene(notifiers=…)`.
         personalization: What the template's variables stand for: `{"name": "{{user.name}}"}`.
         subject: The subject line, if not the template's own.
+        transactional: True for what nobody would call advertising: it is sent to those who have unsubscribed,
+            too, and at any hour. Needless for the mails of a limit.
     """
     return part(
         EmailAction,
@@ -152,6 +172,7 @@ def email(
         template=template,
         personalization=personalization,
         subject=subject,
+        transactional=transactional,
     )
 
 
@@ -181,3 +202,40 @@ def block(
         notify_at=notify_at,
         warning=warning,
     )
+
+
+def webhook(provider: str, event: str, *, payload: Mapping[str, str] | None = None) -> WebhookAction:
+    """Posts a signed webhook to a host that is configured in `Skene(notifiers=…)`.
+
+    Args:
+        provider: The `WebhookNotifier` that sends it, by its name there.
+        event: What it is called in the body: `"user.activated"`.
+        payload: Values to send besides the subject and the rows: `{"name": "{{user.name}}"}`.
+    """
+    return part(WebhookAction, type="webhook", provider=provider, event=event, payload=payload)
+
+
+def grant(
+    units: int, *, meter: str | None = None, expires: str | timedelta | None = None, reason: str = ""
+) -> GrantAction:
+    """Gives the subject extra units, which are spent once the plan's own are used up.
+
+    Args:
+        units: How many.
+        meter: Of which meter. Left out: of the only one there is.
+        expires: How long they can be used, such as `"90d"`. Left out: for ever.
+        reason: For people who look into it later.
+    """
+    return part(GrantAction, type="grant", units=units, meter=meter, expires=expires, reason=reason)
+
+
+def function(run: Callable[[Any], Any], *, repeatable: bool = False) -> FunctionAction:
+    """Calls a function of yours, from a worker.
+
+    Args:
+        run: Called with the `Occasion`; it may be async, and may take up to 15 seconds. What it raises is
+            tried again as the loop's recovery says.
+        repeatable: True if calling it twice for one occasion does no harm: then it is called again if the
+            process dies in the middle. Otherwise that is left to a person.
+    """
+    return part(FunctionAction, type="function", function=run, repeatable=repeatable)

@@ -1,26 +1,37 @@
 """When a step acts: the `condition` namespace."""
 
-import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, overload
 
 from pydantic import Field, PlainValidator
 
 from skene.definitions.base import Definition, part
-from skene.definitions.checks import choice, one_of, printable, text
+from skene.definitions.checks import choice, one_of
+from skene.definitions.conditions import (
+    FIRING_CONDITIONS,
+    AllCondition,
+    AnyCondition,
+    FiringCondition,
+    FunctionCondition,
+    MeterName,
+    NotCondition,
+    PlanCondition,
+    QueryCondition,
+    UsageLevelCondition,
+    check_plan,
+    takes_one_argument,
+)
 from skene.definitions.faults import DefinitionError, key_path, refuse
 from skene.definitions.period import AnyPeriod, Period
 from skene.definitions.units import LARGEST, Unlimited, parse_limit
 from skene.definitions.values import FrozenDict, as_mapping, repeated_keys
 
-__all__ = ["UsageCondition", "usage"]
+__all__ = ["UsageCondition", "all_of", "any_of", "function", "not_", "plan", "query", "usage"]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
 
 _LIMIT = 'a limit for each plan, such as {"free": 100, "paid": "unlimited"}'
-_PLAN = "a plan's name of 1 to 100 characters, without control characters"
-_METER = "a name of 1 to 100 of the characters a-z 0-9 _ . : -"
 
 
 def _limits(value: object) -> FrozenDict[str, int | Unlimited]:
@@ -30,11 +41,8 @@ def _limits(value: object) -> FrozenDict[str, int | Unlimited]:
     faults = repeated_keys(given)
     limits: dict[str, int | Unlimited] = {}
     for plan, limit in given.items():
-        if not isinstance(plan, str) or not plan.strip() or len(plan) > 100 or not printable(plan):
-            faults.append(refuse(plan, _PLAN, path=key_path(plan)).faults[0])
-            continue
         try:
-            limits[plan] = parse_limit(limit, key_path(plan))
+            limits[check_plan(plan, key_path(plan))] = parse_limit(limit, key_path(plan))
         except DefinitionError as error:
             faults += error.faults
     if faults:
@@ -46,15 +54,7 @@ def _cost(value: object) -> Cost:
     allowed = "a whole number from 1 to 2**63-1, or a function of the request that returns one"
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST:
         return int(value)
-    if not callable(value):
-        raise refuse(value, allowed)
-    try:
-        inspect.signature(value).bind(None)
-    except TypeError:
-        raise refuse(value, allowed, given="a function that does not take one argument") from None
-    except ValueError:  # written in C, with no signature to look at
-        pass
-    return cast(Cost, value)
+    return takes_one_argument(value, allowed)
 
 
 class UsageCondition(Definition, frozen=True):
@@ -74,16 +74,32 @@ class UsageCondition(Definition, frozen=True):
     type: Annotated[Literal["usage"], choice("usage")] = "usage"
     limit: Annotated[Mapping[str, int | Unlimited], PlainValidator(_limits)] = Field(description=_LIMIT)
     period: AnyPeriod = Field(description='a period such as "30d" or calendar("month")')
-    meter: Annotated[str, text(_METER, 100, pattern=r"[a-z0-9_.:-]+")] | None = None
+    meter: MeterName | None = None
     group_by: Annotated[Literal["route"], choice("route")] | None = None
     cost: Annotated[Cost, PlainValidator(_cost)] = 1
     charge: Annotated[Literal["success", "attempt"], choice("success", "attempt")] = "success"
 
 
-AnyCondition = Annotated[UsageCondition, PlainValidator(one_of(UsageCondition))]
-"""A condition as the field of a definition."""
+Condition = UsageCondition | FiringCondition
+
+# The last of a type is the one that faults are of: a usage without at and under lacks limit and period.
+_read: Callable[[object], Condition] = one_of(*FIRING_CONDITIONS, UsageCondition)
 
 
+def read_condition(value: object) -> Condition:
+    """Reads any condition; `usage` is a level where `at` or `under` is given, and no limit."""
+    given = as_mapping(value)
+    level = given is not None and given.get("type") == "usage" and "limit" not in given
+    if level and given is not None and given.keys() & {"at", "under"}:
+        return UsageLevelCondition.read(value)
+    return _read(value)
+
+
+StepCondition = Annotated[Condition, PlainValidator(read_condition)]
+"""A condition as the field of a step."""
+
+
+@overload
 def usage(
     *,
     limit: Mapping[str, int | Unlimited],
@@ -92,8 +108,25 @@ def usage(
     group_by: Literal["route"] | None = None,
     cost: Cost = 1,
     charge: Literal["success", "attempt"] = "success",
-) -> UsageCondition:
+) -> UsageCondition: ...
+@overload
+def usage(
+    *, at: float | None = None, under: float | None = None, meter: str | None = None
+) -> UsageLevelCondition: ...
+def usage(
+    *,
+    limit: Mapping[str, int | Unlimited] | None = None,
+    period: str | timedelta | Period | None = None,
+    meter: str | None = None,
+    group_by: Literal["route"] | None = None,
+    cost: Cost = 1,
+    charge: Literal["success", "attempt"] = "success",
+    at: float | None = None,
+    under: float | None = None,
+) -> UsageCondition | UsageLevelCondition:
     """Counts what each subject uses and holds when the limit of their plan is reached.
+
+    With `at` or `under` instead of a limit it counts nothing: it asks how much of a meter is used.
 
     Args:
         limit: Units per window for each plan: whole numbers from 0 (blocks the plan) or `UNLIMITED`.
@@ -103,7 +136,11 @@ def usage(
         group_by: `"route"` counts each route on its own.
         cost: Units that one call takes, from 1; or a function of the request that returns them.
         charge: `"success"` charges calls that succeed, `"attempt"` all that reach the handler.
+        at: Holds from this much use on: a fraction such as 0.8 is a share of the limit, a whole number units.
+        under: Holds below this much use, written alike.
     """
+    if limit is None and (at is not None or under is not None):
+        return part(UsageLevelCondition, type="usage", meter=meter, at=at, under=under)
     return part(
         UsageCondition,
         type="usage",
@@ -114,3 +151,73 @@ def usage(
         cost=cost,
         charge=charge,
     )
+
+
+def query(
+    sql: str,
+    *,
+    timeout: str | timedelta | None = None,
+    subject: str | None = None,
+    max_rows: int = 1_000_000,
+) -> QueryCondition:
+    """Holds when a SELECT on your own tables finds a row. It can read and nothing else.
+
+    After an event it is asked about one subject, `$1`; on a schedule its rows say who is acted upon, once
+    for each row.
+
+    Args:
+        sql: One SELECT. `$1` is the subject, `:name` a value of the trigger's row or payload.
+        timeout: After an event, how long to wait for a row, such as `"5m"`; left out, it is asked once. On a
+            schedule, how long the whole reading may take; left out, 10 minutes.
+        subject: On a schedule, the column that names the subject. Left out: `subject`, `user_id` or `id`.
+        max_rows: On a schedule, how many rows are acted upon at most.
+    """
+    return part(QueryCondition, type="query", query=sql, timeout=timeout, subject=subject, max_rows=max_rows)
+
+
+def plan(
+    *plans: str,
+    changed_from: str | Sequence[str] | None = None,
+    changed_to: str | Sequence[str] | None = None,
+) -> PlanCondition:
+    """Holds when the subject is on one of some plans, or has just changed between some.
+
+    Args:
+        plans: The subject holds one of these now.
+        changed_from: With `trigger.event("plan.changed")`: the plan before was one of these.
+        changed_to: The same for the plan after.
+    """
+    return part(
+        PlanCondition,
+        type="plan",
+        plans=plans,
+        changed_from=() if changed_from is None else changed_from,
+        changed_to=() if changed_to is None else changed_to,
+    )
+
+
+def all_of(*conditions: FiringCondition) -> AllCondition:
+    """Holds when all of some conditions do."""
+    return part(AllCondition, type="all_of", conditions=conditions)
+
+
+def any_of(*conditions: FiringCondition) -> AnyCondition:
+    """Holds when at least one of some conditions does."""
+    return part(AnyCondition, type="any_of", conditions=conditions)
+
+
+def not_(condition: FiringCondition) -> NotCondition:
+    """Holds when a condition does not."""
+    return part(NotCondition, type="not", condition=condition)
+
+
+def function(
+    ask: Callable[[Any], bool | Awaitable[bool]], *, timeout: str | timedelta | None = None
+) -> FunctionCondition:
+    """Holds when a function of yours says so.
+
+    Args:
+        ask: Called with the `Occasion`: who, why, and the rows there are. It may be async.
+        timeout: How long to wait for it to become true. Left out, it is asked once.
+    """
+    return part(FunctionCondition, type="function", function=ask, timeout=timeout)

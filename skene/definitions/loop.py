@@ -1,60 +1,48 @@
-"""The whole of what a user defines: steps, the loop they make, and the ways in and out."""
+"""The whole of what a user defines: the loop that steps make, and the ways in and out."""
 
 import json
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
-from skene.definitions.action import AnyAction, BlockAction
-from skene.definitions.base import Definition, Faulty, part, without_defaults
-from skene.definitions.checks import Duration, Flag, Name, choice, text
-from skene.definitions.condition import AnyCondition, UsageCondition
+from skene.definitions.base import Definition, Faulty, without_defaults
+from skene.definitions.checks import Duration, Flag, Name, choice, one_of, text
+from skene.definitions.combining import goal_faults, step_faults
+from skene.definitions.conditions import QueryCondition
+from skene.definitions.cron import cron_warning
 from skene.definitions.faults import DefinitionError, Fault, SkeneWarning, describe, refuse, under
 from skene.definitions.period import Period, read_period
 from skene.definitions.recovery import Recovery
-from skene.definitions.trigger import AnyTrigger, ApiTrigger
+from skene.definitions.step import Step
+from skene.definitions.triggers import EventTrigger, ScheduleTrigger
 from skene.definitions.units import UNLIMITED
 from skene.definitions.values import as_list, as_mapping
 
+LoopType = Literal["freemium", "activation", "retention"]
+Goal = EventTrigger | QueryCondition
+
 _AT_LEAST_ONE = "a list with at least one step"
-
-
-class Step(Definition, frozen=True):
-    """One rule of a loop: when the trigger fires and the condition holds, the action follows.
-
-    Attributes:
-        name: A name no other step of the loop has; None for a step known by its place.
-        trigger: What starts it; None for a step that only code calls.
-        condition: What is counted, and up to where.
-        action: What happens beyond that.
-    """
-
-    example: ClassVar[str] = "step(condition=…, action=…)"
-
-    name: Name | None = None
-    trigger: AnyTrigger | None = None
-    condition: AnyCondition = Field(description=UsageCondition.example)
-    action: AnyAction = Field(description=BlockAction.example)
 
 
 def _steps(value: object) -> tuple[Step, ...]:
     given = as_list(value)
     if not given:
         raise refuse(value, _AT_LEAST_ONE)
-    steps: list[Step] = []
+    steps: list[Step | None] = []
     faults: list[Fault] = []
     for place, one in enumerate(given):
         try:
             steps.append(Step.read(one))
         except DefinitionError as error:
+            steps.append(None)
             faults += under(f"[{place}]", error.faults)
-    faults += [*_names_given_twice(given), *_meters_at_odds(given)]
+    faults += [*_names_given_twice(given), *_meters_at_odds(given), *step_faults(steps)]
     if faults:
         raise DefinitionError(faults)
-    return tuple(steps)
+    return tuple(one for one in steps if one is not None)
 
 
 def _names_given_twice(steps: Sequence[object]) -> list[Fault]:
@@ -73,6 +61,8 @@ def _meters_at_odds(steps: Sequence[object]) -> list[Fault]:
     first: dict[str, tuple[int, Period]] = {}
     for place, one in enumerate(steps):
         meter = _peek(one, "condition", "meter")
+        if _peek(one, "condition", "period") is None:
+            continue  # reported where it stands, or no limit at all
         try:
             period = read_period(_peek(one, "condition", "period"))
         except DefinitionError:
@@ -114,20 +104,32 @@ class Loop(Definition, frozen=True):
         steps: Its rules, at least one.
         recovery: What happens when an action fails.
         enforce: False for shadow mode: all is counted, nobody is refused or written to.
-        holdout: The share of subjects, from 0 up to but not 1, who are never asked to upgrade.
-        attribution: How long after a refusal a payment still counts as its conversion.
+        holdout: The share of subjects, from 0 up to but not 1, who are never asked or written to.
+        goal: What the loop wants its subjects to reach, an event or a query; None for a limit, which wants
+            payments.
+        attribution: How long after a refusal a payment still counts as its conversion, and how long after
+            the beginning of a journey its goal.
     """
 
     example: ClassVar[str] = 'an object such as {"type": "freemium", "steps": […]}'
 
-    type: Annotated[Literal["freemium"], choice("freemium")] = Field(description='"freemium"')
+    type: Annotated[LoopType, choice(*get_args(LoopType))] = Field(
+        description='"freemium", "activation" or "retention"'
+    )
     name: Name | None = None
     opinion: Annotated[str, text("text of up to 2,000 characters", 2000, shortest=0, lines=True)] = ""
     steps: Annotated[tuple[Step, ...], PlainValidator(_steps)] = Field(description=_AT_LEAST_ONE)
     recovery: Recovery = Recovery()
     enforce: Flag = True
     holdout: Annotated[float, BeforeValidator(_holdout)] = 0.0
+    goal: Annotated[Goal, PlainValidator(one_of(EventTrigger, QueryCondition))] | None = None
     attribution: Duration = timedelta(days=30)
+
+    @model_validator(mode="after")
+    def _goal_can_be_reached(self) -> Self:
+        if faults := goal_faults(self.goal, self.steps):
+            raise DefinitionError(faults)
+        return self
 
     @property
     def key(self) -> str:
@@ -141,38 +143,21 @@ class Loop(Definition, frozen=True):
             indent: Spaces per level; None for a single line.
 
         Raises:
-            DefinitionError: If a `cost` is a function.
+            DefinitionError: If something is a function.
         """
         return json.dumps(dump_loop(self), ensure_ascii=False, indent=indent, allow_nan=False)
 
 
-def step(
-    *,
-    trigger: ApiTrigger | None = None,
-    condition: UsageCondition,
-    action: BlockAction,
-    name: str | None = None,
-) -> Step:
-    """Makes one rule of a loop.
-
-    Args:
-        trigger: What starts it. Left out, only code does: `skene.consume(…)`, `@gate.enforce(…)`.
-        condition: What is counted, and up to where.
-        action: What happens beyond that.
-        name: A name no other step of the loop has.
-    """
-    return part(Step, name=name, trigger=trigger, condition=condition, action=action)
-
-
 def define_loop(
     *,
-    type: Literal["freemium"],  # noqa: A002  # the key of the configuration that this mirrors
+    type: LoopType,  # noqa: A002  # the key of the configuration that this mirrors
     steps: Sequence[Step],
     opinion: str = "",
     name: str | None = None,
     recovery: Recovery | None = None,
     enforce: bool = True,
     holdout: float = 0.0,
+    goal: Goal | None = None,
     attribution: str | timedelta = "30d",
 ) -> Loop:
     """Defines a loop.
@@ -184,8 +169,11 @@ def define_loop(
         name: A name for it, where there are several of one kind.
         recovery: What happens when an action fails; `Recovery()` when left out.
         enforce: False for shadow mode: all is counted, nobody is refused or written to.
-        holdout: The share of subjects, from 0 up to but not 1, who are never asked to upgrade.
-        attribution: How long after a refusal a payment still counts as its conversion, such as `"30d"`.
+        holdout: The share of subjects, from 0 up to but not 1, who are never asked or written to.
+        goal: What a loop besides freemium wants its subjects to reach: `trigger.event(…)` or
+            `condition.query(…)`.
+        attribution: How long after a refusal a payment still counts as its conversion, and after the
+            beginning of a journey its goal, such as `"30d"`.
 
     Raises:
         DefinitionError: With every fault of the loop and all its parts.
@@ -199,6 +187,7 @@ def define_loop(
         recovery=Recovery() if recovery is None else recovery,
         enforce=enforce,
         holdout=holdout,
+        goal=goal,
         attribution=attribution,
     )
     try:
@@ -213,7 +202,7 @@ def dump_loop(loop: Loop) -> dict[str, Any]:
     """Returns a loop as plain JSON values: the keys that were written, in their order, in camelCase.
 
     Raises:
-        DefinitionError: If a `cost` is a function, which JSON cannot hold.
+        DefinitionError: If something is a function, which JSON cannot hold.
     """
     return cast(dict[str, Any], loop.dump())
 
@@ -221,7 +210,9 @@ def dump_loop(loop: Loop) -> dict[str, Any]:
 def warn_of(loop: Loop) -> None:
     """Points out, at the line of whoever defined the loop, what is allowed and probably not meant."""
     for place, one in enumerate(loop.steps):
-        if one.condition.limit.get("free") is UNLIMITED:
+        if one.limit is not None and one.limit[0].limit.get("free") is UNLIMITED:
             where = f"steps[{place}].condition.limit.free"
             what = "the free plan is unlimited, so nobody is ever asked to upgrade"
             warnings.warn(f"{where}: {what}", SkeneWarning, stacklevel=3)
+        if isinstance(one.trigger, ScheduleTrigger) and (said := cron_warning(one.trigger.cron)):
+            warnings.warn(f"steps[{place}].trigger.cron: {said}", SkeneWarning, stacklevel=3)

@@ -3,47 +3,15 @@
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, ClassVar, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import choice, one_of
-from skene.definitions.faults import nearest, refuse
 from skene.definitions.units import parse_duration
+from skene.definitions.zones import ZoneName
 
 Unit = Literal["day", "week", "month", "year"]
-
-_ABBREVIATIONS = {
-    "America/Los_Angeles": ("PST", "PDT", "PT"),
-    "America/Denver": ("MST", "MDT", "MT"),
-    "America/Chicago": ("CST", "CDT", "CT"),
-    "America/New_York": ("EST", "EDT", "ET"),
-    "Europe/London": ("BST", "GMT", "WET"),
-    "Europe/Berlin": ("CET", "CEST", "MET", "MEZ"),
-    "Europe/Helsinki": ("EET", "EEST"),
-    "Asia/Kolkata": ("IST",),
-    "Asia/Tokyo": ("JST",),
-    "UTC": ("Z", "UCT", "ZULU", "UTC+0", "+00:00"),
-}
-
-
-def _zone(value: object) -> str:
-    allowed = 'an IANA time zone such as "Europe/Helsinki", or "UTC"'
-    if not isinstance(value, str):
-        raise refuse(value, allowed)
-    try:
-        if value == "UTC" or ("/" in value and ZoneInfo(value).key):
-            return value
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    known = {name.lower(): name for name in available_timezones()}
-    if not known:
-        raise refuse(value, f"{allowed}; this machine has no time zone data: pip install tzdata")
-    short = (name for name, others in _ABBREVIATIONS.items() if value.upper() in others)
-    near = next(short, None) or known.get(value.lower().replace(" ", "_")) or nearest(value, known.values())
-    raise refuse(value, allowed, near and f'"{near}"')
-
 
 _Length = Annotated[timedelta, BeforeValidator(partial(parse_duration, calendar=True))]
 
@@ -74,7 +42,7 @@ class CalendarPeriod(Definition, frozen=True):
 
     type: Annotated[Literal["calendar"], choice("calendar")] = "calendar"
     unit: Annotated[Unit, choice(*get_args(Unit))] = Field(description='"day", "week", "month" or "year"')
-    timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
+    timezone: ZoneName = "UTC"
 
 
 class BillingCyclePeriod(Definition, frozen=True):

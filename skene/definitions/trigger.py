@@ -1,7 +1,8 @@
 """What starts a step: the `trigger` namespace."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator
@@ -9,9 +10,18 @@ from pydantic import BeforeValidator, Field, PlainValidator
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import Flag, choice, either, one_of, printable
 from skene.definitions.faults import DefinitionError, Fault, nearest, refuse, under
+from skene.definitions.triggers import (
+    FIRING_TRIGGERS,
+    AnyFiringTrigger,
+    Cell,
+    DatabaseTrigger,
+    EventTrigger,
+    ScheduleTrigger,
+    WebhookTrigger,
+)
 from skene.definitions.values import as_list
 
-__all__ = ["ApiTrigger", "api"]
+__all__ = ["ApiTrigger", "api", "database", "event", "schedule", "webhook"]
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 
@@ -99,7 +109,8 @@ class ApiTrigger(Definition, frozen=True):
         return None if self.method is None else frozenset(self.method)
 
 
-AnyTrigger = Annotated[ApiTrigger, PlainValidator(one_of(ApiTrigger))]
+Trigger = ApiTrigger | AnyFiringTrigger
+AnyTrigger = Annotated[Trigger, PlainValidator(one_of(ApiTrigger, *FIRING_TRIGGERS))]
 """A trigger as the field of a definition."""
 
 
@@ -113,3 +124,68 @@ def api(endpoint: str, *, method: str | Sequence[str] | None = None, optional: b
         optional: True lets the pattern cover no route; otherwise that is an error at start-up.
     """
     return part(ApiTrigger, type="api", endpoint=endpoint, method=method, optional=optional)
+
+
+def database(
+    table: str,
+    *,
+    event: Literal["insert", "update", "delete"],
+    columns: Sequence[str] | None = None,
+    where: Mapping[str, Cell] | None = None,
+    subject: str = "id",
+    capture: Sequence[str] | None = None,
+) -> DatabaseTrigger:
+    """Starts the step at every row that is inserted, updated or deleted in a table, once that commits.
+
+    `skene db triggers --install` puts the triggers into your database.
+
+    Args:
+        table: The table, such as `"users"` or `"shop.orders"`.
+        event: `"insert"`, `"update"` or `"delete"`.
+        columns: For an update: only one that changes at least one of these.
+        where: Values that columns must have: `{"status": "active"}`. An update must have brought them about.
+        subject: The column that names the subject.
+        capture: The columns that templates can use. Left out: all but those whose names sound secret.
+    """
+    return part(
+        DatabaseTrigger,
+        type="database",
+        table=table,
+        event=event,
+        columns=columns,
+        where=where,
+        subject=subject,
+        capture=capture,
+    )
+
+
+def schedule(cron: str, *, timezone: str = "UTC", grace: str | timedelta = "1h") -> ScheduleTrigger:
+    """Starts the step at the minutes that a cron expression names, once each over all processes.
+
+    Args:
+        cron: Five fields, such as `"0 9 * * *"`: minute, hour, day of the month, month, day of the week.
+        timezone: The IANA name of the zone whose clocks are meant: `"Europe/Helsinki"`. A time that the
+            clocks skip in spring comes as soon as they have; one that comes twice in autumn counts once.
+        grace: How late the latest missed tick may still run after everything stood still.
+    """
+    return part(ScheduleTrigger, type="schedule", cron=cron, timezone=timezone, grace=grace)
+
+
+def webhook(source: str, *, subject: str, event: str | None = None) -> WebhookTrigger:
+    """Starts the step at a signed webhook, which arrives at `/skene/webhooks/in/{source}`.
+
+    Args:
+        source: Who sends it, by the name in `Skene(sources=…)`.
+        subject: Where its payload names the subject, such as `"data.user_id"`.
+        event: The type of event it must be. Left out: any.
+    """
+    return part(WebhookTrigger, type="webhook", source=source, event=event, subject=subject)
+
+
+def event(name: str) -> EventTrigger:
+    """Starts the step when your code says `await skene.emit(name, subject)`.
+
+    Args:
+        name: Such as `"project.created"`. `"plan.changed"` comes from skene, when a subject's plan changes.
+    """
+    return part(EventTrigger, type="event", event=name)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from skene.definitions.units import LARGEST
 from skene.engine.decision import Decision, Reason
 from skene.engine.program import CompiledStep
 from skene.engine.window import FOREVER
@@ -37,6 +38,8 @@ def decide(
     *,
     subject: str,
     plan: str,
+    limit: int | None,
+    granted: int = 0,
     used: int,
     cost: int,
     start: datetime,
@@ -50,12 +53,15 @@ def decide(
 
     Args:
         plan: the plan that was applied.
+        limit: what the storage held against the count, grants included; None is unlimited.
+        granted: units of grants that can still be spent.
         used: units in the window `[start, end)`, the call's own included if it was admitted.
         fits: this step alone would admit the call; admitted: all of them together did.
         replayed: an idempotency key had been admitted before.
         now: when it was decided.
     """
-    limit = step.limits.get(plan)
+    if not step.enforce:
+        limit = _watched(step.limits.get(plan), granted)
     refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
     if refused and step.enforce:
         reason = Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
@@ -85,6 +91,11 @@ def decide(
         message=step.message if blocked else None,
         status_code=status if blocked else 200,
     )
+
+
+def _watched(limit: int | None, granted: int) -> int | None:
+    """The limit of a loop that only watches. It spends no grants, but they would have admitted more."""
+    return None if limit is None else min(limit + granted, LARGEST)
 
 
 def unavailable(step: CompiledStep, subject: str, plan: str, cost: int) -> Decision:
@@ -143,10 +154,11 @@ def shadow_name(step: CompiledStep) -> str:
     return f"{step.key}@shadow"
 
 
-def held_out(step: CompiledStep, digest: bytes) -> bool:
-    """Whether a subject belongs to the group that is not asked.
+def held_out(share: float, digest: bytes) -> bool:
+    """Whether a subject belongs to the group that is left alone, for comparison.
 
     Args:
+        share: of all subjects, from 0 up to but not 1.
         digest: at least 8 bytes of a hash over loop and subject: the same subject stays in or out for ever.
     """
-    return int.from_bytes(digest[:8], "big") < step.holdout * 2**64
+    return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -32,7 +32,7 @@ class Decision:
         subject: who is counted, as the app named them.
         loop, step, meter: what decided: of several steps the tightest one.
         plan: the plan held at that instant.
-        limit: units per window on that plan; None is unlimited.
+        limit: units per window on that plan, and what grants add to it; None is unlimited.
         used: units used in the window, this call included when it was admitted.
         cost: units this call takes.
         period: the period as written, e.g. `30d`.

@@ -1,7 +1,7 @@
 """Loops, compiled once: what a request needs, looked up and not worked out."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
@@ -10,6 +10,7 @@ from typing import Any
 
 from skene.definitions import (
     ApiTrigger,
+    BlockAction,
     CalendarPeriod,
     EmailAction,
     Fault,
@@ -21,8 +22,10 @@ from skene.definitions import (
     RollingPeriod,
     Step,
     Unlimited,
+    UsageCondition,
     format_duration,
 )
+from skene.engine.reactions import Reaction, Reactions, compile_reactions, level_faults
 from skene.engine.window import Anchored, Edges, Rolling, WindowRule, calendar_edges
 
 __all__ = ["CompiledStep", "Cost", "Program", "compile_loops", "counters_of", "for_route"]
@@ -115,7 +118,8 @@ class Program:
     """All loops of an app, compiled.
 
     Attributes:
-        steps: in the order they were written.
+        steps: those that hold a limit in front of calls, in the order they were written.
+        reactions: those that firings set off.
         recoveries: by loop.
         attribution: how far back a wall may be credited with a conversion: the longest of all loops.
     """
@@ -123,6 +127,12 @@ class Program:
     steps: tuple[CompiledStep, ...]
     recoveries: Mapping[str, Recovery]
     attribution: timedelta
+    reactions: Reactions = field(default_factory=Reactions)
+
+    @property
+    def meters(self) -> tuple[str, ...]:
+        """The meters that limits count on, in the order they were written."""
+        return tuple(dict.fromkeys(step.meter for step in self.steps))
 
     def named(self, name: str) -> tuple[CompiledStep, ...]:
         """The steps of a loop, or the one step that `loop.step` names.
@@ -177,23 +187,34 @@ def compile_loops(loops: Sequence[Loop], *, enforce: bool = True) -> tuple[Progr
         The program, and what keeps the loops from living together.
     """
     steps: list[CompiledStep] = []
+    reactions: list[Reaction] = []
     faults: list[Fault] = []
     names: set[str] = set()
     for loop in loops:
         if loop.key in names:
             faults.append(Fault(loop.key, "two loops of this name", "name=… to one of them", None))
         names.add(loop.key)
-        steps += [_compile(loop, i, step, enforce and loop.enforce) for i, step in enumerate(loop.steps)]
-    faults += [*_key_faults(steps), *_meter_faults(steps)]
+        keys = [_key(loop, index, step) for index, step in enumerate(loop.steps)]
+        for index, step in enumerate(loop.steps):
+            if step.limit is not None:
+                steps.append(_compile(loop, index, step.limit, step, keys[index], enforce and loop.enforce))
+        reactions += compile_reactions(loop, keys, enforce and loop.enforce)
+    meters = tuple(dict.fromkeys(step.meter for step in steps))
+    faults += [*_key_faults([*steps, *reactions]), *_meter_faults(steps), *level_faults(reactions, meters)]
     recoveries = MappingProxyType({loop.key: loop.recovery for loop in loops})
     attribution = max((loop.attribution for loop in loops), default=timedelta(days=30))
-    return Program(tuple(steps), recoveries, attribution), tuple(faults)
+    return Program(tuple(steps), recoveries, attribution, Reactions(tuple(reactions))), tuple(faults)
 
 
-def _compile(loop: Loop, index: int, step: Step, enforce: bool) -> CompiledStep:
+def _key(loop: Loop, index: int, step: Step) -> str:
     name = step.name or (None if len(loop.steps) == 1 else str(index + 1))
-    key = f"{loop.key}.{name}" if name else loop.key
-    usage, block = step.condition, step.action
+    return f"{loop.key}.{name}" if name else loop.key
+
+
+def _compile(
+    loop: Loop, index: int, limit: tuple[UsageCondition, BlockAction], step: Step, key: str, enforce: bool
+) -> CompiledStep:
+    usage, block = limit
     limits = {plan: None if isinstance(n, Unlimited) else n for plan, n in usage.limit.items()}
     warning = block.usage_warning
     return CompiledStep(
@@ -214,14 +235,14 @@ def _compile(loop: Loop, index: int, step: Step, enforce: bool) -> CompiledStep:
         warnings=tuple((fraction, warning) for fraction in block.notify_at) if warning else (),
         enforce=enforce,
         holdout=loop.holdout,
-        trigger=step.trigger,
+        trigger=step.trigger if isinstance(step.trigger, ApiTrigger) else None,
     )
 
 
-def _key_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
+def _key_faults(steps: Sequence[CompiledStep | Reaction]) -> list[Fault]:
     """A name may contain a dot or be a number, so steps of different names may still go by the same key."""
     faults: list[Fault] = []
-    first: dict[str, CompiledStep] = {}
+    first: dict[str, CompiledStep | Reaction] = {}
     for step in steps:
         other = first.setdefault(step.key, step)
         if other.path != step.path:  # else they are of two loops of one name, which is reported

@@ -1,6 +1,6 @@
 """The routes that billing and people come back to, mounted under `/skene`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -15,10 +15,12 @@ from skene.errors import (
 )
 from skene.fastapi.answers import as_json, problem, unavailable, unknown_subject
 from skene.fastapi.charging import subject_text
-from skene.fastapi.pages import page
+from skene.fastapi.pages import page, resubscribed_page, unsubscribe_page, unsubscribed_page
 from skene.runtime.skene import Runtime
 
 __all__ = ["make_routes"]
+
+Receive = Callable[[bytes, Mapping[str, str]], Awaitable[object]]
 
 MAX_WEBHOOK = 1_048_576
 """Bytes. Stripe's events are far smaller; more is refused while it is still being read."""
@@ -26,7 +28,7 @@ SETTLING = 3
 
 
 def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
-    """The router with the webhook, upgrade, checkout, portal and usage routes.
+    """The router with the routes for webhooks, upgrades, checkout, portal, usage and unsubscribing.
 
     Args:
         skene: what they work on.
@@ -41,7 +43,12 @@ def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
     async def usage(who: Annotated[Any, Depends(subject)]) -> Response:
         return await people.usage(who)
 
-    router.add_api_route("/webhooks/stripe", _WebhookRoute(skene).receive, methods=["POST"])
+    webhooks = _WebhookRoutes(skene)
+    router.add_api_route("/webhooks/stripe", webhooks.billing, methods=["POST"])
+    router.add_api_route("/webhooks/in/{source}", webhooks.event, methods=["POST"])
+    router.add_api_route("/webhooks/{channel}", webhooks.report, methods=["POST"])
+    router.add_api_route("/unsubscribe", people.ask_to_unsubscribe, methods=["GET"])
+    router.add_api_route("/unsubscribe", people.unsubscribe, methods=["POST"])
     router.add_api_route("/upgrade", people.upgrade, methods=["GET"])
     router.add_api_route("/checkout/return", people.checkout_return, methods=["GET"])
     router.add_api_route("/portal", portal, methods=["GET"])
@@ -49,18 +56,36 @@ def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
     return router
 
 
-class _WebhookRoute:
+class _WebhookRoutes:
+    """What other systems tell of; anything but 2xx makes them repeat it."""
+
     def __init__(self, skene: Runtime) -> None:
         self._skene = skene
 
-    async def receive(self, request: Request) -> Response:
-        """Take a webhook; anything but 200 makes the sender repeat it."""
+    async def billing(self, request: Request) -> Response:
+        """A webhook of the billing service's."""
+        return await self._take(request, self._skene.billing_sync.receive)
+
+    async def event(self, request: Request, source: str) -> Response:
+        """A signed event from elsewhere."""
+        return await self._take(
+            request, lambda body, headers: self._skene.receive_event(source, body, headers)
+        )
+
+    async def report(self, request: Request, channel: str) -> Response:
+        """A mail provider's report on what became of a message."""
+        return await self._take(
+            request, lambda body, headers: self._skene.receive_report(channel, body, headers)
+        )
+
+    async def _take(self, request: Request, receive: Receive) -> Response:
         try:
             body = await _limited_body(request)
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            await self._skene.billing_sync.receive(body, headers)
+            await receive(body, {name.lower(): value for name, value in request.headers.items()})
         except WebhookRejected as error:
             return problem(error.status, "webhook_rejected", "Webhook rejected", str(error))
+        except LookupError:
+            return problem(404, "webhook_unknown", "Nobody listens here", "There is no such webhook.")
         except BillingUnavailable:
             return _billing_away()
         except StorageUnavailable as error:
@@ -100,6 +125,30 @@ class _PeopleRoutes:
         text = "Your payment is being confirmed. This page looks again by itself."
         return page("Almost there", text, back=back, status=202, refresh=SETTLING)
 
+    async def ask_to_unsubscribe(self, token: str = "") -> Response:
+        """The page behind the link in a mail. What opens links to look at them unsubscribes nobody."""
+        back = self._skene.public_origin
+        try:
+            subject = self._skene.links.read_unsubscribe(token)
+        except LinkInvalid:
+            return _no_such_link(back)
+        return unsubscribe_page(self._skene.links.unsubscribe(subject), back=back)
+
+    async def unsubscribe(self, token: str = "", undo: bool = False) -> Response:
+        """The button of that page, or of a mail program (RFC 8058)."""
+        back = self._skene.public_origin
+        try:
+            subject = self._skene.links.read_unsubscribe(token)
+            if undo:
+                await self._skene.resubscribe(subject)
+                return resubscribed_page(back=back)
+            await self._skene.unsubscribe(subject, source="link")
+        except LinkInvalid:
+            return _no_such_link(back)
+        except StorageUnavailable as error:
+            return unavailable(error.retry_after.total_seconds())
+        return unsubscribed_page(f"{self._skene.links.unsubscribe(subject)}&undo=1", back=back)
+
     async def portal(self, who: object) -> Response:
         """To the page where callers manage what they pay for."""
         subject = subject_text(who)
@@ -124,6 +173,11 @@ class _PeopleRoutes:
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
         return JSONResponse({"usage": [as_json(decision) for decision in decisions]})
+
+
+def _no_such_link(back: str) -> Response:
+    text = "It is not one of ours. Open it from the mail once more."
+    return page("This link does not work", text, back=back, status=400)
 
 
 def _billing_away() -> Response:

@@ -65,7 +65,8 @@ class Tally:
 
     Attributes:
         charge: what was asked.
-        limit: the limit on the subject's plan, None if unlimited.
+        limit: what may be used in the window: the limit on the subject's plan, what grants have paid in this
+            window, and `granted`; None if unlimited. See `engine.counter.reported`.
         used: units used in the window; includes the cost if it was charged now.
         fits: this counter alone would admit the call, or did so before (a replay).
         start, end: the window.
@@ -73,6 +74,7 @@ class Tally:
         wall: id of the wall that stands for this step, plan and window, or None. Only looked up when it does
             not fit.
         receipt: set when it was charged.
+        granted: units of this counter's grants that can still be spent, limit or not.
     """
 
     charge: Charge
@@ -84,6 +86,7 @@ class Tally:
     notices: tuple[str, ...] = ()
     wall: str | None = None
     receipt: Receipt | None = None
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +165,10 @@ class Counters(Protocol):
     async def consume(self, call: Consume) -> Counted:
         """Charge a call if every one of its counters admits it, in one atomic step and one round trip.
 
-        A counter fits when the plan's limit is None or `used + cost <= limit`. From any number of tasks,
-        processes and
-        machines, a window is never charged beyond its limit. A call that is not admitted changes nothing and
+        A counter fits when the plan's limit is None or `used + cost <= limit`; where the limit leaves no
+        room, the subject's grants for the meter pay for what is missing, in the same step (`ports.grants`).
+        From any number of tasks, processes and machines, a window is never charged beyond its limit and no
+        granted unit is spent twice. A call that is not admitted changes nothing and
         writes
         nothing. The plan is the one recorded for the subject, unless its end has passed. With an idempotency
         key that
@@ -200,7 +204,8 @@ class Counters(Protocol):
     ) -> None:
         """Give back charged units in the window they were charged in, past windows included.
 
-        Never below zero.
+        Never below zero. What grants paid for in that window goes back to them first, to the one spent from
+        last before the others; from a past window nothing does.
 
         With the key the call had been admitted under, a repetition is charged afresh. If it was repeated
         meanwhile, that repetition went on for free: then nothing is given back, and the key stays. The caller

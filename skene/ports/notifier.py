@@ -1,12 +1,29 @@
-"""Messages to people: who is written to, what is sent, and the port that sends it."""
+"""Messages to people: who is written to, what is sent, the port that sends it, and what became of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
-from typing import Protocol
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Body", "MessageContext", "Notifier", "Profile", "ProfileResolver"]
+__all__ = [
+    "About",
+    "Body",
+    "MessageContext",
+    "Notifier",
+    "Profile",
+    "ProfileResolver",
+    "Report",
+    "ReportKind",
+    "Reporting",
+]
+
+About: TypeAlias = Literal["limit", "loop"]
+"""What a message is about, and so which values its template may use: a subject's limit, or any other loop."""
+
+ReportKind: TypeAlias = Literal["bounced", "complained", "delivered", "opened", "clicked", "failed"]
+"""What a provider says became of a message."""
 
 
 class Profile(BaseModel):
@@ -43,10 +60,15 @@ class MessageContext(BaseModel):
         template: the template's name as the loop's author wrote it.
         subject_line: the e-mail's subject given in the loop, or None for the template's own.
         user: the recipient.
-        data: `message`, `loop`, `meter`, `plan`, `limit`, `used`, `remaining`, `period`, `resets_at` (ISO
-            8601) and `upgrade_url`. None means there is no such value: a template can ask, but not print it.
+        data: of a message about a limit `message`, `loop`, `meter`, `plan`, `limit`, `used`, `remaining`,
+            `period`, `resets_at` (ISO 8601) and `upgrade_url`; of any other `loop` and whatever else is
+            known. None means there is no such value: a template can ask, but not print it.
         personalization: the action's own variables, as its author wrote them: each is a small template over
-            `user` and `data`, and the notifier fills it in.
+            all the other values, and the notifier fills it in.
+        event: the trigger's row or payload; empty if there is none.
+        row: the query's row; empty if there is none.
+        unsubscribe_url: where the recipient says that no more such messages are wanted. A mail that has it
+            carries it in its headers too. None for a message that cannot be declined.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -56,6 +78,9 @@ class MessageContext(BaseModel):
     user: Profile
     data: dict[str, JsonValue]
     personalization: dict[str, str] = {}
+    event: dict[str, JsonValue] = {}
+    row: dict[str, JsonValue] = {}
+    unsubscribe_url: str | None = None
 
 
 class Notifier(Protocol):
@@ -73,12 +98,21 @@ class Notifier(Protocol):
         """
         ...
 
+    @property
+    def pace(self) -> timedelta | None:
+        """The shortest time between two messages that the provider bears, over all workers; None: any.
+
+        The outbox keeps it: an adapter need not wait.
+        """
+        ...
+
     def check(
         self,
         template: str,
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """Refuse, at start-up, a template that cannot be sent.
 
@@ -86,6 +120,9 @@ class Notifier(Protocol):
             template: its name.
             subject_line: the e-mail's subject given in the loop, if any; as in `MessageContext`.
             personalization: the action's own variables, which the template may use; as in `MessageContext`.
+            about: which other values there will be. `limit`: `user` and the `data` of a message about a
+                limit. `loop`: `user`, `event`, `row`, `loop` and `unsubscribe_url`; whatever is asked of the
+                first three may be there.
 
         Raises:
             LookupError: there is no such template; the message names the places that were searched.
@@ -98,7 +135,8 @@ class Notifier(Protocol):
         """Turn a message into what will be sent. Pure: the same context gives the same body.
 
         Raises:
-            DeliveryRefused: a value is missing, the address is unusable, or a header would be broken up.
+            DeliveryRefused: a value is missing, the address or the unsubscribe link is unusable, or a header
+                would be broken up.
         """
         ...
 
@@ -121,4 +159,45 @@ class Notifier(Protocol):
 
     async def aclose(self) -> None:
         """Release connections. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider says became of a message.
+
+    Attributes:
+        kind: what happened.
+        address: whom it happened to, as a bare address; None if that cannot be told.
+        provider_id: the provider's id of the message, as `Notifier.send` returned it; None if unknown.
+        id: of this report; the same when the provider repeats it.
+        permanent: nothing should be sent to that address any more: a bounce for good, or a complaint.
+    """
+
+    kind: ReportKind
+    address: str | None = field(repr=False)
+    provider_id: str | None
+    id: str
+    permanent: bool
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A notifier whose provider reports, by webhook, what became of messages."""
+
+    def parse_report(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Report | None:
+        """Verify and read a webhook.
+
+        Args:
+            body: the raw bytes as received.
+            headers: of the request, names in any case.
+            now: aware UTC, for the age check.
+
+        Returns:
+            What it reports; None if it is authentic and about nothing that skene acts on.
+
+        Raises:
+            WebhookRejected: whatever is wrong with it (400 or 401); never anything else, for any bytes at
+                all.
+        """
         ...

@@ -6,13 +6,14 @@ from skene.ports.accounts import Accounts
 from skene.ports.contacts import Contacts
 from skene.ports.counters import Counters
 from skene.ports.firings import Firings
+from skene.ports.grants import Grants
 from skene.ports.ledger import Ledger
 from skene.ports.outbox import Outbox
 
 __all__ = ["Storage"]
 
 
-class Storage(Counters, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
+class Storage(Counters, Grants, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
     """Where everything is kept.
 
     Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may
@@ -35,7 +36,7 @@ class Storage(Counters, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
         ...
 
     async def forget(self, subject: str) -> int:
-        """Erase a person: counters, messages, firings, log rows, suppression, billing record, keys.
+        """Erase a person: counters, grants, messages, firings, log rows, suppression, billing record, keys.
 
         Walls, conversions and journeys stay, under no name.
 

@@ -196,6 +196,8 @@ class Gatekeeper:
                 ask.step,
                 subject=subject,
                 plan=counted.plan,
+                limit=tallies[ask.step.meter].limit,
+                granted=tallies[ask.step.meter].granted,
                 used=tallies[ask.step.meter].used,
                 cost=tallies[ask.step.meter].charge.cost,
                 start=tallies[ask.step.meter].start,
@@ -337,7 +339,7 @@ def stored(subject: object) -> str:
 
 def _is_held_out(step: CompiledStep, subject: str) -> bool:
     """Whether the subject is in the group that is never asked, nor warned with a link to upgrade."""
-    return step.holdout > 0 and held_out(step, subject_digest(step.loop, subject))
+    return step.holdout > 0 and held_out(step.holdout, subject_digest(step.loop, subject))
 
 
 def _tally(counted: Counted, step: CompiledStep) -> Tally:

@@ -8,6 +8,7 @@ from typing import cast
 from skene.definitions import Fault, Loop
 from skene.definitions.faults import describe
 from skene.errors import ConfigurationError
+from skene.runtime.policy import MailPolicy
 
 __all__ = ["check_kinds", "check_loops"]
 
@@ -28,6 +29,8 @@ def check_kinds(
     notifiers: object,
     profile: object,
     link_lifetime: object,
+    sources: object = None,
+    mail: object = None,
 ) -> None:
     """Refuse parts that are not even of the right kind. What type checkers would have said.
 
@@ -49,7 +52,22 @@ def check_kinds(
     if not isinstance(link_lifetime, timedelta) or link_lifetime < timedelta(seconds=1):
         allowed = "a timedelta of a second or more, such as timedelta(days=30)"
         faults.append(Fault("Skene(link_lifetime=…)", describe(link_lifetime), allowed))
+    faults += _source_faults(sources)
+    if mail is not None and not isinstance(mail, MailPolicy):
+        faults.append(Fault("Skene(mail=…)", describe(mail), 'a MailPolicy(cap=(2, "7d"), …)'))
     _refuse(faults)
+
+
+def _source_faults(sources: object) -> list[Fault]:
+    if sources is None:
+        return []
+    if not isinstance(sources, Mapping):
+        return [Fault("Skene(sources=…)", describe(sources), "sources by name", "{name: source}")]
+    return [
+        Fault(f"Skene(sources=…)[{name!r}]", describe(one, "secret"), "a source", _call_it(one))
+        for name, one in cast("Mapping[object, object]", sources).items()
+        if _is_plain(one)
+    ]
 
 
 def _loop_faults(loops: Iterable[object]) -> list[Fault]:

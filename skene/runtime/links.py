@@ -11,6 +11,8 @@ from skene.ports.clock import Clock
 
 __all__ = ["LinkTarget", "Links"]
 
+_NOT_OURS = (BadData, LookupError, TypeError, ValueError, OverflowError)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkTarget:
@@ -21,10 +23,12 @@ class LinkTarget:
 
 
 class Links:
-    """Makes and reads the links to `GET …/upgrade`.
+    """Makes and reads the links to `…/upgrade` and `…/unsubscribe`.
 
-    A link names a wall, not a person, and works until it expires. It can only be made with the key, so it
-    cannot be turned into a link for somebody else.
+    A link to payment names a wall, not a person, and works until it expires. A link to unsubscribe names a
+    person, since no wall stands behind it, and works for as long as the key: a mail may be read years later.
+    Links can only be made with the key, so none can be turned into one for somebody else, or for another
+    purpose.
     """
 
     def __init__(self, key: bytes, base_url: str, clock: Clock, *, lifetime: timedelta) -> None:
@@ -39,9 +43,8 @@ class Links:
         self.base_url = base_url.rstrip("/")
         self.clock = clock
         self._lifetime = lifetime
-        self._serializer = URLSafeTimedSerializer(
-            key, salt="skene.upgrade", signer=_signer(self), signer_kwargs={"key_derivation": "hmac"}
-        )
+        self._serializer = self._signed_for("skene.upgrade", key)
+        self._unsubscribing = self._signed_for("skene.unsubscribe", key)
 
     @property
     def origin(self) -> str:
@@ -53,6 +56,28 @@ class Links:
         """The link that leads a subject to payment."""
         payload = {"w": wall} if wall is not None else {"s": subject}
         return f"{self.base_url}/upgrade?token={quote(str(self._serializer.dumps(payload)))}"
+
+    def unsubscribe(self, subject: str) -> str:
+        """The link with which a subject declines further mails."""
+        return f"{self.base_url}/unsubscribe?token={quote(str(self._unsubscribing.dumps({'s': subject})))}"
+
+    def read_unsubscribe(self, token: str) -> str:
+        """Read the token of a link to unsubscribe.
+
+        Returns:
+            The subject.
+
+        Raises:
+            LinkInvalid: malformed or forged.
+        """
+        try:
+            match self._unsubscribing.loads(token):
+                case {"s": str(subject)}:
+                    return subject
+                case _:
+                    raise LinkInvalid("not one of ours")
+        except _NOT_OURS as error:
+            raise LinkInvalid("not one of ours") from error
 
     def read(self, token: str) -> LinkTarget:
         """Read a link's token.
@@ -70,8 +95,13 @@ class Links:
                     raise LinkInvalid("not one of ours")
         except SignatureExpired as error:
             raise LinkInvalid("expired") from error
-        except (BadData, LookupError, TypeError, ValueError, OverflowError) as error:
+        except _NOT_OURS as error:
             raise LinkInvalid("not one of ours") from error
+
+    def _signed_for(self, purpose: str, key: bytes) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(
+            key, salt=purpose, signer=_signer(self), signer_kwargs={"key_derivation": "hmac"}
+        )
 
 
 def _signer(links: Links) -> type[TimestampSigner]:

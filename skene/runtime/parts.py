@@ -1,16 +1,24 @@
 """The parts that the runtime works with, in one place so that a test can swap any of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
-from skene.definitions import EmailAction
+from skene.definitions import EmailAction, Recovery
+from skene.definitions.triggers import PLAN_CHANGED
 from skene.engine.program import Program
+from skene.errors import QueryRefused
+from skene.ports.accounts import Customer
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.firings import Watcher
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.queries import Queries
+from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.links import Links
+from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
 
 __all__ = ["OnStorageError", "Parts"]
@@ -33,6 +41,9 @@ class Parts:
         wake: tells the worker that there is something to send.
         paused: the worker in the background stands still; a test that drains the outbox itself wants that.
         log: where warnings go.
+        own_queries: runs the queries of conditions, where it is not the storage that does.
+        sources: who sends signed webhooks, by name.
+        mail: how much marketing mail people get, and when.
     """
 
     program: Program
@@ -46,11 +57,40 @@ class Parts:
     wake: Callable[[], None]
     log: QuietLog
     paused: bool = False
+    own_queries: Queries | None = None
+    sources: Mapping[str, EventSource] = field(default_factory=dict[str, EventSource])
+    mail: MailPolicy = field(default_factory=MailPolicy)
 
     @property
     def default_plan(self) -> str:
         """The plan of those who pay for nothing."""
         return self.billing.default
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """The steps that want to hear when a plan changes."""
+        return tuple(Watcher(one.loop, one.key) for one in self.program.reactions.listening(PLAN_CHANGED))
+
+    def queries(self) -> Queries:
+        """What runs the queries of conditions.
+
+        Raises:
+            QueryRefused: the storage has no tables of the app's to ask.
+        """
+        found: Queries | None = self.own_queries or getattr(self.storage, "queries", None)
+        if found is None:
+            raise QueryRefused("this storage runs no queries: give Skene(queries=…)")
+        return found
+
+    def recovery(self, loop: str) -> Recovery:
+        """How patiently a loop's actions are tried again."""
+        return self.program.recoveries.get(loop) or Recovery()
+
+    def plan_of(self, known: Customer | None, now: datetime) -> str:
+        """The plan that a subject holds at an instant."""
+        if known is None or known.plan is None or (known.until is not None and known.until <= now):
+            return self.default_plan
+        return known.plan
 
     def channel(self, mail: EmailAction) -> str:
         """The name of the notifier that a mail goes through: the one it names, or the first."""

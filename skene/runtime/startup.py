@@ -1,16 +1,23 @@
 """What only wiring can show: found at start-up, before the first request."""
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
+from typing import cast
 from urllib.parse import urlsplit
 
-from skene.definitions import EmailAction, Fault
+from skene.definitions import EmailAction, Fault, QueryCondition, WebhookAction, WebhookTrigger
 from skene.definitions.faults import describe, nearest
+from skene.definitions.sql import read_select
 from skene.engine.program import CompiledStep, Program
-from skene.errors import ConfigurationError
+from skene.engine.reactions import Reaction, parts_of
+from skene.errors import ConfigurationError, QueryError, QueryRefused, StorageError, StorageUnavailable
+from skene.ports.notifier import About
+from skene.ports.triggers import RowTriggers
 from skene.runtime.parts import Parts
+from skene.runtime.scanning import subject_columns
 
-__all__ = ["check_gated", "find_faults", "step_mails"]
+__all__ = ["check_database", "check_gated", "find_faults", "providers", "reaction_mails", "step_mails"]
 
 
 _CHOICES = ("deny", "allow")
@@ -25,13 +32,126 @@ def find_faults(parts: Parts, prefix: str) -> tuple[Fault, ...]:
         *_prefix_faults(prefix),
         *_choice_faults(parts),
     ]
-    checked: set[tuple[str, EmailAction]] = set()
-    for step in parts.program.steps:
-        for where, mail in step_mails(step):
-            fault = _mail_fault(parts, where, mail, checked)
-            if fault is not None:
-                faults.append(fault)
+    checked: set[tuple[str, EmailAction, About]] = set()
+    limits = [(one, "limit") for step in parts.program.steps for one in step_mails(step)]
+    others = [(one, "loop") for reaction in parts.program.reactions.all for one in reaction_mails(reaction)]
+    about: About
+    for (where, mail), about in cast("list[tuple[tuple[str, EmailAction], About]]", limits + others):
+        fault = _mail_fault(parts, where, mail, about, checked)
+        if fault is not None:
+            faults.append(fault)
+    for reaction in parts.program.reactions.all:
+        faults += _reaction_faults(parts, reaction)
     return tuple(faults)
+
+
+async def check_database(parts: Parts) -> None:
+    """Prepare the queries of all conditions against the database, and look for missing triggers.
+
+    Raises:
+        ConfigurationError: with every query that cannot be run there.
+    """
+    faults: list[Fault] = []
+    for reaction in parts.program.reactions.all:
+        for where, query, scanning in _queries(reaction):
+            try:
+                columns = await parts.queries().check(read_select(query.query))
+            except QueryRefused as error:
+                faults.append(Fault(where, f"a query that cannot be run: {error.reason}", "one that can"))
+                continue
+            except (QueryError, StorageUnavailable) as error:
+                parts.log.warning("a query could not be checked at the start: %s", error)
+                continue
+            if scanning and columns and not any(name in columns for name in subject_columns(query)):
+                wanted = " or ".join(subject_columns(query))
+                given = f"a result with the columns {', '.join(columns)}"
+                hint = next((nearest(name, columns) for name in subject_columns(query)), None)
+                faults.append(Fault(where, given, f"one with a column {wanted}, or subject=…", hint))
+    if faults:
+        raise ConfigurationError(faults)
+    await _check_triggers(parts)
+
+
+async def _check_triggers(parts: Parts) -> None:
+    """Say so where rows would set nothing off; they may be installed while the app runs."""
+    wanted = parts.program.reactions.row_triggers
+    triggers: RowTriggers | None = getattr(parts.storage, "triggers", None)
+    if not wanted or triggers is None:
+        return
+    try:
+        missing = await triggers.missing(wanted)
+    except (ConfigurationError, StorageError) as error:
+        parts.log.warning("the database's triggers could not be looked at: %s", error)
+        return
+    if missing:
+        tables = ", ".join(dict.fromkeys(one.table for one in missing))
+        parts.log.warning("rows of %s set nothing off yet; run `skene db triggers --install`", tables)
+
+
+def _queries(reaction: Reaction) -> Iterator[tuple[str, QueryCondition, bool]]:
+    """Every query of a step: where it stands, and whether its rows say whom it is about."""
+    if reaction.scan is not None:
+        yield f"{reaction.path}.condition.query", reaction.scan, True
+    for part in parts_of(reaction.condition):
+        if isinstance(part, QueryCondition):
+            yield f"{reaction.path}.condition.query", part, False
+    if isinstance(reaction.goal, QueryCondition):
+        yield f"{reaction.loop}.goal.query", reaction.goal, False
+
+
+def _reaction_faults(parts: Parts, reaction: Reaction) -> Iterator[Fault]:
+    """Sources, notifiers and queries that a step needs and that nobody has given."""
+    trigger = reaction.trigger
+    if isinstance(trigger, WebhookTrigger) and trigger.source not in parts.sources:
+        known = ", ".join(parts.sources) or "none"
+        near = nearest(trigger.source, parts.sources)
+        given = f"{trigger.source!r}, which is not among the sources"
+        allowed = f"one of those given to Skene(sources=…): {known}"
+        yield Fault(f"{reaction.path}.trigger.source", given, allowed, near)
+    for index, one in enumerate(reaction.actions):
+        if isinstance(one, WebhookAction):
+            where = f"{reaction.path}.action" + (f"[{index}]" if len(reaction.actions) > 1 else "")
+            yield from _webhook_faults(parts, where, one)
+    if parts.own_queries is None and not hasattr(parts.storage, "queries") and list(_queries(reaction)):
+        given = "a query, and a storage that runs none"
+        yield Fault(f"{reaction.path}.condition.query", given, "Skene(queries=…)")
+
+
+def _webhook_faults(parts: Parts, where: str, one: WebhookAction) -> Iterator[Fault]:
+    notifier = parts.notifiers.get(one.provider)
+    if notifier is None:
+        known, near = ", ".join(parts.notifiers) or "none", nearest(one.provider, parts.notifiers)
+        given = f"{one.provider!r}, which is not among the notifiers"
+        allowed = f"a WebhookNotifier among those given to Skene: {known}"
+        yield Fault(f"{where}.provider", given, allowed, near)
+        return
+    try:
+        notifier.check(one.event, personalization=one.payload, about="loop")
+    except (LookupError, ValueError) as error:
+        yield Fault(f"{where}.event", f"{one.event!r}", f"an event that can be sent: {error}")
+
+
+def providers(program: Program) -> set[str]:
+    """The names of all notifiers that loops call."""
+    mails = [mail for step in program.steps for _, mail in step_mails(step)]
+    mails += [mail for reaction in program.reactions.all for _, mail in reaction_mails(reaction)]
+    hooks = [
+        one.provider
+        for reaction in program.reactions.all
+        for one in reaction.actions
+        if isinstance(one, WebhookAction)
+    ]
+    return {mail.provider for mail in mails if mail.provider} | set(hooks)
+
+
+def reaction_mails(reaction: Reaction) -> tuple[tuple[str, EmailAction], ...]:
+    """Every mail that a step's actions send, with where it is written."""
+    several = len(reaction.actions) > 1
+    return tuple(
+        (f"{reaction.path}.action" + (f"[{index}]" if several else ""), one)
+        for index, one in enumerate(reaction.actions)
+        if isinstance(one, EmailAction)
+    )
 
 
 def check_gated(program: Program, app: object, *, guarded: bool) -> None:
@@ -63,7 +183,7 @@ def step_mails(step: CompiledStep) -> tuple[tuple[str, EmailAction], ...]:
 
 
 def _mail_fault(
-    parts: Parts, where: str, mail: EmailAction, checked: set[tuple[str, EmailAction]]
+    parts: Parts, where: str, mail: EmailAction, about: About, checked: set[tuple[str, EmailAction, About]]
 ) -> Fault | None:
     known = ", ".join(parts.notifiers) or "none"
     if not parts.notifiers:
@@ -78,11 +198,13 @@ def _mail_fault(
             f"one of those given to Skene: {known}",
             near[0] if near else None,
         )
-    if (name, mail) in checked:
+    if (name, mail, about) in checked:
         return None
-    checked.add((name, mail))
+    checked.add((name, mail, about))
     try:
-        notifier.check(mail.template, subject_line=mail.subject, personalization=mail.personalization)
+        notifier.check(
+            mail.template, subject_line=mail.subject, personalization=mail.personalization, about=about
+        )
     except (LookupError, ValueError) as error:
         text = str(error.args[0]) if error.args else str(error)
         return Fault(f"{where}.template", f"{mail.template!r}", f"one that can be sent: {text}", None)

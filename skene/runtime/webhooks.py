@@ -121,6 +121,7 @@ class BillingSync:
             email=account.email,
             event=event.id if event else None,
             event_type=event.type if event else "",
+            watchers=parts.watchers,
         )
 
 

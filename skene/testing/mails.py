@@ -10,7 +10,7 @@ import anyio.lowlevel
 from pydantic import JsonValue
 
 from skene.errors import DeliveryError
-from skene.ports.notifier import Body, MessageContext, Notifier
+from skene.ports.notifier import About, Body, MessageContext, Notifier
 
 __all__ = ["KeepingNotifier", "Mail", "Postbox", "read"]
 
@@ -40,6 +40,13 @@ class Mail:
         """The link to `…/skene/upgrade` in the mail; None if it has none."""
         found = (_LINK.search(unescape(text)) for text in _texts(self.body))
         return next((link.group().rstrip(".") for link in found if link), None)
+
+    @property
+    def unsubscribe_link(self) -> str | None:
+        """Where a mail program's unsubscribe button leads; None if the mail has none."""
+        headers = self.body.get("headers")
+        value = headers.get("List-Unsubscribe") if isinstance(headers, dict) else None
+        return value.strip("<>") if isinstance(value, str) else None
 
 
 class Postbox:
@@ -84,15 +91,23 @@ class KeepingNotifier:
         """As the app's own."""
         return self._notifier.remembers_keys
 
+    @property
+    def pace(self) -> timedelta | None:
+        """A test has nobody to wait for."""
+        return None
+
     def check(
         self,
         template: str,
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """As the app's own."""
-        self._notifier.check(template, subject_line=subject_line, personalization=personalization)
+        self._notifier.check(
+            template, subject_line=subject_line, personalization=personalization, about=about
+        )
 
     def render(self, context: MessageContext) -> Body:
         """As the app's own."""

@@ -13,7 +13,8 @@ A provider whose failures can be staged subclasses `NotifierFaultConformance` in
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import anyio
@@ -41,12 +42,19 @@ _DATA: dict[str, JsonValue] = {
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A message as its recipient has it: `to` is the bare address, `html` None without that part."""
+    """A message as its recipient has it.
+
+    Attributes:
+        to: the bare address.
+        subject, text: what it says; html: the other part, None without one.
+        headers: those that begin with List-, by name; none of its others are looked at.
+    """
 
     to: str
     subject: str
     text: str
     html: str | None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def message(
@@ -56,15 +64,21 @@ def message(
     template: str = "upgrade_prompt",
     subject_line: str | None = None,
     personalization: dict[str, str] | None = None,
+    event: dict[str, JsonValue] | None = None,
+    row: dict[str, JsonValue] | None = None,
+    unsubscribe_url: str | None = None,
     **data: JsonValue,
 ) -> MessageContext:
-    """A message to send; keywords replace or add values of its data."""
+    """A message to send; keywords besides those of a `MessageContext` replace or add values of its data."""
     return MessageContext(
         template=template,
         subject_line=subject_line,
         user=Profile(email=email, name=name),
         data={**_DATA, **data},
         personalization=personalization or {},
+        event=event or {},
+        row=row or {},
+        unsubscribe_url=unsubscribe_url,
     )
 
 
@@ -87,6 +101,58 @@ class NotifierConformance(ABC):
         """`check` accepts what skene ships."""
         notifier.check(template)
         assert notifier.render(message(template=template))
+
+    @pytest.mark.parametrize("template", ["activation_welcome", "re_engagement", "trial_ending"])
+    async def test_the_packaged_templates_of_loops_can_be_sent(
+        self, notifier: Notifier, template: str
+    ) -> None:
+        """With what a trigger's row and a query's row happen to hold."""
+        words = {"name": "{{ user.name }}", "ends_at": "{{ event.ends_at }}", "link": "{{ row.link }}"}
+        notifier.check(template, personalization=words, about="loop")
+        rows: dict[str, JsonValue] = {"ends_at": "2026-03-01", "link": "https://app.acme.test/"}
+        assert notifier.render(message(template=template, personalization=words, event=rows, row=rows))
+        with pytest.raises(ValueError, match="limt"):
+            notifier.check(template, personalization={**words, "name": "{{ limt }}"}, about="loop")
+
+    async def test_a_mail_that_can_be_declined_says_so_in_its_headers(self, notifier: Notifier) -> None:
+        """With one click (RFC 2369 and 8058), however long the link; a mail without the link has none."""
+        link = f"https://app.acme.test/skene/unsubscribe?token={'A1b-_.' * 120}"
+        declined = message(template="re_engagement", unsubscribe_url=link)
+        await notifier.send(notifier.render(declined), idempotency_key="declined-1")
+        (mail,) = self.delivered()
+        assert dict(mail.headers) == {
+            "List-Unsubscribe": f"<{link}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
+        assert link in mail.text
+        assert f'href="{link}"' in (mail.html or "")
+        await notifier.send(notifier.render(message("bob@acme.test")), idempotency_key="plain-1")
+        assert [dict(mail.headers) for mail in self.delivered() if mail.to == "bob@acme.test"] == [{}]
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            "",
+            "http://app.acme.test/u",
+            "javascript:alert(1)",
+            "https://",
+            "https://app.acme.test/u\r\nBcc: eve@evil.test",
+            "https://app.acme.test/u>, <https://evil.test",
+            "https://app.acme.test/a b",
+            "https://app.acme.test/ü",
+            "https://user@app.acme.test/u",
+            "http://localhost.evil.test/u",
+            "https://app.acme.test/" + "u" * 1000,
+        ],
+    )
+    async def test_an_unsubscribe_link_that_cannot_be_one_stops_the_message(
+        self, notifier: Notifier, link: str
+    ) -> None:
+        """A full https address, or one of this machine; nothing that breaks a header up."""
+        with pytest.raises(DeliveryRefused, match="unsubscribe link"):
+            notifier.render(message(template="re_engagement", unsubscribe_url=link))
+        for fine in ("http://localhost:8000/u?token=a", "http://127.0.0.1/u", "https://app.acme.test:8443/u"):
+            assert notifier.render(message(unsubscribe_url=fine))
 
     async def test_an_unknown_template_is_a_lookup_error(self, notifier: Notifier) -> None:
         """The message names what was asked for, where it was looked for, and the nearest there is."""

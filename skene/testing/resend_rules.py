@@ -12,6 +12,7 @@ __all__ = ["Refusal", "Template", "fields_of", "fill", "fingerprint", "is_list",
 _PLAIN = re.compile(r"[^\s@<>,;:\"]+@([^\s@<>,;:\"]+\.[^\s@<>,;:\".]+)")
 _NAMED = re.compile(r"[^<>@\r\n]*<([^<>]+)>")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_TOKEN = re.compile(r"[A-Za-z0-9-]+")
 _VARIABLE = re.compile(r"\{\{\{\s*([A-Za-z0-9_]+)\s*\}\}\}")
 _MOST_RECIPIENTS = 50
 _FORMAT = "The email address needs to follow the `email@example.com` or `Name <email@example.com>` format."
@@ -120,6 +121,7 @@ def fields_of(
         _check_all(name, fields[name])
     _check_tags(given.get("tags"))
     fields["headers"] = _mapping(given.get("headers") or {})
+    _check_headers(fields["headers"])
     fields["template"] = template.id if template else None
     return fields
 
@@ -183,6 +185,12 @@ def _check_tags(tags: object) -> None:
         entry = _mapping(tag)
         if not all(_TAG.fullmatch(str(entry.get(part, ""))) for part in ("name", "value")):
             raise Refusal(422, "validation_error", "Tags should only contain ASCII letters, numbers, _ or -.")
+
+
+def _check_headers(headers: Mapping[str, Any]) -> None:
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or not isinstance(value, str) or not value.isprintable():
+            raise Refusal(422, "validation_error", f"Invalid `headers` field. {name[:60]!r} is not one line.")
 
 
 def _domain(address: str) -> str | None:

@@ -5,8 +5,9 @@ The SDK talks to it unchanged, over loopback (`skene.testing.serve.serving(fake.
 and nothing leaves the process.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -16,11 +17,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from skene.testing.resend_rules import Refusal, Template, fields_of, fingerprint, is_list, template_of
+from skene.testing.resend_answers import Cut, HostedTemplates, error, not_allowed, not_found, read_json
+from skene.testing.resend_faults import Fault, Faults
+from skene.testing.resend_rules import Refusal, Template, fields_of, fingerprint, is_list
+from skene.testing.resend_webhooks import DeliverReport, FakeReport, event_body, sign_report
 
-__all__ = ["FakeEmail", "FakeResend"]
+__all__ = ["FakeCall", "FakeEmail", "FakeReport", "FakeResend"]
 
 _KEYS_LAST = timedelta(hours=24)
 
@@ -44,12 +47,14 @@ class FakeEmail:
 
 
 @dataclass(slots=True)
-class _Fault:
-    times: int
+class FakeCall:
+    """A request that came, `at` the account's time; `status` is 0 until it is answered."""
+
+    method: str
+    path: str
+    idempotency_key: str | None
+    at: datetime
     status: int = 0
-    name: str = ""
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    json: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,14 @@ class FakeResend:
         now: the present, aware UTC; the account's time.
         api_keys: the keys it accepts.
         domains: those that may be sent from; None is any.
+        webhook_secret: signs what `report` sends.
+        deliver: takes a webhook's body and headers to the application and returns the status it answered.
 
     Attributes:
         app: the server, an ASGI application.
         emails: what was accepted, in order.
         requests: method and path of every request, in order.
+        calls: the same with their times, keys and answers.
         in_flight: the idempotency keys that are being worked on.
         delay: seconds that every e-mail takes, after it is accepted and before it is answered.
     """
@@ -81,29 +89,34 @@ class FakeResend:
         now: Callable[[], datetime],
         api_keys: Iterable[str] = ("re_local0resend",),
         domains: Iterable[str] | None = None,
+        webhook_secret: str = "whsec_bG9jYWwwcmVzZW5kMHNpZ25pbmcwc2VjcmV0",
+        deliver: DeliverReport | None = None,
     ) -> None:
+        self.webhook_secret = webhook_secret
+        self.deliver = deliver
         self.emails: list[FakeEmail] = []
         self.requests: list[tuple[str, str]] = []
+        self.calls: list[FakeCall] = []
         self.in_flight: set[tuple[str, str]] = set()
         self.delay = 0.0
         self._now = now
         self._api_keys = frozenset(api_keys)
         self._domains = None if domains is None else frozenset(domain.lower() for domain in domains)
-        self._templates: dict[str, Template] = {}
+        self._templates = HostedTemplates(self._new_id)
         self._answered: dict[tuple[str, str], _Answered] = {}
-        self._faults: list[_Fault] = []
-        self._drops: list[_Fault] = []
+        self._faults = Faults()
+        self._fates: dict[str, str] = {}
         self._ids = 0
         self.app = Starlette(
             routes=[
                 Route("/emails", self._guarded(self._send), methods=["POST"]),
                 Route("/emails/batch", self._guarded(self._send_batch), methods=["POST"]),
                 Route("/emails/{id}", self._guarded(self._get), methods=["GET"]),
-                Route("/templates", self._guarded(self._create_template), methods=["POST"]),
-                Route("/templates/{id}", self._guarded(self._get_template), methods=["GET"]),
-                Route("/templates/{id}/publish", self._guarded(self._publish), methods=["POST"]),
+                Route("/templates", self._guarded(self._templates.create), methods=["POST"]),
+                Route("/templates/{id}", self._guarded(self._templates.show), methods=["GET"]),
+                Route("/templates/{id}/publish", self._guarded(self._templates.publish), methods=["POST"]),
             ],
-            exception_handlers={404: _not_found, 405: _not_allowed},
+            exception_handlers={404: not_found, 405: not_allowed},
         )
 
     def fail_next(
@@ -125,11 +138,78 @@ class FakeResend:
             json: False answers with HTML, as a proxy in between would.
         """
         headers = {} if retry_after is None else {"retry-after": retry_after}
-        self._faults.append(_Fault(times, status, error_type, headers, json))
+        self._faults.fail_next(Fault(status, error_type, headers, json), times)
 
     def drop_after_accept(self, times: int = 1) -> None:
         """Accept the next e-mails and break the connection off before the answer is complete."""
-        self._drops.append(_Fault(times))
+        self._faults.drop_next(times)
+
+    def fail(
+        self,
+        *,
+        rate_429: float = 0.0,
+        rate_500: float = 0.0,
+        drop_after_accept: float = 0.0,
+        retry_after: str = "1",
+        seed: int = 0,
+    ) -> None:
+        """Fail shares of all requests from now on; without arguments none any more.
+
+        Args:
+            rate_429: turned away because there are too many, with `retry-after`.
+            rate_500: failed before anything is accepted.
+            drop_after_accept: of the others, accepted (or recognised by their key), and the connection broken
+                off before the answer is complete.
+            retry_after: the header of a 429, in seconds.
+            seed: which requests they are follows from it.
+        """
+        self._faults.share(rate_429, rate_500, drop_after_accept, retry_after, seed)
+
+    @property
+    def accepted(self) -> dict[str, int]:
+        """How many e-mails were accepted under each idempotency key."""
+        return dict(Counter(mail.idempotency_key for mail in self.emails if mail.idempotency_key))
+
+    def make_report(self, event: str, to: str, detail: Mapping[str, Any] | None = None) -> FakeReport:
+        """A webhook about the last mail to an address; `send_report` sends it, as often as it is told.
+
+        Args:
+            event: `email.bounced`, `email.complained`, `email.delivered`, …
+            to: the address.
+            detail: replaces parts of what the event says besides: `{"type": "Transient"}` for a bounce.
+
+        Raises:
+            AssertionError: nothing was sent there.
+        """
+        sent = self.sent_to(to)
+        if not sent:
+            raise AssertionError(f"nothing was sent to {to}; there is nothing to report")
+        mail = sent[-1]
+        self._fates[mail.id] = event.removeprefix("email.")
+        about: dict[str, Any] = {
+            "email_id": mail.id,
+            "created_at": mail.created_at.isoformat(),
+            "from": mail.sender,
+            "to": [to],
+            "subject": mail.subject,
+        }
+        if mail.headers:
+            about["headers"] = [{"name": name, "value": value} for name, value in mail.headers.items()]
+        return FakeReport(f"msg_{self._new_id()}", event_body(event, about, self._now(), detail))
+
+    async def send_report(self, report: FakeReport) -> int:
+        """Sign a webhook now and deliver it; the status it was answered with.
+
+        Raises:
+            AssertionError: nobody said where to.
+        """
+        if self.deliver is None:
+            raise AssertionError("there is no webhook endpoint; give FakeResend(deliver=…) or set .deliver")
+        return await self.deliver(report.body, sign_report(report, self.webhook_secret, self._now()))
+
+    async def report(self, event: str, to: str, detail: Mapping[str, Any] | None = None) -> int:
+        """`make_report` and `send_report` in one."""
+        return await self.send_report(self.make_report(event, to, detail))
 
     def add_template(
         self,
@@ -160,7 +240,7 @@ class FakeResend:
             variables=dict(variables or {}),
             published=published,
         )
-        self._templates[template_id] = made
+        self._templates.known[template_id] = made
         return made
 
     def sent_to(self, address: str) -> list[FakeEmail]:
@@ -170,18 +250,26 @@ class FakeResend:
     def _guarded(self, handle: Callable[[Request, str], Any]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             self.requests.append((request.method, request.url.path))
-            try:
-                key = self._authenticated(request)
-                fault = _take(self._faults)
-                if fault is not None:
-                    if not fault.json:
-                        return Response("<h1>Bad gateway</h1>", fault.status, fault.headers, "text/html")
-                    raise Refusal(fault.status, fault.name, "This failure was asked for.", fault.headers)
-                return cast("Response", await handle(request, key))
-            except Refusal as refusal:
-                return _error(refusal)
+            key = request.headers.get("idempotency-key")
+            call = FakeCall(request.method, request.url.path, key, self._now())
+            self.calls.append(call)
+            answer = await self._answered_or_failed(request, handle)
+            call.status = answer.status_code
+            return answer
 
         return endpoint
+
+    async def _answered_or_failed(self, request: Request, handle: Callable[[Request, str], Any]) -> Response:
+        try:
+            key = self._authenticated(request)
+            fault = self._faults.before()
+            if fault is not None:
+                if not fault.json:
+                    return Response("<h1>Bad gateway</h1>", fault.status, fault.headers, "text/html")
+                raise Refusal(fault.status, fault.name, "This failure was asked for.", fault.headers)
+            return cast("Response", await handle(request, key))
+        except Refusal as refusal:
+            return error(refusal)
 
     def _authenticated(self, request: Request) -> str:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -192,15 +280,15 @@ class FakeResend:
         return key
 
     async def _send(self, request: Request, api_key: str) -> Response:
-        body = await _json(request)
+        body = await read_json(request)
 
         def accept(key: str | None) -> dict[str, Any]:
-            return {"id": self._accept(fields_of(body, self._templates, self._domains), api_key, key)}
+            return {"id": self._accept(fields_of(body, self._templates.known, self._domains), api_key, key)}
 
         return await self._once(request, api_key, body, accept)
 
     async def _send_batch(self, request: Request, api_key: str) -> Response:
-        body = await _json(request)
+        body = await read_json(request)
         if not is_list(body) or not 1 <= len(body) <= 100:
             raise Refusal(422, "validation_error", "A batch is an array of 1 to 100 e-mails.")
         permissive = request.headers.get("x-batch-validation") == "permissive"
@@ -210,7 +298,7 @@ class FakeResend:
             errors: list[dict[str, Any]] = []
             for index, one in enumerate(body):
                 try:
-                    good.append(fields_of(one, self._templates, self._domains))
+                    good.append(fields_of(one, self._templates.known, self._domains))
                 except Refusal as refusal:
                     if not permissive:
                         raise
@@ -240,7 +328,7 @@ class FakeResend:
             if known.fingerprint != print_:
                 message = "Same idempotency key used with a different request payload."
                 raise Refusal(409, "invalid_idempotent_request", message)
-            return JSONResponse(known.answer)
+            return self._answer(known.answer, accepted=False)
         self.in_flight.add(scoped)
         try:
             answer = accept(key)
@@ -250,8 +338,8 @@ class FakeResend:
             self.in_flight.discard(scoped)
         return self._answer(answer)
 
-    def _answer(self, answer: dict[str, Any]) -> Response:
-        return _Cut() if _take(self._drops) is not None else JSONResponse(answer)
+    def _answer(self, answer: dict[str, Any], *, accepted: bool = True) -> Response:
+        return Cut() if self._faults.after(accepted=accepted) else JSONResponse(answer)
 
     def _accept(self, fields: dict[str, Any], api_key: str, key: str | None) -> str:
         mail = FakeEmail(
@@ -288,80 +376,10 @@ class FakeResend:
             "html": mail.html,
             "text": mail.text,
             "created_at": mail.created_at.isoformat(" "),
-            "last_event": "delivered",
+            "last_event": self._fates.get(mail.id, "delivered"),
         }
         return JSONResponse(shown)
-
-    async def _create_template(self, request: Request, api_key: str) -> Response:
-        made = template_of(await _json(request), self._new_id())
-        self._templates[made.id] = made
-        if made.alias:
-            self._templates[made.alias] = made
-        return JSONResponse({"object": "template", "id": made.id}, 201)
-
-    async def _get_template(self, request: Request, api_key: str) -> Response:
-        found = self._template(request)
-        shown = {
-            "object": "template",
-            "id": found.id,
-            "name": found.name,
-            "alias": found.alias,
-            "from": found.sender,
-            "subject": found.subject,
-            "html": found.html,
-            "text": found.text,
-            "status": "published" if found.published else "draft",
-        }
-        return JSONResponse(shown)
-
-    async def _publish(self, request: Request, api_key: str) -> Response:
-        found = self._template(request)
-        found.published = True
-        return JSONResponse({"object": "template", "id": found.id})
-
-    def _template(self, request: Request) -> Template:
-        found = self._templates.get(request.path_params["id"])
-        if found is None:
-            raise Refusal(404, "not_found", "Template not found")
-        return found
 
     def _new_id(self) -> str:
         self._ids += 1
         return str(UUID(int=(4 << 76) | (8 << 60) | self._ids))
-
-
-class _Cut(Response):
-    """An answer that breaks off: the server closes the connection, and the client knows nothing."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"64")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-
-
-async def _json(request: Request) -> object:
-    try:
-        return await request.json()
-    except ValueError as error:
-        raise Refusal(422, "validation_error", "The body is not JSON.") from error
-
-
-def _take(faults: list[_Fault]) -> _Fault | None:
-    while faults and faults[0].times <= 0:
-        del faults[0]
-    if not faults:
-        return None
-    faults[0].times -= 1
-    return faults[0]
-
-
-def _error(refusal: Refusal) -> JSONResponse:
-    body = {"statusCode": refusal.status, "name": refusal.name, "message": refusal.message}
-    return JSONResponse(body, refusal.status, refusal.headers)
-
-
-def _not_found(_: Request, __: Exception) -> Response:
-    return _error(Refusal(404, "not_found", "The requested endpoint does not exist."))
-
-
-def _not_allowed(_: Request, __: Exception) -> Response:
-    return _error(Refusal(405, "method_not_allowed", "Method is not allowed for the requested path."))

@@ -28,6 +28,7 @@ from skene.testing.conformance.base import call
 pytestmark = pytest.mark.anyio
 
 VERSIONS = Path(migrate.__file__).parent / "migrations"
+SCRIPTS = VERSIONS / "versions"
 
 
 def differences(connection: sa.Connection) -> list[Any]:
@@ -93,7 +94,7 @@ def test_four_at_once_make_one_schema(
     command = [sys.executable, "-c", MIGRATE, kind, where, schema]
     four = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     answers = [process.communicate(timeout=60)[0].strip() for process in four]
-    assert sorted(answers) == ["['0001']", "[]", "[]", "[]"]
+    assert sorted(answers) == [str(list(migrate.KNOWN)), "[]", "[]", "[]"]
 
 
 @contextmanager
@@ -110,13 +111,14 @@ async def test_old_code_works_on_a_newer_schema(
 ) -> None:
     """And newer code refuses an older one, with the command to run."""
     for storage in (PostgresStorage(postgres_dsn), SqliteStorage(tmp_path / "skene.db", migrate=False)):
-        assert await storage.migrate() == ["0001"]
+        assert await storage.migrate() == list(migrate.KNOWN)
         await storage.aclose()
-    with versions(monkeypatch, "0001", "0002"):
+    behind = migrate.HEAD
+    with versions(monkeypatch, *migrate.KNOWN, "next"):
         for storage in (PostgresStorage(postgres_dsn), SqliteStorage(tmp_path / "skene.db", migrate=False)):
-            with pytest.raises(SchemaOutdated, match=r"version 0001.*needs 0002.*skene db upgrade"):
+            with pytest.raises(SchemaOutdated, match=rf"version {behind}.*needs next.*skene db upgrade"):
                 await storage.start()
-    newer = "UPDATE skene_schema_version SET version_num = '0002'"
+    newer = "UPDATE skene_schema_version SET version_num = 'next'"
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(newer)
     await connection.close()
@@ -127,6 +129,35 @@ async def test_old_code_works_on_a_newer_schema(
         assert (await storage.consume(call())).admitted
         assert await storage.migrate() == []
         await storage.aclose()
+
+
+async def test_what_an_older_release_wrote_stays(
+    postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it goes on writing while the newer one is rolled out is complete."""
+    write = """
+        INSERT INTO skene_outbox (key, kind, loop, step, subject, plan, channel, template, data,
+                                  cancel_on_upgrade, state, created_at)
+        VALUES ('{key}', 'upgrade_prompt', 'l', 's', 'ada', 'free', 'mail', 't', '[1]', true, 'pending',
+                '2026-03-01T00:00:00.000000Z')
+    """
+    connection = await asyncpg.connect(postgres_dsn)
+    for storage in (PostgresStorage(postgres_dsn), SqliteStorage(tmp_path / "skene.db", migrate=False)):
+        with versions(monkeypatch, "0001"):
+            assert await storage.migrate() == ["0001"]
+        file = sqlite3.connect(tmp_path / "skene.db")
+        for key in ("before", "after"):
+            if isinstance(storage, SqliteStorage):
+                file.execute(write.format(key=key))
+                file.commit()
+            else:
+                await connection.execute(write.format(key=key))
+            assert await storage.migrate() == (list(migrate.KNOWN[1:]) if key == "before" else [])
+        file.close()
+        kept = [(draft.key, draft.data) for draft, *_ in await storage.messages()]
+        assert kept == [("before", [1]), ("after", [1])]
+        await storage.aclose()
+    await connection.close()
 
 
 async def test_a_migration_that_fails_leaves_nothing(postgres_dsn: str) -> None:
@@ -141,7 +172,7 @@ async def test_a_migration_that_fails_leaves_nothing(postgres_dsn: str) -> None:
     )
     assert [row[0] for row in left] == ["skene_walls"]
     await connection.execute("DROP TABLE skene_walls; DROP FUNCTION skene_refund_v1()")
-    assert await storage.migrate() == ["0001"]
+    assert await storage.migrate() == list(migrate.KNOWN)
     await connection.close()
     await storage.aclose()
 
@@ -150,11 +181,14 @@ def test_statements_are_told_apart() -> None:
     """A semicolon inside a function ends no statement."""
     with sa.create_engine("sqlite://").connect() as connection:
         context = MigrationContext.configure(connection)
-        tables = [line for line in statements(context, "0001_freemium") if line.startswith("CREATE TABLE")]
+        names = [path.name.removesuffix(".sqlite.sql") for path in SCRIPTS.glob("*.sqlite.sql")]
+        made = [line for name in names for line in statements(context, name)]
+        tables = [line for line in made if line.startswith("CREATE TABLE")]
     assert len(tables) == len(METADATA.tables)
-    text = (VERSIONS / "versions" / "0001_counting.postgresql.sql").read_text(encoding="utf-8")
     dialect = sa.dialects.postgresql.dialect()
     context = MigrationContext(dialect, None, {"version_table_schema": 'a"b'})
-    made = list(statements(context, "0001_counting"))
-    assert len(made) == text.count("\nCREATE ")
-    assert all(statement.startswith(('CREATE FUNCTION "a""b".', 'CREATE TYPE "a""b".')) for statement in made)
+    for name in ("0001_counting", "0003_counting"):
+        text = (SCRIPTS / f"{name}.postgresql.sql").read_text(encoding="utf-8")
+        made = list(statements(context, name))
+        assert len(made) == text.count("\nCREATE ")
+        assert all(line.startswith(('CREATE FUNCTION "a""b".', 'CREATE TYPE "a""b".')) for line in made)

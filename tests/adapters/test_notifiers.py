@@ -1,13 +1,15 @@
 """The conformance suite over the memory and file notifiers, and what is particular to each."""
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
 from skene.adapters.file import FileNotifier
-from skene.adapters.mail.message import Mail, mime
+from skene.adapters.mail.message import Mail, read_mail
+from skene.adapters.mail.mime import mime
 from skene.adapters.memory_notifier import MemoryNotifier
 from skene.errors import (
     ConfigurationError,
@@ -36,7 +38,9 @@ class TestMemoryNotifier(NotifierFaultConformance):
         return self.mine
 
     def delivered(self) -> list[Delivered]:
-        return [Delivered(mail.to, mail.subject, mail.text, mail.html) for mail in self.mine.sent]
+        return [
+            Delivered(mail.to, mail.subject, mail.text, mail.html, mail.headers) for mail in self.mine.sent
+        ]
 
     def busy_next(self) -> None:
         self.mine.fail_with(DeliveryFailed("busy"))
@@ -143,3 +147,46 @@ def test_a_sender_that_cannot_work_is_refused(sender: str) -> None:
 def test_a_sender_that_works(sender: str) -> None:
     body = MemoryNotifier(sender).render(message())
     assert body["from"] == sender
+
+
+# --- headers ---
+
+
+def test_a_body_that_was_frozen_before_there_were_headers_is_still_read() -> None:
+    old: Body = {"from": "a@acme.test", "to": ["ada@acme.test"], "subject": "S", "text": "t", "html": "<p>"}
+    assert read_mail(old) == Mail("a@acme.test", "ada@acme.test", "S", "t", "<p>")
+    with_headers = Mail("a@acme.test", "ada@acme.test", "S", "t", headers={"List-Unsubscribe": "<https://x>"})
+    assert read_mail(with_headers.body()) == with_headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        "X-A: a",
+        {"X-A": 7},
+        {"X-A": None},
+        {"X-A": "a\r\nBcc: eve@evil.test"},
+        {"X-A\nBcc": "eve@evil.test"},
+        {"X A": "a"},
+        {"": "a"},
+        {"X-A": ""},
+        {"X-A": "ü"},
+        {"X-A": "a" * 1000},
+    ],
+)
+async def test_headers_that_would_break_a_mail_up_are_refused(headers: Any) -> None:
+    notifier = MemoryNotifier()
+    with pytest.raises(DeliveryRefused):
+        await notifier.send({**notifier.render(message()), "headers": headers}, idempotency_key="k")
+    assert not notifier.sent
+
+
+def test_a_long_unsubscribe_link_stays_in_one_piece() -> None:
+    """Folded, it would become encoded words, which no mail program takes for a link."""
+    link = f"<https://app.acme.test/skene/unsubscribe?token={'A1b-_.' * 140}>"
+    mail = Mail("a@acme.test", "ada@acme.test", "S", "t", headers={"List-Unsubscribe": link})
+    for readable in (True, False):
+        lines = mime(mail, "k", readable=readable).as_bytes().split(b"\r\n")
+        assert f"List-Unsubscribe: {link}".encode() in lines
+        assert max(map(len, lines)) <= 998

@@ -64,7 +64,10 @@ class TestResendNotifier(NotifierFaultConformance):
         await made.aclose()
 
     def delivered(self) -> list[Delivered]:
-        return [Delivered(*mail.to, mail.subject, mail.text or "", mail.html) for mail in self.fake.emails]
+        return [
+            Delivered(*mail.to, mail.subject, mail.text or "", mail.html, mail.headers)
+            for mail in self.fake.emails
+        ]
 
     def busy_next(self) -> None:
         self.fake.fail_next(429, "rate_limit_exceeded")
@@ -260,6 +263,41 @@ def test_hosted_variables_are_text_or_whole_numbers() -> None:
         "TAGS": "a, 1",
         "LIMIT": 7,
     }
+
+
+def test_a_hosted_template_gets_the_rows_and_the_mail_its_unsubscribe_headers() -> None:
+    link = "https://app.acme.test/skene/unsubscribe?token=a"
+    notifier = ResendNotifier(KEY, SENDER)
+    own = {"plan": "{{ event.plan }} of {{ row.team.name }}"}
+    notifier.check("resend:t", personalization=own, about="loop")
+    with pytest.raises(ValueError, match="'evnt'"):
+        notifier.check("resend:t", personalization={"plan": "{{ evnt.plan }}"}, about="loop")
+    with pytest.raises(ValueError, match="'event'"):
+        notifier.check("resend:t", personalization=own)
+    context = MessageContext(
+        template="resend:t",
+        user=Profile(email="ada@acme.test"),
+        data={"loop": "activation"},
+        personalization=own,
+        event={"plan": "pro"},
+        row={"team": {"name": "Blue"}},
+        unsubscribe_url=link,
+    )
+    body: dict[str, Any] = notifier.render(context)
+    assert body["template"]["variables"] == {
+        "ROW_TEAM_NAME": "Blue",
+        "EVENT_PLAN": "pro",
+        "USER_EMAIL": "ada@acme.test",
+        "LOOP": "activation",
+        "UNSUBSCRIBE_URL": link,
+        "PLAN": "pro of Blue",
+    }
+    assert body["headers"] == {
+        "List-Unsubscribe": f"<{link}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    with pytest.raises(DeliveryRefused, match="unsubscribe link"):
+        notifier.render(context.model_copy(update={"unsubscribe_url": "http://acme.test"}))
 
 
 @pytest.mark.parametrize("template", ["resend:", "resend:a b", "resend:../x", "resend:" + "x" * 101])

@@ -1,5 +1,6 @@
 """The local Resend: what it accepts and answers is what Resend's own documentation says."""
 
+import json
 from typing import Any
 
 import httpx
@@ -66,6 +67,10 @@ async def test_an_email_is_accepted_and_can_be_read_back(api: httpx.AsyncClient,
         ({"to": ["ada@acme.test"] * 51}, (422, "validation_error")),
         ({"reply_to": "nobody"}, (422, "validation_error")),
         ({"tags": [{"name": "a b", "value": "x"}]}, (422, "validation_error")),
+        ({"headers": {"X-A": "a\r\nBcc: eve@evil.test"}}, (422, "validation_error")),
+        ({"headers": {"X A": "a"}}, (422, "validation_error")),
+        ({"headers": {"X-A": 7}}, (422, "validation_error")),
+        ({"headers": ["X-A: a"]}, (422, "validation_error")),
         ({"template": {"id": "nothing"}, "text": None}, (422, "validation_error")),
         ({"template": {"id": "welcome"}}, (422, "validation_error")),
         ({"template": {"id": "welcome"}, "text": None}, (422, "validation_error")),
@@ -81,6 +86,17 @@ async def test_what_is_refused(
     fake.add_template("welcome", "<p>{{{NAME}}}</p>", variables={"NAME": None})
     assert problem(await api.post("/emails", json=MAIL | change)) == expected
     assert not fake.emails
+
+
+async def test_headers_are_kept_and_a_report_is_the_last_event(
+    api: httpx.AsyncClient, fake: FakeResend
+) -> None:
+    sent = await api.post("/emails", json=MAIL | {"headers": {"List-Unsubscribe": "<https://acme.test/u>"}})
+    assert fake.emails[0].headers == {"List-Unsubscribe": "<https://acme.test/u>"}
+    about = json.loads(fake.make_report("email.bounced", "ada@acme.test").body)
+    assert about["data"]["headers"] == [{"name": "List-Unsubscribe", "value": "<https://acme.test/u>"}]
+    assert (about["type"], about["data"]["to"]) == ("email.bounced", ["ada@acme.test"])
+    assert (await api.get(f"/emails/{sent.json()['id']}")).json()["last_event"] == "bounced"
 
 
 async def test_only_its_keys_and_routes(api: httpx.AsyncClient, fake: FakeResend) -> None:

@@ -16,14 +16,16 @@ from skene.adapters.memory import MemoryStorage
 from skene.adapters.memory.state import unpack
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql.storage import SqlStorage
-from skene.adapters.sql.tables import usage
+from skene.adapters.sql.tables import grants, usage
 from skene.adapters.sqlite import SqliteStorage
 from skene.engine.counter import Counter
+from skene.engine.grants import Pot
 from skene.engine.standing import Standing
 from skene.engine.window import Anchored, Edges, Rolling, WindowRule, calendar_edges
 from skene.errors import IdempotencyConflict
 from skene.ports.accounts import Update
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt
+from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
@@ -107,7 +109,17 @@ class Refuse:
     lasts: timedelta
 
 
-Step = Wait | WaitForTheEnd | Ask | Deploy | Refund | Hold | Warn | Refuse
+@dataclass(frozen=True)
+class Give:
+    """Grant units of a meter."""
+
+    key: str
+    meter: int
+    units: int
+    lasts: timedelta | None
+
+
+Step = Wait | WaitForTheEnd | Ask | Deploy | Refund | Hold | Warn | Refuse | Give
 
 keys = st.sampled_from((None, None, "k1", "k2"))
 charges = st.lists(
@@ -117,12 +129,16 @@ charges = st.lists(
     unique_by=lambda charge: charge[0],
 ).map(tuple)
 lasting = st.sampled_from((DAY, timedelta(hours=1), timedelta(0)))
+expiring = st.sampled_from((None, None, DAY, timedelta(seconds=7), timedelta(seconds=61)))
 rules = st.sampled_from(RULES)
 common: list[st.SearchStrategy[Step]] = [
     st.builds(Ask, charges, st.none(), st.just(""), st.just(True)),
     st.builds(WaitForTheEnd, st.sampled_from((-MICROSECOND, timedelta(0), MICROSECOND))),
     st.builds(Refund, st.integers(0, 1), st.none()),
     st.builds(Wait, st.sampled_from((timedelta(seconds=-61), timedelta(hours=-13)))),
+    st.builds(
+        Give, st.text("abcdefgh", min_size=1, max_size=1), st.integers(0, 1), st.integers(1, 4), expiring
+    ),
 ]
 rare: list[st.SearchStrategy[Step]] = [
     st.builds(Wait, st.sampled_from(PAUSES)),
@@ -160,11 +176,10 @@ class Player:
 
     async def play(self, step: Step) -> None:
         match step:
-            case Wait():
+            case WaitForTheEnd() if self.asked is not None:
+                self.answers.append(await self.ask(replace(self.asked, key=None, spend=False)))
+            case Wait() | WaitForTheEnd():
                 pass  # the clock is everybody's
-            case WaitForTheEnd():
-                if self.asked is not None:
-                    self.answers.append(await self.ask(replace(self.asked, key=None, spend=False)))
             case Deploy(meter, rule):
                 self.rules[meter] = rule
             case Ask():
@@ -180,6 +195,10 @@ class Player:
                 )
             case Warn(names):
                 self.answers.append(await self.warn(names))
+            case Give(key, meter, units, lasts):
+                grant = Grant(key, self.subject, f"m{meter}", units, lasts, "invited", "loop")
+                news = await self.storage.grant(grant)
+                self.answers.append((news, await self.storage.grants(self.subject)))
             case Refuse(lasts):
                 self.answers.append(await self.refuse(lasts))
 
@@ -253,7 +272,21 @@ async def kept_in_sql(storage: SqlStorage, subject: str) -> dict[tuple[str, str]
 
     def counter(row: sa.Row[Any]) -> Counter:
         parts = tuple(zip(row.part_starts, row.part_used, strict=True))
-        return Counter(row.window_start, row.window_end, row.used, parts, tuple(row.notices))
+        extra = row.extra if row.extra_since == row.window_start else 0
+        return Counter(row.window_start, row.window_end, row.used, parts, tuple(row.notices), extra)
+
+    return await storage._read(read)
+
+
+async def pots_in_sql(storage: SqlStorage, subject: str) -> list[Pot]:
+    """Numbered from 1, as they are in memory."""
+
+    def read(connection: sa.Connection, now: datetime) -> list[Pot]:
+        rows = connection.execute(sa.select(grants).where(grants.c.subject == subject).order_by(grants.c.id))
+        return [
+            Pot(number, row.units, row.spent, row.expires_at, row.spent_at)
+            for number, row in enumerate(rows, 1)
+        ]
 
     return await storage._read(read)
 
@@ -287,3 +320,5 @@ async def test_the_same_history_has_the_same_answers(
         assert player.answers[-1:] == model.answers[-1:]
     assert player.receipts == model.receipts
     assert await kept_in_sql(storage, subject) == kept_in_memory(memory, subject)
+    in_memory = [row.pot for row in memory._state.grants.get(subject, ())]
+    assert await pots_in_sql(storage, subject) == in_memory

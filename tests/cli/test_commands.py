@@ -7,6 +7,7 @@ import sys
 import anyio
 import pytest
 
+from skene.adapters.sql.migrate import KNOWN
 from skene.adapters.system import SystemClock
 from skene.testing.serve import serving
 from skene.testing.stripe_server import FakeStripe
@@ -50,7 +51,7 @@ skene = Skene(
 
 
 def test_without_a_command_there_is_help(empty: Project) -> None:
-    for args in ((), ("db",), ("plan",)):
+    for args in ((), ("db",), ("mail",), ("plan",)):
         result = empty.run(*args)
         assert result.exit_code == 0
         assert "Usage:" in result.stdout
@@ -88,19 +89,19 @@ def test_db_upgrade_makes_the_tables_once(project: Project) -> None:
     assert not (project.folder / "app.db").exists()
     first = project.run("db", "upgrade")
     assert first.exit_code == 0
-    assert "applied 0001" in first.stdout
+    assert f"applied {', '.join(KNOWN)}" in first.stdout
     assert "nothing to do" in project.run("db", "upgrade").stdout
     current = project.run("db", "current")
     assert current.exit_code == 0
-    assert "at version 0001" in current.stdout
+    assert f"at version {KNOWN[-1]}" in current.stdout
 
 
 def test_db_upgrade_needs_no_configuration_with_an_address(empty: Project) -> None:
     result = empty.run("db", "upgrade", "--database", "sqlite:///other.db", "--json")
     assert json.loads(result.stdout) == {
         "storage": "SqliteStorage('other.db')",
-        "applied": ["0001"],
-        "version": "0001",
+        "applied": list(KNOWN),
+        "version": KNOWN[-1],
     }
     result = empty.run("db", "current", "--database", "sqlite:///other.db", "--json")
     assert json.loads(result.stdout)["ready"] is True

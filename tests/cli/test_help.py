@@ -20,7 +20,7 @@ def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 
 
 COMMANDS = sorted(paths(typer.main.get_command(app)))
-DATA = {("check",), ("db", "current"), ("db", "upgrade"), ("funnel",), ("usage",)}
+DATA = {("check",), ("db", "current"), ("db", "upgrade"), ("funnel",), ("mail", "preview"), ("usage",)}
 
 
 def test_these_are_the_commands() -> None:
@@ -32,6 +32,7 @@ def test_these_are_the_commands() -> None:
         "forget",
         "funnel",
         "link",
+        "mail preview",
         "plan set",
         "usage",
         "worker",
@@ -50,5 +51,5 @@ def test_help_has_an_example_and_the_exit_codes(path: tuple[str, ...], empty: Pr
 
 
 def test_no_summary_is_cut_off(empty: Project) -> None:
-    for args in ((), ("db",), ("plan",)):
+    for args in ((), ("db",), ("mail",), ("plan",)):
         assert "..." not in empty.run(*args).stdout.partition("Commands:")[2]

@@ -286,7 +286,7 @@ def test_a_time_zone_nearby_is_named(given: str, meant: str) -> None:
 
 
 def test_a_machine_without_time_zones_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skene.definitions.period.available_timezones", set)
+    monkeypatch.setattr("skene.definitions.zones.available_timezones", set)
     period = {"type": "calendar", "unit": "month", "timezone": "Mars/X"}
     assert "pip install tzdata" in only_fault(seed_with(PERIOD, period))
 

@@ -28,6 +28,7 @@ from skene import (
 from skene.adapters.file import FileNotifier
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.pgqueuer import PgQueuerRunner
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.resend import ResendNotifier
 from skene.adapters.smtp import SmtpNotifier
@@ -35,6 +36,7 @@ from skene.adapters.sql.migrate import VERSION_TABLE
 from skene.adapters.sql.tables import METADATA
 from skene.adapters.sqlite import SqliteStorage
 from skene.adapters.stripe import StripeBilling
+from skene.adapters.webhook import StandardWebhookSource, WebhookNotifier
 from skene.cli.app import app as commands
 from skene.definitions import parse_duration
 from skene.fastapi import Gate
@@ -71,6 +73,9 @@ DESCRIBED = {
     "ResendNotifier": ResendNotifier,
     "SmtpNotifier": SmtpNotifier,
     "FileNotifier": FileNotifier,
+    "WebhookNotifier": WebhookNotifier,
+    "StandardWebhookSource": StandardWebhookSource,
+    "PgQueuerRunner": PgQueuerRunner,
 }
 
 

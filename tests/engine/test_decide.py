@@ -52,6 +52,7 @@ def decided(one: CompiledStep, used: int = 5, **more: Any) -> Decision:
         "replayed": False,
         "now": NOW,
     }
+    given["limit"] = one.counted_limits.get(more.get("plan", "free"))
     return decide(one, used=used, **{**given, **more})
 
 

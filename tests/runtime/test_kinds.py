@@ -1,6 +1,6 @@
 """Parts of the wrong kind, and settings that cannot mean anything: said where they are handed over."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,10 @@ import pytest
 from skene import ConfigurationError, Skene
 from skene.adapters.memory import MemoryStorage
 from skene.adapters.memory_notifier import MemoryNotifier
+from skene.errors import WebhookRejected
+from skene.ports.notifier import Reporting
+from skene.testing.resend_server import FakeReport
+from skene.testing.resend_webhooks import sign_report
 from tests.runtime.shop import freemium
 
 
@@ -77,3 +81,29 @@ def test_a_price_for_an_unknown_plan_is_found_without_keys_for_stripe() -> None:
     skene = Skene.from_env(freemium(), plans={"price_1": "paid", "price_2": "team"}, env={})
     assert ["'team'" in str(fault) for fault in skene.faults()] == [True]
     assert Skene.from_env(freemium(), plans={"price_1": "paid"}, env={}).faults() == ()
+
+
+RESEND = {"RESEND_API_KEY": "re_abcdef", "SKENE_SENDER": "Acme <team@acme.test>"}
+SIGNING = "whsec_bG9jYWwwcmVzZW5kMHNpZ25pbmcwc2VjcmV0"
+
+
+def test_resends_reports_are_taken_with_their_secret_only() -> None:
+    body = b'{"type": "email.opened", "data": {}}'
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    signed = sign_report(FakeReport("msg_1", body), SIGNING, now)
+    for env in (RESEND, {**RESEND, "RESEND_WEBHOOK_SECRET": " "}):
+        notifier = Skene.from_env(freemium(), env=env).notifiers["resend"]
+        assert isinstance(notifier, Reporting)
+        with pytest.raises(WebhookRejected, match="webhook_secret"):
+            notifier.parse_report(body, signed, now)
+    made = Skene.from_env(freemium(), env={**RESEND, "RESEND_WEBHOOK_SECRET": SIGNING}).notifiers["resend"]
+    assert isinstance(made, Reporting)
+    assert made.parse_report(body, signed, now) is not None
+
+
+def test_a_secret_for_reports_belongs_to_an_account_and_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="RESEND_API_KEY: got nothing"):
+        Skene.from_env(freemium(), env={"RESEND_WEBHOOK_SECRET": SIGNING})
+    with pytest.raises(ConfigurationError, match=r"ResendNotifier\.webhook_secret") as caught:
+        Skene.from_env(freemium(), env={**RESEND, "RESEND_WEBHOOK_SECRET": "hunter2"})
+    assert "hunter2" not in str(caught.value)

@@ -111,3 +111,53 @@ def test_the_origin_is_scheme_and_host(base: str, origin: str) -> None:
     made = links(base=base)
     assert made.origin == origin
     assert made.upgrade(wall="w").startswith(base.rstrip("/") + "/upgrade?")
+
+
+# --- unsubscribing ---
+
+
+@given(subject=st.text(st.characters(codec="utf-8"), min_size=1))
+def test_a_link_to_unsubscribe_names_the_subject(subject: str) -> None:
+    url = links().unsubscribe(subject)
+    assert url.isascii()
+    assert url.startswith("https://app.test/skene/unsubscribe?token=")
+    assert links().read_unsubscribe(token(url)) == subject
+
+
+@pytest.mark.parametrize("char", ["a", "é", "ก", "\N{GRINNING FACE}"])
+def test_it_fits_into_one_line_of_a_header_whatever_the_id(char: str) -> None:
+    subject = "".join(chr(ord(char) + number % 20) for number in range(200 // len(char.encode())))
+    assert len(links().unsubscribe(subject)) < 960
+
+
+def test_it_works_for_as_long_as_the_key_does() -> None:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    made = links(clock)
+    url = token(made.unsubscribe("ada"))
+    for days in (30, 400, 4000):
+        clock.advance(days * DAY)
+        assert made.read_unsubscribe(url) == "ada"
+
+
+def test_a_link_to_payment_unsubscribes_nobody_and_the_other_way_round() -> None:
+    made = links()
+    for url in (made.upgrade(subject="ada"), made.upgrade(wall="w")):
+        with pytest.raises(LinkInvalid, match="not one of ours"):
+            made.read_unsubscribe(token(url))
+    with pytest.raises(LinkInvalid, match="not one of ours"):
+        made.read(token(made.unsubscribe("ada")))
+    with pytest.raises(LinkInvalid, match="not one of ours"):
+        links(key=b"another key").read_unsubscribe(token(made.unsubscribe("ada")))
+
+
+@given(rubbish=st.text(st.characters(codec=None), max_size=60))
+def test_rubbish_unsubscribes_nobody(rubbish: str) -> None:
+    with pytest.raises(LinkInvalid):
+        links().read_unsubscribe(rubbish)
+
+
+@pytest.mark.parametrize("payload", [{"w": "w"}, {"s": 7}, ["ada"], "ada", None])
+def test_what_is_signed_and_names_nobody(payload: object) -> None:
+    made = links()
+    with pytest.raises(LinkInvalid, match="not one of ours"):
+        made.read_unsubscribe(str(made._unsubscribing.dumps(payload)))

@@ -12,4 +12,5 @@ def delivered(raw: bytes) -> Delivered:
     text, html = parsed.get_body(("plain",)), parsed.get_body(("html",))
     assert text is not None
     content = None if html is None else html.get_content()
-    return Delivered(str(parsed["To"]), str(parsed["Subject"]), text.get_content(), content)
+    headers = {name: str(value) for name, value in parsed.items() if name.startswith("List-")}
+    return Delivered(str(parsed["To"]), str(parsed["Subject"]), text.get_content(), content, headers)

@@ -1,13 +1,14 @@
 """What the notifiers with local templates have in common: all but the sending."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from skene.adapters.mail.message import sender_faults
 from skene.adapters.mail.templates import Templates
 from skene.definitions.faults import Fault
 from skene.errors import ConfigurationError
-from skene.ports.notifier import Body, MessageContext
+from skene.ports.notifier import About, Body, MessageContext
 
 __all__ = ["LocalNotifier"]
 
@@ -43,15 +44,23 @@ class LocalNotifier:
         self._reply_to = reply_to
         self._templates = Templates(templates)
 
+    @property
+    def pace(self) -> timedelta | None:
+        """As fast as they come, unless a subclass knows of a limit."""
+        return None
+
     def check(
         self,
         template: str,
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """See `Notifier.check`."""
-        self._templates.check(template, subject_line=subject_line, personalization=personalization)
+        self._templates.check(
+            template, subject_line=subject_line, personalization=personalization, about=about
+        )
 
     def render(self, context: MessageContext) -> Body:
         """See `Notifier.render`."""

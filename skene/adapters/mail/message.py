@@ -2,12 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email import policy
-from email.message import EmailMessage
-from email.utils import format_datetime, formataddr, parseaddr
-from hashlib import sha256
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parseaddr
 
 from pydantic import JsonValue
 
@@ -21,11 +18,11 @@ __all__ = [
     "address",
     "check_key",
     "harmless",
-    "mime",
     "read_mail",
     "recipient",
     "sender_faults",
     "timeout_faults",
+    "unsubscribe_headers",
 ]
 
 FOREVER = timedelta(days=36_500)
@@ -34,6 +31,12 @@ FOREVER = timedelta(days=36_500)
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _KEY = re.compile(r"[\x21-\x7e]{1,256}")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,990}")
+_REST = r"(:[0-9]{1,5})?([/?][A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)?"  # nothing that ends the angle brackets
+_LINK = re.compile(rf"https://[A-Za-z0-9][A-Za-z0-9.-]*{_REST}")
+_LOCAL_LINK = re.compile(rf"http://(localhost|127\.0\.0\.1|\[::1\]){_REST}")
+_LONGEST_LINK = 960  # a header cannot be folded inside a link, and no line may be longer than 998
 _PRIVATE = re.compile(r"[^\s<>\"'(),;]+@[^\s<>\"'(),;]+|\b(?:re|sk|rk|whsec)_\w+")
 
 
@@ -46,6 +49,7 @@ class Mail:
         subject: one line; text: the plain part; html: the other part, if there is one.
         reply_to: where answers go, if not to the sender.
         template: the name of what it was made from.
+        headers: further ones, by name, each one line of ASCII.
     """
 
     sender: str
@@ -55,11 +59,17 @@ class Mail:
     html: str | None = None
     reply_to: str | None = None
     template: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def body(self) -> Body:
         """The mail as the outbox keeps it; `read_mail` is the way back."""
         body: Body = {"from": self.sender, "to": [self.to], "subject": self.subject, "text": self.text}
-        extra = {"html": self.html, "reply_to": self.reply_to, "template": self.template or None}
+        extra: Body = {
+            "html": self.html,
+            "reply_to": self.reply_to,
+            "template": self.template or None,
+            "headers": dict(self.headers) or None,
+        }
         return body | {key: value for key, value in extra.items() if value is not None}
 
 
@@ -77,12 +87,14 @@ def read_mail(body: Mapping[str, JsonValue]) -> Mail:
             "text": str() as text,
         }:
             html, reply_to, template = (body.get(key) for key in ("html", "reply_to", "template"))
+            headers = _headers(body.get("headers"))
             if (
                 isinstance(html, str | None)
                 and isinstance(reply_to, str | None)
                 and isinstance(template, str | None)
+                and headers is not None
             ):
-                return Mail(sender, to, subject, text, html, reply_to, template or "")
+                return Mail(sender, to, subject, text, html, reply_to, template or "", headers)
         case _:
             pass
     raise DeliveryRefused("the message was rendered for another kind of notifier")
@@ -137,6 +149,20 @@ def recipient(context: MessageContext) -> str:
     return to
 
 
+def unsubscribe_headers(context: MessageContext) -> dict[str, str]:
+    """What lets a mail program show an unsubscribe button that works with one click (RFC 2369, RFC 8058).
+
+    Raises:
+        DeliveryRefused: the link is not a full https address (http is for this machine only), or too long.
+    """
+    url = context.unsubscribe_url
+    if url is None:
+        return {}
+    if len(url) > _LONGEST_LINK or not (_LINK.fullmatch(url) or _LOCAL_LINK.fullmatch(url)):
+        raise DeliveryRefused('the unsubscribe link is not a full address that begins with "https://"')
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
 def check_key(key: str) -> str:
     """The idempotency key as it may be sent.
 
@@ -154,35 +180,12 @@ def harmless(text: str) -> str:
     return _PRIVATE.sub("…", line)[:200]
 
 
-def mime(mail: Mail, key: str, *, date: datetime | None = None, readable: bool = False) -> EmailMessage:
-    """The mail as a MIME message that is the same for the same key.
-
-    Args:
-        mail: what to say.
-        key: the idempotency key; the Message-ID follows from it.
-        date: when it is sent; None leaves the header out.
-        readable: write UTF-8 as it is, for people, instead of what every mail server takes.
-    """
-    kept = policy.SMTP if readable else policy.SMTP.clone(cte_type="7bit")
-    message = EmailMessage(policy=kept)
-    message["From"] = _header(mail.sender)
-    message["To"] = mail.to
-    message["Subject"] = mail.subject
-    if mail.reply_to is not None:
-        message["Reply-To"] = _header(mail.reply_to)
-    if date is not None:
-        message["Date"] = format_datetime(date)
-    domain = parseaddr(mail.sender)[1].rpartition("@")[2].encode("idna").decode("ascii")
-    message["Message-ID"] = f"<{sha256(key.encode()).hexdigest()[:40]}@{domain}>"
-    message["Auto-Submitted"] = "auto-generated"  # keeps out-of-office answers away
-    message.set_content(mail.text)
-    if mail.html is not None:
-        message.add_alternative(mail.html, subtype="html")
-        # The boundary is fixed so that the same mail is the same bytes.
-        message.set_boundary(f"=_{sha256(b'boundary' + key.encode()).hexdigest()[:32]}")
-    return message
-
-
-def _header(value: str) -> str:
-    name, addr = parseaddr(value)
-    return formataddr((name, address(addr) or addr))
+def _headers(value: JsonValue) -> dict[str, str] | None:
+    """Further headers of a frozen body; None if they are none of ours."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        return None
+    found = {name: text for name, text in value.items() if isinstance(text, str)}
+    fine = all(_HEADER.fullmatch(name) and _HEADER_VALUE.fullmatch(text) for name, text in found.items())
+    return found if fine and len(found) == len(value) else None

@@ -1,4 +1,8 @@
-"""Names in a template that nothing will ever fill: found by reading it, before anybody is written to."""
+"""Names in a template that nothing will ever fill: found by reading it, before anybody is written to.
+
+A name that a file asks about, with `is defined` or `default(…)`, is one it can do without: it counts as known
+in that file.
+"""
 
 from collections.abc import Iterator, Set
 from difflib import get_close_matches
@@ -59,11 +63,19 @@ def unknown_in_text(environment: Environment, where: str, source: str, known: Se
 
 
 def _unknown(environment: Environment, where: str, tree: nodes.Template, known: Set[str]) -> Iterator[str]:
-    for name in sorted(meta.find_undeclared_variables(tree) - known - set(environment.globals)):
+    unknown = meta.find_undeclared_variables(tree) - known - _optional(tree) - set(environment.globals)
+    for name in sorted(unknown):
         line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == name), 1)
         near = get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         yield f"{where}, line {line}: unknown variable {name!r}; known are {', '.join(sorted(known))}{hint}"
+
+
+def _optional(tree: nodes.Template) -> set[str]:
+    """Names whose absence a file provides for."""
+    asked = [test.node for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
+    asked += [one.node for one in tree.find_all(nodes.Filter) if one.name in ("default", "d") and one.node]
+    return {node.name for node in asked if isinstance(node, nodes.Name)}
 
 
 def _source(environment: Environment, file: str) -> str:

@@ -20,17 +20,17 @@ from jinja2.environment import TemplateModule
 from pydantic import JsonValue
 
 from skene.adapters.mail.links import unsafe_link
-from skene.adapters.mail.message import Mail, recipient
+from skene.adapters.mail.message import Mail, recipient, unsubscribe_headers
 from skene.adapters.mail.names import unknown_in_file, unknown_in_text
-from skene.adapters.mail.values import SampleUser, Values, environment
+from skene.adapters.mail.values import Sample, Values, environment, sample_user
 from skene.errors import DeliveryRefused
-from skene.ports.notifier import MessageContext
+from skene.ports.notifier import About, MessageContext
 
-__all__ = ["Filled", "Rendered", "Templates"]
+__all__ = ["SAMPLES", "Filled", "Rendered", "Templates"]
 
 _PACKAGED = Path(__file__).resolve().parents[2] / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
-_SHARED = {"skene_layout", "skene_parts"}
+_SHARED = {"skene_footer", "skene_layout", "skene_parts"}
 _LARGEST = 500_000
 _SAMPLE: dict[str, JsonValue] = {
     "message": "You've reached your free tier limit. Upgrade to continue.",
@@ -44,7 +44,16 @@ _SAMPLE: dict[str, JsonValue] = {
     "resets_at": "2026-12-23T14:05:00+00:00",
     "upgrade_url": "https://app.acme.test/skene/upgrade?t=sample",
 }
-_KNOWN = frozenset({"user", *_SAMPLE})
+SAMPLES: Mapping[About, dict[str, JsonValue]] = {
+    "limit": _SAMPLE,
+    "loop": {"loop": "activation", "unsubscribe_url": "https://app.acme.test/skene/unsubscribe?token=sample"},
+}
+"""What is put in while a template is checked or shown, by what the message is about."""
+
+_KNOWN: Mapping[About, frozenset[str]] = {
+    "limit": frozenset({"user", *SAMPLES["limit"]}),
+    "loop": frozenset({"user", "event", "row", *SAMPLES["loop"]}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ class Templates:
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """Refuse a template that cannot be sent; see `Notifier.check`.
 
@@ -85,21 +95,23 @@ class Templates:
             LookupError: there is no such template.
             ValueError: it does not compile, uses an unknown variable, or lacks a subject or text part.
         """
-        known = _KNOWN.union(personalization or {})
+        known = _KNOWN[about].union(personalization or {})
         text, *html = self._parts(name)
         faults = list(unknown_in_file(self._environment, text, known))
         for part in html:
             faults += unknown_in_file(self._environment, part, known | {"subject"})
         if faults:
             raise ValueError("; ".join(faults))
-        self.check_own(subject_line=subject_line, personalization=personalization)
-        user = SampleUser()
-        values = _values(user, _SAMPLE)
-        with _as_fault(user):
+        self.check_own(subject_line=subject_line, personalization=personalization, about=about)
+        with _sample(about) as values:
             self._render(name, values, self._fill(subject_line, personalization or {}, values))
 
     def check_own(
-        self, *, subject_line: str | None = None, personalization: Mapping[str, str] | None = None
+        self,
+        *,
+        subject_line: str | None = None,
+        personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """Refuse a subject line or variables that cannot be filled in.
 
@@ -109,12 +121,11 @@ class Templates:
         small = {f"personalization.{key}": text for key, text in (personalization or {}).items()}
         faults: list[str] = []
         for where, source in {"subject": subject_line or "", **small}.items():
-            faults += unknown_in_text(self._environment, where, source, _KNOWN)
+            faults += unknown_in_text(self._environment, where, source, _KNOWN[about])
         if faults:
             raise ValueError("; ".join(faults))
-        user = SampleUser()
-        with _as_fault(user):
-            self._fill(subject_line, personalization or {}, _values(user, _SAMPLE))
+        with _sample(about) as values:
+            self._fill(subject_line, personalization or {}, values)
 
     def fill(self, context: MessageContext) -> Filled:
         """Fill in the subject line and the personalization alone.
@@ -140,11 +151,11 @@ class Templates:
         """Render a context to a mail from `sender`.
 
         Raises:
-            DeliveryRefused: as `render`, or the recipient's address is not one.
+            DeliveryRefused: as `render`, or the recipient's address or the unsubscribe link is not one.
         """
-        to = recipient(context)
+        to, headers = recipient(context), unsubscribe_headers(context)
         done = self.render(context)
-        return Mail(sender, to, done.subject, done.text, done.html, reply_to, context.template)
+        return Mail(sender, to, done.subject, done.text, done.html, reply_to, context.template, headers)
 
     def _parts(self, name: str) -> tuple[str, ...]:
         if not _NAME.fullmatch(name):
@@ -205,22 +216,30 @@ class Templates:
             raise _refusal(where, error) from error
 
 
-def _values(user: Values, data: Mapping[str, JsonValue]) -> dict[str, object]:
-    return {**Values("", data).exposed(), "user": user}
+def _values(data: Mapping[str, JsonValue], *named: Values) -> dict[str, object]:
+    return {**Values("", data).exposed(), **{values.path: values for values in named}}
 
 
 def _context_values(context: MessageContext) -> dict[str, object]:
-    return _values(Values("user", context.user.model_dump(mode="json")), context.data)
+    return _values(
+        {**context.data, "unsubscribe_url": context.unsubscribe_url},
+        Values("user", context.user.model_dump(mode="json")),
+        Values("event", context.event),
+        Values("row", context.row),
+    )
 
 
 @contextmanager
-def _as_fault(user: SampleUser) -> Generator[None]:
-    """Turns what stops a sample into what is wrong with its template."""
+def _sample(about: About) -> Generator[dict[str, object]]:
+    """Values of which anything known can be asked; what they stop is turned into a template's fault."""
+    unknown = [Sample("event"), Sample("row")] if about == "loop" else []
+    samples = [sample_user(), *unknown]
     try:
-        yield
+        yield _values(SAMPLES[about], *samples)
     except DeliveryRefused as error:
-        # What a profile holds besides e-mail and name is not known yet: its types cannot be wrong.
-        if not (user.guessed and isinstance(error.__cause__, (TypeError, ValueError, ArithmeticError))):
+        # What a profile, a row or a payload holds is not known yet: its types cannot be wrong.
+        guessed = any(sample.guessed for sample in samples)
+        if not (guessed and isinstance(error.__cause__, (TypeError, ValueError, ArithmeticError))):
             raise ValueError(str(error)) from error
 
 

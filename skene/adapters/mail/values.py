@@ -5,7 +5,7 @@ elsewhere. None is "no value": a template can ask for it (`{% if user.name %}`, 
 and printing it stops the message as a misspelt name does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined, Un
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import JsonValue
 
-__all__ = ["SampleUser", "Values", "environment"]
+__all__ = ["Sample", "Values", "environment", "sample_user"]
 
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -41,15 +41,15 @@ class Values:
 
     def __init__(self, path: str, values: Mapping[str, JsonValue]) -> None:
         """Takes where the values stand (`user`), for messages, and the values."""
-        self._path = path
+        self.path = path
         self._values = values
 
     def __str__(self) -> str:
-        raise UndefinedError(f"{self._path!r} holds several values; name one of them")
+        raise UndefinedError(f"{self.path!r} holds several values; name one of them")
 
     def find(self, name: object) -> object:
         """One value as a template sees it; something that complains when it is used, if there is none."""
-        place = f"{self._path}.{name}" if self._path else str(name)
+        place = f"{self.path}.{name}" if self.path else str(name)
         if not isinstance(name, str) or name not in self._values:
             return StrictUndefined(hint=f"{place!r} is not given")
         return _expose(place, self._values[name])
@@ -59,34 +59,58 @@ class Values:
         return {name: self.find(name) for name in self._values}
 
 
-class SampleUser(Values):
-    """Stands for any user while a template is checked: whatever is asked for, it has.
+class Sample(Values):
+    """Stands for values nobody knows yet, while a template is checked: whatever is asked for is there.
 
     Attributes:
         guessed: something was asked for whose type nobody knows.
     """
 
-    def __init__(self) -> None:
-        """Knows an address and a name."""
-        super().__init__("user", {"email": "sample@acme.test", "name": "Sample"})
+    def __init__(self, path: str, known: Mapping[str, JsonValue] | None = None) -> None:
+        """Takes where the values stand, and those that are known."""
+        super().__init__(path, known or {})
         self.guessed = False
 
     def find(self, name: object) -> object:
         """A known value, or a made-up one that can stand in a text and in a link."""
-        if name in ("email", "name") or str(name).startswith("_"):
+        if name in self._values or str(name).startswith("_"):
             return super().find(name)
         self.guessed = True
-        return "https://acme.test/sample"
+        return _SampleText("https://acme.test/sample")
+
+
+def sample_user() -> Sample:
+    """Any user: with an address, a name, and whatever else is asked for."""
+    return Sample("user", {"email": "sample@acme.test", "name": "Sample"})
+
+
+class _SampleText(str):
+    """A made-up value: a text that has parts and can be gone through, should it turn out to be no text."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[str]:
+        yield self
 
 
 class _Sandbox(SandboxedEnvironment):
     """The sandbox of Jinja, where a dot means one of our values and nothing of Python's."""
 
     def getattr(self, obj: object, attribute: str) -> object:
-        return obj.find(attribute) if isinstance(obj, Values) else super().getattr(obj, attribute)
+        return self._part(obj, attribute) if _ours(obj) else super().getattr(obj, attribute)
 
     def getitem(self, obj: object, argument: object) -> object:
-        return obj.find(argument) if isinstance(obj, Values) else super().getitem(obj, argument)
+        return self._part(obj, argument) if _ours(obj) else super().getitem(obj, argument)
+
+    def _part(self, obj: object, name: object) -> object:
+        if isinstance(obj, Values):
+            return obj.find(name)
+        made_up = not str(name).startswith("_") and not hasattr(str, str(name))
+        return obj if made_up else super().getitem(obj, name)
+
+
+def _ours(obj: object) -> bool:
+    return isinstance(obj, Values | _SampleText)
 
 
 def environment(places: Iterable[Path]) -> Environment:
@@ -95,7 +119,8 @@ def environment(places: Iterable[Path]) -> Environment:
     Args:
         places: folders, the first to have a file wins.
 
-    `|moment` and `|date` write an ISO 8601 time for people, in UTC; `|number` separates thousands.
+    `|moment` and `|date` write an ISO 8601 time for people, in UTC; `is time` asks whether they can;
+    `|number` separates thousands.
     """
     made = _Sandbox(
         loader=FileSystemLoader([str(place) for place in places]),
@@ -106,7 +131,7 @@ def environment(places: Iterable[Path]) -> Environment:
     )
     made.globals.pop("lipsum", None)
     made.filters.update(moment=_moment, date=_date, number=_number)
-    made.tests["none"] = _is_none
+    made.tests.update(none=_is_none, time=_is_time)
     return made
 
 
@@ -131,6 +156,14 @@ def _expose(place: str, value: JsonValue) -> object:
 def _utc(value: object) -> datetime:
     at = datetime.fromisoformat(str(value))
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _is_time(value: object) -> bool:
+    try:
+        _utc(value)
+    except (ValueError, OverflowError, UndefinedError):
+        return False
+    return True
 
 
 def _date(value: object) -> str:

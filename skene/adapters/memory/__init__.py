@@ -9,6 +9,7 @@ from skene.adapters.memory.accounts import MemoryAccounts, digest
 from skene.adapters.memory.contacts import MemoryContacts
 from skene.adapters.memory.counters import MemoryCounters
 from skene.adapters.memory.firings import MemoryFirings
+from skene.adapters.memory.grants import MemoryGrants
 from skene.adapters.memory.ledger import MemoryLedger
 from skene.adapters.memory.outbox import MemoryOutbox
 from skene.adapters.memory.state import Conversion, State
@@ -26,7 +27,13 @@ TICKS_LAST = timedelta(days=400)
 
 
 class MemoryStorage(
-    MemoryCounters, MemoryAccounts, MemoryLedger, MemoryOutbox, MemoryFirings, MemoryContacts
+    MemoryCounters,
+    MemoryGrants,
+    MemoryAccounts,
+    MemoryLedger,
+    MemoryOutbox,
+    MemoryFirings,
+    MemoryContacts,
 ):
     """The port `Storage` in plain Python. Exact among one event loop's tasks; nothing outlives the process.
 
@@ -47,7 +54,7 @@ class MemoryStorage(
         """Erase a person. Goes through everything once, which no other verb does."""
         state = self._state
         erased = sum(table.pop(subject, None) is not None for table in state.counters.values())
-        erased += len(state.keys.pop(subject, ()))
+        erased += len(state.keys.pop(subject, ())) + len(state.grants.pop(subject, ()))
         holder = state.holders.pop(subject, None)
         if holder is not None:
             erased += 1

@@ -4,15 +4,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from skene.adapters.memory.state import Key, Packed, Part, pack, unpack
-from skene.engine.counter import Counter, charge, give_back, present
+from skene.definitions.units import LARGEST
+from skene.engine.counter import Counter, charge, drawn, fits, give_back, present, reported, returned
+from skene.engine.grants import draw, put_back, unspent
 from skene.engine.window import Rolling, WindowRule
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Notice, Receipt, Tally
 
 __all__ = ["MemoryCounters"]
 
-_Row = tuple[Charge, str, int | None, dict[str, Packed], Counter, bool]
-"""A charge, its plan and limit, where its counter lies and how it stands now, and whether it fits."""
+_Row = tuple[Charge, str, int | None, dict[str, Packed], Counter, int, bool]
+"""A charge, its plan and limit, where its counter lies and how it stands, its granted units, if it fits."""
 
 
 class MemoryCounters(Part):
@@ -39,12 +41,15 @@ class MemoryCounters(Part):
             if keys[idempotency_key].repeated:
                 return  # a repetition went on for free: the charge is its as well
             del keys[idempotency_key]
+        now = self._state.clock.now()
         for receipt in receipts:
             table = self._state.counters.get((receipt.meter, receipt.plan), {})
             counter = unpack(table.get(subject))
             left = give_back(counter, receipt.at, receipt.cost) if counter else None
-            if left is not None:
+            if counter is not None and left is not None:
                 table[subject] = pack(left)
+                back = returned(counter, left, receipt.at, now)
+                self._state.change_pots(subject, put_back(self._state.pots(subject, receipt.meter), back))
 
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
@@ -67,7 +72,7 @@ class MemoryCounters(Part):
         holder = self._state.holders.get(subject)
         running = None if isinstance(rule, Rolling) else unpack(table.get(subject))
         counter = present(running, rule, now, holder.cycle if holder else ())
-        table[subject] = pack(charge(replace(counter, used=0), rule, now, used)[0])
+        table[subject] = pack(charge(replace(counter, used=0, extra=0), rule, now, used)[0])
 
     def counts(self) -> tuple[tuple[str, str, str, int], ...]:
         """For tests: subject, meter, plan and units of the window that was last opened, of every counter."""
@@ -96,9 +101,10 @@ class MemoryCounters(Part):
             if table is None:
                 table = state.counters.setdefault((item.meter, plan), {})
             counter = present(unpack(table.get(subject)), item.rule, now, cycle)
-            fits = limit is None or counter.used + item.cost <= limit
-            admitted = admitted and fits
-            rows.append((item, plan, limit, table, counter, fits or replayed))
+            granted = min(unspent(state.pots(subject, item.meter), now), LARGEST)
+            fitting = fits(counter, limit, item.cost, granted)
+            admitted = admitted and fitting
+            rows.append((item, plan, limit, table, counter, granted, fitting or replayed))
         admitted = admitted or replayed
         if charging and admitted and not replayed:
             tallies = tuple([self._charge(subject, row, now) for row in rows])
@@ -129,14 +135,30 @@ class MemoryCounters(Part):
         return True
 
     def _charge(self, subject: str, row: _Row, now: datetime) -> Tally:
-        item, plan, limit, table, before, _ = row
-        after, at = charge(before, item.rule, now, item.cost)
+        item, plan, limit, table, before, granted, _ = row
+        extra = drawn(before, limit, item.cost)
+        if extra:
+            self._state.change_pots(subject, draw(self._state.pots(subject, item.meter), extra, now))
+        after, at = charge(before, item.rule, now, item.cost, extra)
         table[subject] = pack(after)
         receipt = Receipt(item.meter, plan, at, item.cost)
-        return Tally(item, limit, after.used, True, after.start, after.end, after.notices, None, receipt)
+        return _tally(item, limit, after, granted - extra, receipt=receipt)
 
     def _report(self, subject: str, row: _Row, now: datetime) -> Tally:
-        item, plan, limit, _, counter, fits = row
-        wall = None if fits else self._state.standing.get(subject, {}).get((item.step, plan))
+        item, plan, limit, _, counter, granted, fitting = row
+        wall = None if fitting else self._state.standing.get(subject, {}).get((item.step, plan))
         stands = wall.wall.id if wall and wall.wall.window_end > now else None
-        return Tally(item, limit, counter.used, fits, counter.start, counter.end, counter.notices, stands)
+        return _tally(item, limit, counter, granted, fitting, stands)
+
+
+def _tally(
+    item: Charge,
+    limit: int | None,
+    counter: Counter,
+    granted: int,
+    fitting: bool = True,
+    wall: str | None = None,
+    receipt: Receipt | None = None,
+) -> Tally:
+    told, start, end = reported(counter, limit, granted), counter.start, counter.end
+    return Tally(item, told, counter.used, fitting, start, end, counter.notices, wall, receipt, granted)

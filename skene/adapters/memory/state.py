@@ -9,6 +9,7 @@ from heapq import heappush
 from typing import Any
 
 from skene.engine.counter import Counter
+from skene.engine.grants import Pot
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
@@ -16,6 +17,7 @@ from skene.ports.clock import Clock
 from skene.ports.contacts import Suppressed, Suppression
 from skene.ports.counters import Draft
 from skene.ports.firings import DecisionRow, FiringState, NewFiring
+from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
@@ -29,8 +31,8 @@ Packed = int | Counter
 
 
 def pack(counter: Counter) -> Packed:
-    """Fold a counter; one with parts or notices, of which there are few, stays as it is."""
-    if counter.parts or counter.notices or counter.start < EPOCH:
+    """Fold a counter; one with parts, notices or grants, of which there are few, stays as it is."""
+    if counter.parts or counter.notices or counter.extra or counter.start < EPOCH:
         return counter
     start, end = (counter.start - EPOCH) // _MICROSECOND, (counter.end - EPOCH) // _MICROSECOND
     return (counter.used << _WIDTH | start) << _WIDTH | end
@@ -58,6 +60,15 @@ class Holder:
     def standing_at(self, now: datetime) -> Standing | None:
         """What the subject holds at `now`."""
         return self.standing and self.standing.at(now, self.default)
+
+
+@dataclass(slots=True)
+class GrantRow:
+    """A grant, and what it holds."""
+
+    grant: Grant
+    granted_at: datetime
+    pot: Pot
 
 
 @dataclass(slots=True)
@@ -184,6 +195,8 @@ class State:
         # By meter and plan, then by subject: a subject costs one entry and one integer.
         self.counters: dict[tuple[str, str], dict[str, Packed]] = {}
         self.keys: dict[str, dict[str, Key]] = {}  # by subject, then by idempotency key
+        self.grants: dict[str, list[GrantRow]] = {}  # by subject, oldest first
+        self.last_grant = 0
         self.holders: dict[str, Holder] = {}  # by subject
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
@@ -213,6 +226,17 @@ class State:
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
+
+    def pots(self, subject: str, meter: str) -> list[Pot]:
+        """What the grants for one counter hold."""
+        rows = self.grants.get(subject)
+        return [row.pot for row in rows if row.grant.meter == meter] if rows else []
+
+    def change_pots(self, subject: str, pots: Iterable[Pot]) -> None:
+        """Keep what was spent from some of a subject's grants, or given back to them."""
+        changed = {pot.number: pot for pot in pots}
+        for row in self.grants.get(subject, ()) if changed else ():
+            row.pot = changed.get(row.pot.number, row.pot)
 
     def post(self, drafts: Iterable[Draft], now: datetime) -> None:
         """Put messages into the outbox, each key once."""

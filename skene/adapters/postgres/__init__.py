@@ -9,14 +9,14 @@ from typing import Any, ParamSpec, TypeVar, cast
 import anyio
 import asyncpg
 import sqlalchemy as sa
-from anyio.lowlevel import RunVar, current_token
+from anyio.lowlevel import RunVar
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from skene.adapters.postgres import counting
 from skene.adapters.postgres.dsn import asyncpg_dsn
-from skene.adapters.postgres.engine import Home, check_engine, check_pooler, make_engine
+from skene.adapters.postgres.engine import Home, check_engine, check_pooler, make_engine, refuse_trio
 from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only, sqlstate
 from skene.adapters.postgres.together import Together
 from skene.adapters.sql.migrate import revision_of, upgrade, verify
@@ -116,7 +116,7 @@ class PostgresStorage(SqlStorage):
         """Connect, and look at the version of the tables. May be called again, then does nothing."""
         if self._engine is not None and self._home is not None and self._home.is_here():
             return
-        _refuse_trio()
+        refuse_trio("PostgresStorage")
         async with self._one_at_a_time():
             if self._engine is not None and self._home is not None and self._home.is_here():
                 return
@@ -143,7 +143,7 @@ class PostgresStorage(SqlStorage):
         Returns:
             The versions that were applied now, oldest first.
         """
-        _refuse_trio()
+        refuse_trio("PostgresStorage")
 
         async def attempt() -> list[str]:
             engine = self._theirs or await make_engine(self._dsn, 1, self._seconds)
@@ -157,7 +157,7 @@ class PostgresStorage(SqlStorage):
 
     async def schema_version(self) -> str | None:
         """The version that the tables are at, None if there are none. Changes nothing."""
-        _refuse_trio()
+        refuse_trio("PostgresStorage")
 
         async def attempt() -> str | None:
             engine = self._theirs or await make_engine(self._dsn, 1, self._seconds)
@@ -199,7 +199,8 @@ class PostgresStorage(SqlStorage):
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give back charged units in the window they were charged in."""
-        arguments = counting.refund_arguments(subject, receipts, idempotency_key)
+        now = self._clock.now() if self._clock else None
+        arguments = counting.refund_arguments(subject, receipts, idempotency_key, now)
         await self._answer(lambda: self._fetch(self._refund, arguments))
 
     async def _send(self, asked: "_Asked") -> _Rows | None:
@@ -377,11 +378,3 @@ class PostgresStorage(SqlStorage):
             self._starting.set(lock)
         async with lock:
             yield
-
-
-def _refuse_trio() -> None:
-    if current_token().backend_class.__module__.endswith("trio"):
-        raise ConfigurationError(
-            "PostgresStorage needs asyncio, because asyncpg does; on trio use"
-            " skene.adapters.sqlite.SqliteStorage"
-        )

@@ -1,4 +1,4 @@
-"""The calls of the functions in `0001_counting.postgresql.sql`: what goes in, and what comes out."""
+"""The calls of the functions in `0003_counting.postgresql.sql`: what goes in, and what comes out."""
 
 import json
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ _MICROSECOND = timedelta(microseconds=1)
 def consume_query(prefix: str) -> str:
     """The statement that `consume_arguments` are for. `prefix` is the schema's name and a dot, or nothing."""
     # As text: what an application makes of jsonb on its connections is its own affair.
-    return f"SELECT * FROM {prefix}skene_consume_v1($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+    return f"SELECT * FROM {prefix}skene_consume_v2($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
 
 
 def consume_many_query(prefix: str) -> str:
     """The statement that `consume_many_arguments` are for; its rows begin with the number of their call."""
-    return f"SELECT * FROM {prefix}skene_consume_many_v1($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+    return f"SELECT * FROM {prefix}skene_consume_many_v2($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
 
 
 def flight_order(calls: Sequence[Consume]) -> list[int]:
@@ -59,7 +59,7 @@ def consume_many_arguments(arguments: Sequence[tuple[object, ...]]) -> tuple[obj
 
 def refund_query(prefix: str) -> str:
     """The statement that `refund_arguments` are for."""
-    return f"SELECT {prefix}skene_refund_v1($1, $2, $3, $4, $5, $6)"
+    return f"SELECT {prefix}skene_refund_v2($1, $2, $3, $4, $5, $6, $7)"
 
 
 def consume_arguments(call: Consume, now: datetime | None, *, spend: bool) -> tuple[object, ...]:
@@ -85,19 +85,18 @@ def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
     replayed = outcome == "replayed"
     tallies: list[Tally] = []
     for charge, row in zip(call.charges, rows, strict=True):
-        limit, used, fits, start, end, notices, wall, charged_plan, charged_at = row[6:]
+        limit, granted, used, fits, start, end, notices, wall, charged_plan, charged_at = row[6:]
         receipt = Receipt(charge.meter, charged_plan, charged_at, charge.cost) if charged_at else None
-        tallies.append(
-            Tally(charge, limit, used, fits or replayed, start, end, tuple(notices), wall, receipt)
-        )
+        fits = fits or replayed
+        tallies.append(Tally(charge, limit, used, fits, start, end, tuple(notices), wall, receipt, granted))
     admitted = outcome != "refused"
     return Counted(admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies))
 
 
 def refund_arguments(
-    subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None
+    subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None, now: datetime | None
 ) -> tuple[object, ...]:
-    """The parameters of a refund."""
+    """The parameters of a refund. `now` is None for the server's own clock."""
     return (
         subject,
         [receipt.meter for receipt in receipts],
@@ -105,6 +104,7 @@ def refund_arguments(
         [receipt.at for receipt in receipts],
         [min(receipt.cost, MOST) for receipt in receipts],
         idempotency_key,
+        now,
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from skene.errors import ConfigurationError
 
-__all__ = ["Home", "check_engine", "check_pooler", "make_engine"]
+__all__ = ["Home", "check_engine", "check_pooler", "make_engine", "refuse_trio"]
 
 CONNECTING = 0.95
 """The share of the time for an answer that getting a connection may take."""
@@ -100,4 +100,16 @@ async def check_pooler(connection: AsyncConnection) -> None:
             "the database is behind a pooler (PgBouncer or the like) that gives every transaction another"
             " server, and the engine keeps prepared statements; make it with create_async_engine(…,"
             ' connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0})'
+        )
+
+
+def refuse_trio(name: str) -> None:
+    """Refuse to work where asyncpg cannot.
+
+    Raises:
+        ConfigurationError: with what to use instead.
+    """
+    if current_token().backend_class.__module__.endswith("trio"):
+        raise ConfigurationError(
+            f"{name} needs asyncio, because asyncpg does; on trio use skene.adapters.sqlite.SqliteStorage"
         )

@@ -8,7 +8,7 @@ application's own use of `resend`, work side by side.
 import json
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -21,11 +21,12 @@ from resend.async_request import AsyncRequest
 from resend.exceptions import NoContentError, ResendError, raise_for_code_and_type
 
 from skene.adapters.mail.local import LocalNotifier
-from skene.adapters.mail.message import check_key, recipient, timeout_faults
+from skene.adapters.mail.message import check_key, recipient, timeout_faults, unsubscribe_headers
 from skene.adapters.resend.errors import delivery_error
+from skene.adapters.resend.reports import read_report, secret_faults, verify
 from skene.definitions.faults import Fault, describe
-from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown
-from skene.ports.notifier import Body, MessageContext
+from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown, WebhookRejected
+from skene.ports.notifier import About, Body, MessageContext, Report
 
 __all__ = ["ResendNotifier"]
 
@@ -57,6 +58,9 @@ class ResendNotifier(LocalNotifier):
         reply_to: where answers go, if not to the sender.
         timeout: for one attempt from beginning to end, up to 10 s.
         transport: for tests, an httpx transport such as `httpx.ASGITransport(fake.app)`, not the network.
+        per_second: how many requests a second your team may make, over all workers; Resend's default is 2.
+        webhook_secret: the signing secret of the webhook at Resend that reports bounces and complaints; it
+            begins with `whsec_`. None takes no reports.
 
     Raises:
         ConfigurationError: a setting cannot work; all of them are named, none is shown.
@@ -72,18 +76,24 @@ class ResendNotifier(LocalNotifier):
         reply_to: str | None = None,
         timeout: timedelta = timedelta(seconds=10),
         transport: httpx.AsyncBaseTransport | None = None,
+        per_second: float = 2,
+        webhook_secret: str | None = None,
     ) -> None:
         url = resend.api_url if base_url is None else base_url
         faults = (
             *_key_faults(api_key),
             *_url_faults(url),
             *timeout_faults("ResendNotifier.timeout", timeout),
+            *secret_faults("ResendNotifier.webhook_secret", webhook_secret),
+            *_pace_faults(per_second),
         )
         super().__init__(sender, templates, reply_to=reply_to, faults=faults)
         self._api_key = api_key
         self._base_url = url.rstrip("/")
         self._timeout = timeout.total_seconds()
         self._transport = transport
+        self._pace = timedelta(seconds=1 / per_second)
+        self._webhook_secret = webhook_secret
         # A client's connections belong to the event loop that opened them.
         self._client: RunVar[httpx.AsyncClient | None] = RunVar("skene.adapters.resend", None)
 
@@ -95,23 +105,29 @@ class ResendNotifier(LocalNotifier):
         """23 hours: Resend keeps idempotency keys for 24, and clocks and queues take their share."""
         return timedelta(hours=23)
 
+    @property
+    def pace(self) -> timedelta:
+        """What Resend allows: more would be answered with 429."""
+        return self._pace
+
     def check(
         self,
         template: str,
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "limit",
     ) -> None:
         """See `Notifier.check`. Of a hosted template only the form of its id can be checked."""
         hosted = _hosted(template)
         if hosted is None:
-            super().check(template, subject_line=subject_line, personalization=personalization)
+            super().check(template, subject_line=subject_line, personalization=personalization, about=about)
         elif not _HOSTED_ID.fullmatch(hosted):
             raise ValueError(
                 f"{template[:60]!r} is not 'resend:' and the id or alias of a template at Resend"
             )
         else:
-            self._templates.check_own(subject_line=subject_line, personalization=personalization)
+            self._templates.check_own(subject_line=subject_line, personalization=personalization, about=about)
 
     def render(self, context: MessageContext) -> Body:
         """See `Notifier.render`. The body is what Resend's `POST /emails` takes."""
@@ -120,13 +136,23 @@ class ResendNotifier(LocalNotifier):
             body = self._templates.mail(context, self._sender, self._reply_to).body()
             body.pop("template", None)  # there it would mean a hosted one
             return body
-        to = recipient(context)
+        to, headers = recipient(context), unsubscribe_headers(context)
         filled = self._templates.fill(context)
-        variables = _flat(
-            {"user": context.user.model_dump(mode="json"), **context.data, **filled.personalization}
+        # What the loop's author and skene say wins over what a row or payload happens to be called.
+        variables = _flat({"row": context.row, "event": context.event}) | _flat(
+            {
+                "user": context.user.model_dump(mode="json"),
+                **context.data,
+                "unsubscribe_url": context.unsubscribe_url,
+                **filled.personalization,
+            }
         )
         made: Body = {"from": self._sender, "to": [to], "template": {"id": hosted, "variables": variables}}
-        extra = {"subject": filled.subject, "reply_to": self._reply_to}
+        extra: Body = {
+            "subject": filled.subject,
+            "reply_to": self._reply_to,
+            "headers": dict[str, JsonValue](headers) or None,
+        }
         return made | {key: value for key, value in extra.items() if value is not None}
 
     async def send(self, body: Body, *, idempotency_key: str) -> str | None:
@@ -148,6 +174,16 @@ class ResendNotifier(LocalNotifier):
             raise delivery_error(error.code, error.error_type, error.message, error.headers) from error
         sent = answer.get("id")
         return sent if isinstance(sent, str) else None
+
+    def parse_report(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Report | None:
+        """See `Reporting.parse_report`."""
+        if self._webhook_secret is None:
+            raise WebhookRejected(
+                "there is no secret to check it with; give ResendNotifier(webhook_secret=…) the signing "
+                "secret of the webhook at Resend",
+                status=401,
+            )
+        return read_report(body, verify(body, headers, self._webhook_secret, now))
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; a later `send` opens new ones."""
@@ -253,3 +289,9 @@ def _url_faults(value: object) -> list[Fault]:
     if split is not None and split.scheme in ("http", "https") and split.hostname and not split.username:
         return []
     return [Fault("ResendNotifier.base_url", describe(value), 'an address such as "https://api.resend.com"')]
+
+
+def _pace_faults(value: object) -> list[Fault]:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.1 <= value <= 1000:
+        return []
+    return [Fault("ResendNotifier.per_second", describe(value), "a number from 0.1 to 1000")]

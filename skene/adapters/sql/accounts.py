@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.tables import conversions, customers, forgotten, subscriptions, walls, webhook_events
+from skene.adapters.sql.watching import tell
 from skene.engine.standing import Standing, Subscription
 from skene.ports.accounts import Applied, Customer, Ticket, Update
+from skene.ports.firings import Watcher
 
 __all__ = [
     "apply_billing",
@@ -92,13 +94,13 @@ def apply_billing(connection: sa.Connection, now: datetime, update: Update, said
         serialise(connection, "subject", update.subject)
         if _free(_row(connection, update.subject), now):
             subject = update.subject
-            _tie(connection, now, subject, customer)
+            _tie(connection, now, subject, customer, update.watchers)
     elif subject is not None:
         serialise(connection, "subject", subject)
     if subject is None:
         plan = update.standing.at(now, default).plan
         return Applied(None, False, plan, plan)
-    return _hold(connection, now, subject, state)
+    return _hold(connection, now, subject, state, update.watchers)
 
 
 def record_event(connection: sa.Connection, now: datetime, event: str, event_type: str) -> bool:
@@ -112,15 +114,17 @@ def record_event(connection: sa.Connection, now: datetime, event: str, event_typ
     return connection.scalar(remember) is not None
 
 
-def link(connection: sa.Connection, now: datetime, subject: str, customer: str) -> None:
+def link(
+    connection: sa.Connection, now: datetime, subject: str, customer: str, watchers: tuple[Watcher, ...]
+) -> None:
     """Tie a subject to a customer, and let the customer's state apply."""
     serialise(connection, "customer", customer)
     serialise(connection, "subject", subject)
-    _tie(connection, now, subject, customer)
+    _tie(connection, now, subject, customer, watchers)
     known = sa.select(subscriptions).where(subscriptions.c.customer == customer)
     state = connection.execute(known).mappings().one_or_none()
     if state is not None and state["plan"] is not None:
-        _hold(connection, now, subject, state)
+        _hold(connection, now, subject, state, watchers)
 
 
 def set_plan(
@@ -130,10 +134,11 @@ def set_plan(
     standing: Standing,
     default_plan: str,
     attribution: timedelta,
+    watchers: tuple[Watcher, ...],
 ) -> Applied:
     """Set a plan by hand."""
     serialise(connection, "subject", subject)
-    return _stand(connection, now, subject, standing, default_plan, attribution, {})
+    return _stand(connection, now, subject, standing, default_plan, attribution, {}, watchers)
 
 
 def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Customer | None:
@@ -206,10 +211,14 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
     return {"customer": update.ticket.customer, **state}
 
 
-def _tie(connection: sa.Connection, now: datetime, subject: str, customer: str) -> None:
+def _tie(
+    connection: sa.Connection, now: datetime, subject: str, customer: str, watchers: tuple[Watcher, ...]
+) -> None:
     """Tie the two and cut earlier ties of either; who loses a customer loses what it gave."""
     earlier = sa.delete(customers).where(customers.c.customer == customer, customers.c.subject != subject)
-    connection.execute(earlier)
+    for loser in connection.execute(earlier.returning(customers)).mappings().all():
+        if loser["plan"] is not None:
+            tell(connection, now, loser["subject"], loser["plan"], loser["default_plan"], watchers)
     tie = insert(connection, customers).values(
         subject=subject, customer=customer, paying=False, cycle=[], updated_at=now
     )
@@ -218,7 +227,11 @@ def _tie(connection: sa.Connection, now: datetime, subject: str, customer: str) 
 
 
 def _hold(
-    connection: sa.Connection, now: datetime, subject: str, state: sa.RowMapping | Mapping[str, Any]
+    connection: sa.Connection,
+    now: datetime,
+    subject: str,
+    state: sa.RowMapping | Mapping[str, Any],
+    watchers: tuple[Watcher, ...],
 ) -> Applied:
     """Give a subject what its customer has."""
     paid = None
@@ -229,7 +242,7 @@ def _hold(
     standing = Standing(state["plan"], state["until"], state["paying"], paid)
     attribution = timedelta(seconds=state["attribution_seconds"])
     also = {"cycle": state["cycle"], "email": state["email"]}
-    return _stand(connection, now, subject, standing, state["default_plan"], attribution, also)
+    return _stand(connection, now, subject, standing, state["default_plan"], attribution, also, watchers)
 
 
 def _stand(
@@ -240,19 +253,24 @@ def _stand(
     default: str,
     attribution: timedelta,
     also: Mapping[str, Any],
+    watchers: tuple[Watcher, ...],
 ) -> Applied:
-    before = standing_at(_row(connection, subject), now) or Standing(default)
+    row = _row(connection, subject)
+    before = standing_at(row, now) or Standing(default)
     after = standing.at(now, default)
     state = {
-        "plan": standing.plan,
-        "until": standing.until,
+        "plan": after.plan,  # one whose end has passed already is not noted as a lapse later on
+        "until": after.until,
         "default_plan": default,
-        "paying": standing.paying,
+        "paying": after.paying,
         "updated_at": now,
         **also,
     }
     write = insert(connection, customers).values({"subject": subject, "cycle": [], **state})
     connection.execute(write.on_conflict_do_update(index_elements=[customers.c.subject], set_=state))
+    # What was written down is what watchers heard last, even if its end has passed unnoticed since.
+    written = row["plan"] if row is not None and row["plan"] is not None else default
+    tell(connection, now, subject, written, after.plan, watchers)
     if before.paying or not after.paying:
         return Applied(subject, False, before.plan, after.plan)
     wall = _convert(connection, now, subject, after, attribution)

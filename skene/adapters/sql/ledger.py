@@ -1,17 +1,19 @@
 """Walls and what came of them: the verbs of `ports.ledger`, each in the caller's transaction."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.decisions import log
 from skene.adapters.sql.dialect import serialise
 from skene.adapters.sql.outbox import post
-from skene.adapters.sql.tables import conversions, walls
+from skene.adapters.sql.tables import conversions, journeys, walls
 from skene.ports.counters import Draft
+from skene.ports.firings import DecisionRow, Outcome, Phase
 from skene.ports.ledger import FunnelRow, Wall
 
 __all__ = ["funnel", "get_wall", "mark_checkout", "mark_clicked", "open_wall"]
@@ -32,6 +34,11 @@ def open_wall(connection: sa.Connection, now: datetime, wall: Wall, drafts: tupl
     values = {field: getattr(wall, field) for field in _FIELDS}
     connection.execute(sa.insert(walls).values(opened_at=now, **values))
     post(connection, now, drafts)
+    outcome = Outcome.SHADOW if wall.shadow else Outcome.REFUSED
+    log(
+        connection,
+        [DecisionRow(now, wall.loop, wall.step, wall.subject, Phase.GATE, outcome, None, wall.id)],
+    )
     return wall.id
 
 
@@ -61,15 +68,21 @@ def mark_checkout(connection: sa.Connection, now: datetime, wall: str, session: 
 def funnel(
     connection: sa.Connection, now: datetime, since: datetime | None, until: datetime | None, loop: str | None
 ) -> tuple[FunnelRow, ...]:
-    """One row per loop, then one for conversions that no wall explains."""
+    """One row per loop, by name, then one for conversions that no wall explains."""
     chosen = [walls.c.shadow.is_(False), *_within(walls.c.opened_at, since, until)]
+    begun = [journeys.c.shadow.is_(False), *_within(journeys.c.begun_at, since, until)]
     if loop is not None:
         chosen.append(walls.c.loop == loop)
-    paid: dict[str, list[sa.RowMapping]] = {}
-    for row in connection.execute(_paid(chosen)).mappings():
-        paid.setdefault(row["loop"], []).append(row)
-    counts = connection.execute(_counts(chosen)).mappings()
-    rows = [_funnel_row(counted, paid.get(counted["loop"], [])) for counted in counts]
+        begun.append(journeys.c.loop == loop)
+    counts: dict[str, Counter[str]] = {}
+    for counted in (*connection.execute(_counts(chosen)).mappings(), *_ways(connection, begun)):
+        numbers = counts.setdefault(counted["loop"], Counter())
+        numbers.update({name: number for name, number in counted.items() if name != "loop"})
+    paid = _by_loop(connection, _paid(chosen))
+    reached = _by_loop(connection, _reached(begun))
+    rows = [
+        _funnel_row(name, counts[name], paid.get(name, []), reached.get(name, [])) for name in sorted(counts)
+    ]
     if loop is None:
         unexplained = connection.execute(_unexplained(since, until)).scalar_one()
         if unexplained:
@@ -95,8 +108,39 @@ def _counts(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[A
         )
         .where(*chosen)
         .group_by(walls.c.loop)
-        .order_by(walls.c.loop)
     )
+
+
+def _ways(connection: sa.Connection, begun: Sequence[sa.ColumnElement[bool]]) -> Sequence[sa.RowMapping]:
+    asked, reached = journeys.c.held_out.is_(False), journeys.c.goal_at.is_not(None)
+    counts = (
+        sa.select(
+            journeys.c.loop,
+            sa.func.count(sa.case((asked, 1))).label("journeys"),
+            sa.func.count(sa.case((asked & reached, 1))).label("goals"),
+            sa.func.count(sa.case((journeys.c.held_out, 1))).label("held_out_journeys"),
+            sa.func.count(sa.case((journeys.c.held_out & reached, 1))).label("held_out_goals"),
+            sa.func.count(journeys.c.prompted_at).label("prompts"),
+            sa.func.count(journeys.c.clicked_at).label("clicks"),
+        )
+        .where(*begun)
+        .group_by(journeys.c.loop)
+    )
+    return connection.execute(counts).mappings().all()
+
+
+def _reached(begun: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[Any, ...]]:
+    reached = sa.select(journeys.c.loop, journeys.c.begun_at, journeys.c.goal_at)
+    return reached.where(*begun, journeys.c.goal_at.is_not(None))
+
+
+def _by_loop(
+    connection: sa.Connection, chosen: sa.Select[Any, *tuple[Any, ...]]
+) -> dict[str, list[sa.RowMapping]]:
+    found: dict[str, list[sa.RowMapping]] = {}
+    for row in connection.execute(chosen).mappings():
+        found.setdefault(row["loop"], []).append(row)
+    return found
 
 
 def _paid(chosen: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[Any, ...]]:
@@ -113,16 +157,24 @@ def _unexplained(since: datetime | None, until: datetime | None) -> sa.Select[in
     return sa.select(sa.func.count()).select_from(joined).where(nobody_was_asked, *span)
 
 
-def _funnel_row(counted: sa.RowMapping, paid: Sequence[sa.RowMapping]) -> FunnelRow:
-    seconds = [(row["converted_at"] - row["opened_at"]).total_seconds() for row in paid]
+def _funnel_row(
+    loop: str, counts: Mapping[str, int], paid: Sequence[sa.RowMapping], reached: Sequence[sa.RowMapping]
+) -> FunnelRow:
     revenue: Counter[str] = Counter()
     for row in paid:
         if row["amount"] is not None and row["currency"] is not None:
             revenue[row["currency"]] += row["amount"]
     return FunnelRow(
-        **counted,
+        loop,
+        **counts,
         conversions=len(paid),
         held_out_conversions=sum(row["held_out"] for row in paid),
         revenue=tuple(sorted(revenue.items())),
-        median_time_to_pay=timedelta(seconds=median(seconds)) if seconds else None,
+        median_time_to_pay=_median(row["converted_at"] - row["opened_at"] for row in paid),
+        median_time_to_goal=_median(row["goal_at"] - row["begun_at"] for row in reached),
     )
+
+
+def _median(times: Iterable[timedelta]) -> timedelta | None:
+    seconds = [time.total_seconds() for time in times]
+    return timedelta(seconds=median(seconds)) if seconds else None

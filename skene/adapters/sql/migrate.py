@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from skene.adapters.sql import migrations
 from skene.errors import SchemaOutdated
 
-__all__ = ["HEAD", "VERSION_TABLE", "revision_of", "upgrade", "verify"]
+__all__ = ["HEAD", "VERSION_TABLE", "lock_words", "revision_of", "upgrade", "verify"]
 
 VERSION_TABLE = "skene_schema_version"
-KNOWN: tuple[str, ...] = ("0001",)
+KNOWN: tuple[str, ...] = ("0001", "0002", "0003")
 """Every version of the schema, oldest first. Kept here so that a start-up check needs no Alembic."""
 HEAD = KNOWN[-1]
 
@@ -71,9 +71,14 @@ def upgrade(connection: sa.Connection, schema: str | None = None) -> list[str]:
     return applied
 
 
+def lock_words(schema: str | None) -> str:
+    """What a process on PostgreSQL locks while it changes the schema: `hashtextextended` makes a key of it."""
+    return f"skene migrations in {schema or ''}"
+
+
 def _prepare_postgres(connection: sa.Connection, schema: str | None) -> None:
     # Of processes that start together one migrates; the others wait here and then find nothing left to do.
-    words = f"skene migrations in {schema or ''}"
+    words = lock_words(schema)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(words, 0))))
     if schema is None:
         return

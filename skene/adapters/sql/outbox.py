@@ -1,32 +1,31 @@
-"""Messages on their way: the verbs of `ports.outbox`, each in the caller's transaction."""
+"""Messages on their way: writing, claiming and settling them, each in the caller's transaction."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from skene.adapters.sql.accounts import standing_at
+from skene.adapters.sql.circumstances import Circumstances, look_up
 from skene.adapters.sql.dialect import insert
-from skene.adapters.sql.tables import customers, outbox, walls
+from skene.adapters.sql.paces import hold_channel
+from skene.adapters.sql.tables import journeys, outbox, walls
 from skene.ports.counters import Draft
-from skene.ports.notifier import Body
 from skene.ports.outbox import Claimed, MessageState, Outcome
 
-__all__ = ["begin_attempt", "claim", "messages", "outbox_counts", "post", "settle"]
+__all__ = ["claim", "draft_of", "held", "messages", "outbox_counts", "post", "settle"]
 
 _FIELDS = (
-    *("key", "kind", "loop", "step", "subject", "plan"),
-    *("channel", "template", "wall", "cancel_on_upgrade"),
+    *("key", "kind", "loop", "step", "subject", "plan", "channel", "template"),
+    *("data", "wall", "cancel_on_upgrade", "journey", "marketing"),
 )
 
 
 def post(connection: sa.Connection, now: datetime, drafts: Iterable[Draft]) -> None:
     """Put messages into the outbox, each key once."""
-    for draft in drafts:
-        values = {field: getattr(draft, field) for field in _FIELDS}
-        fresh = {"state": MessageState.PENDING, "due_at": now, "claim": 0, "failures": 0, "created_at": now}
-        row = insert(connection, outbox).values(data=draft.data, **fresh, **values)
-        connection.execute(row.on_conflict_do_nothing())
+    fresh = {"state": MessageState.PENDING, "due_at": now, "claim": 0, "failures": 0, "created_at": now}
+    rows = [{**{field: getattr(draft, field) for field in _FIELDS}, **fresh} for draft in drafts]
+    if rows:
+        connection.execute(insert(connection, outbox).on_conflict_do_nothing(), rows)
 
 
 def claim(connection: sa.Connection, now: datetime, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
@@ -49,24 +48,8 @@ def claim(connection: sa.Connection, now: datetime, limit: int, lease: timedelta
     rows = sorted(connection.execute(take).mappings(), key=lambda row: row["id"])
     if not rows:
         return ()
-    subjects = sa.select(customers).where(customers.c.subject.in_({row["subject"] for row in rows}))
-    holders = {row["subject"]: row for row in connection.execute(subjects).mappings()}
-    return tuple(_claimed(row, holders.get(row["subject"]), now) for row in rows)
-
-
-def begin_attempt(connection: sa.Connection, now: datetime, claimed: Claimed, body: Body) -> bool:
-    """Record that an attempt begins and freeze the body."""
-    first, frozen = outbox.c.first_attempt_at, outbox.c.body
-    begin = (
-        sa.update(outbox)
-        .where(*_held(claimed), outbox.c.due_at > now)
-        .values(
-            begun=claimed.claim,
-            first_attempt_at=sa.func.coalesce(first, sa.literal(now, first.type)),
-            body=sa.func.coalesce(frozen, sa.literal(body, frozen.type)),
-        )
-    )
-    return connection.execute(begin).rowcount > 0
+    known = look_up(connection, now, rows)
+    return tuple(_claimed(row, known) for row in rows)
 
 
 def settle(connection: sa.Connection, now: datetime, claimed: Claimed, outcome: Outcome) -> bool:
@@ -74,7 +57,7 @@ def settle(connection: sa.Connection, now: datetime, claimed: Claimed, outcome: 
     again = outcome.state is MessageState.PENDING
     end = (
         sa.update(outbox)
-        .where(*_held(claimed))
+        .where(*held(claimed))
         .values(
             state=outcome.state,
             reason=outcome.reason,
@@ -84,13 +67,19 @@ def settle(connection: sa.Connection, now: datetime, claimed: Claimed, outcome: 
             due_at=now + outcome.delay if again else None,
             settled_at=None if again else now,
         )
-        .returning(outbox.c.wall)
+        .returning(outbox.c.wall, outbox.c.journey, outbox.c.channel)
     )
     row = connection.execute(end).one_or_none()
-    if row is not None and row.wall is not None and outcome.state is MessageState.SENT:
-        prompted = sa.update(walls).where(walls.c.id == row.wall, walls.c.prompted_at.is_(None))
-        connection.execute(prompted.values(prompted_at=now))
-    return row is not None
+    if row is None:
+        return False
+    if outcome.state is MessageState.SENT:
+        for table, asked in ((walls, row.wall), (journeys, row.journey)):
+            if asked is not None:
+                prompted = sa.update(table).where(table.c.id == asked, table.c.prompted_at.is_(None))
+                connection.execute(prompted.values(prompted_at=now))
+    if outcome.hold > timedelta(0):
+        hold_channel(connection, now, row.channel, outcome.hold)
+    return True
 
 
 def messages(
@@ -101,7 +90,7 @@ def messages(
     if subject is not None:
         chosen = chosen.where(outbox.c.subject == subject)
     rows = connection.execute(chosen).mappings()
-    return tuple((_draft(row), MessageState(row["state"]), row["reason"]) for row in rows)
+    return tuple((draft_of(row), MessageState(row["state"]), row["reason"]) for row in rows)
 
 
 def outbox_counts(connection: sa.Connection, now: datetime) -> Mapping[MessageState, int]:
@@ -110,7 +99,7 @@ def outbox_counts(connection: sa.Connection, now: datetime) -> Mapping[MessageSt
     return {MessageState(state): count for state, count in connection.execute(counts)}
 
 
-def _held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
+def held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
     """The message, if this claim on it is the latest and not settled."""
     return (
         outbox.c.id == claimed.id,
@@ -119,21 +108,23 @@ def _held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _draft(row: sa.RowMapping) -> Draft:
-    return Draft(data=row["data"], **{field: row[field] for field in _FIELDS})
+def draft_of(row: sa.RowMapping) -> Draft:
+    """The message as it was written."""
+    return Draft(**{field: row[field] for field in _FIELDS})
 
 
-def _claimed(row: sa.RowMapping, holder: sa.RowMapping | None, now: datetime) -> Claimed:
-    standing = standing_at(holder, now)
+def _claimed(row: sa.RowMapping, known: Circumstances) -> Claimed:
+    subject = row["subject"]
     return Claimed(
         id=row["id"],
         claim=row["claim"],
-        draft=_draft(row),
+        draft=draft_of(row),
         failures=row["failures"],
         body=row["body"],
         first_attempt_at=row["first_attempt_at"],
         unsettled=row["begun"] is not None,
-        now=now,
-        current_plan=standing.plan if standing else None,
-        email=holder["email"] if holder else None,
+        now=known.now,
+        current_plan=known.plan(subject),
+        email=known.email(subject),
+        over=known.over(subject, row["journey"], marketing=row["marketing"]),
     )

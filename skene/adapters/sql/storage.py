@@ -10,18 +10,38 @@ import anyio
 import sqlalchemy as sa
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from skene.adapters.sql import accounts, ledger, outbox, upkeep
+from skene.adapters.sql import (
+    accounts,
+    attempts,
+    contacts,
+    decisions,
+    grants,
+    ledger,
+    letters,
+    outbox,
+    pruning,
+    recording,
+    upkeep,
+    watching,
+)
+from skene.adapters.sql import firings as firing_verbs
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Customer, Ticket, Update
+from skene.ports.contacts import Suppressed, Suppression
 from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt
+from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
+from skene.ports.firings import Outcome as DecisionOutcome
+from skene.ports.grants import Grant, Granted
 from skene.ports.ledger import FunnelRow, Wall
 from skene.ports.notifier import Body
-from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
 
 __all__ = ["SqlStorage"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_NO_RULES = Rules()
 
 Work = Callable[Concatenate[sa.Connection, datetime, P], T]
 """What happens inside one transaction: given the connection, the storage's time, and the verb's arguments."""
@@ -64,6 +84,16 @@ class SqlStorage(ABC):
         """Record warnings for a running window and their messages, once."""
         return await self._write(upkeep.record_notice, notice)
 
+    # --- grants ---
+
+    async def grant(self, grant: Grant) -> bool:
+        """Grant units, once for each subject and key."""
+        return await self._write(grants.grant, grant)
+
+    async def grants(self, subject: str) -> tuple[Granted, ...]:
+        """All grants of a subject, oldest first."""
+        return await self._read(grants.grants, subject)
+
     # --- accounts ---
 
     async def begin_sync(self, customer: str, event: str | None = None) -> Ticket | None:
@@ -78,15 +108,21 @@ class SqlStorage(ABC):
         """Remember a webhook that needs no fetch."""
         return await self._write(accounts.record_event, event, event_type)
 
-    async def link(self, subject: str, customer: str) -> None:
+    async def link(self, subject: str, customer: str, *, watchers: tuple[Watcher, ...] = ()) -> None:
         """Tie a subject to a customer."""
-        await self._write(accounts.link, subject, customer)
+        await self._write(accounts.link, subject, customer, watchers)
 
     async def set_plan(
-        self, subject: str, standing: Standing, *, default_plan: str, attribution: timedelta
+        self,
+        subject: str,
+        standing: Standing,
+        *,
+        default_plan: str,
+        attribution: timedelta,
+        watchers: tuple[Watcher, ...] = (),
     ) -> Applied:
         """Set a plan by hand."""
-        return await self._write(accounts.set_plan, subject, standing, default_plan, attribution)
+        return await self._write(accounts.set_plan, subject, standing, default_plan, attribution, watchers)
 
     async def get_customer(self, subject: str) -> Customer | None:
         """The subject's record."""
@@ -126,9 +162,9 @@ class SqlStorage(ABC):
         """Take messages that are due, or whose lease has ended, oldest first."""
         return await self._write(outbox.claim, limit, lease)
 
-    async def begin_attempt(self, claimed: Claimed, body: Body) -> bool:
-        """Record that an attempt begins and freeze the body."""
-        return await self._write(outbox.begin_attempt, claimed, body)
+    async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = _NO_RULES) -> Attempt:
+        """Record that an attempt begins and freeze the body, unless it may not, or not yet."""
+        return await self._write(attempts.begin_attempt, claimed, body, rules)
 
     async def settle(self, claimed: Claimed, outcome: Outcome) -> bool:
         """Record how it ended."""
@@ -144,6 +180,123 @@ class SqlStorage(ABC):
         """How many messages are in each state."""
         return await self._read(outbox.outbox_counts)
 
+    async def outbox_rows(
+        self,
+        *,
+        states: tuple[MessageState, ...] = (),
+        loop: str | None = None,
+        subject: str | None = None,
+        limit: int = 100,
+    ) -> tuple[MessageRow, ...]:
+        """Messages for people, latest first."""
+        return await self._read(letters.outbox_rows, states, loop, subject, limit)
+
+    async def outbox_row(self, message: int) -> tuple[MessageRow, Body | None] | None:
+        """One message and its frozen body."""
+        return await self._read(letters.outbox_row, message)
+
+    async def retry_message(self, message: int) -> bool:
+        """Make a message due at once, afresh."""
+        return await self._write(letters.retry_message, message)
+
+    async def discard_message(self, message: int, reason: str) -> bool:
+        """Settle a message as cancelled."""
+        return await self._write(letters.discard_message, message, reason)
+
+    async def mark_report(self, provider_id: str, kind: str) -> bool:
+        """Note what became of a sent message, as its provider reports."""
+        return await self._write(letters.mark_report, provider_id, kind)
+
+    # --- firings ---
+
+    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+        """Record firings, each key once, and that a subject has reached the goals of loops."""
+        return await self._write(firing_verbs.emit, subject, firings, goals)
+
+    async def last_tick(self, step: str) -> datetime | None:
+        """The latest tick that was recorded for a schedule step."""
+        return await self._read(firing_verbs.last_tick, step)
+
+    async def open_tick(self, step: str, tick: datetime, firing: NewFiring | None) -> bool:
+        """Record a tick of a schedule and its firing, once, and only forward."""
+        return await self._write(firing_verbs.open_tick, step, tick, firing)
+
+    async def claim_firings(self, limit: int, lease: timedelta) -> tuple[datetime, tuple[Firing, ...]]:
+        """Take firings that are due, or whose lease has ended, those due longest first."""
+        return await self._write(firing_verbs.claim_firings, limit, lease)
+
+    async def keep_firing(self, firing: Firing, lease: timedelta) -> bool:
+        """Hold a firing for another lease."""
+        return await self._write(firing_verbs.keep_firing, firing, lease)
+
+    async def postpone_firing(
+        self,
+        firing: Firing,
+        wait: timedelta,
+        *,
+        deadline: datetime | None = None,
+        failed: bool = False,
+        reason: str | None = None,
+    ) -> bool:
+        """Let go of a firing, to be looked at again."""
+        return await self._write(firing_verbs.postpone_firing, firing, wait, deadline, failed, reason)
+
+    async def record(
+        self,
+        firing: Firing,
+        entries: tuple[Entry, ...],
+        *,
+        repeat: Repeat | None = None,
+        closing: Closing | None = None,
+        lease: timedelta | None = None,
+    ) -> Recorded:
+        """Record what follows from a firing, or nothing if the claim was lost."""
+        return await self._write(recording.record, firing, entries, repeat, closing, lease)
+
+    async def note_lapses(self, watchers: tuple[Watcher, ...], limit: int) -> int:
+        """Write down plans whose end has passed, so that watchers hear of them."""
+        return await self._write(watching.note_lapses, watchers, limit)
+
+    async def decisions(
+        self,
+        *,
+        loop: str | None = None,
+        subject: str | None = None,
+        outcome: DecisionOutcome | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+    ) -> tuple[DecisionRow, ...]:
+        """The log, latest first."""
+        return await self._read(decisions.decisions, loop, subject, outcome, since, limit)
+
+    async def pending_firings(self) -> int:
+        """How many firings are on their way."""
+        return await self._read(firing_verbs.pending_firings)
+
+    # --- contacts ---
+
+    async def suppress(
+        self, kind: Suppressed, *, subject: str | None = None, address: str | None = None, source: str
+    ) -> bool:
+        """Remember a reason not to write to a subject or an address, once."""
+        return await self._write(contacts.suppress, kind, subject, address, source)
+
+    async def unsuppress(
+        self, *, subject: str | None = None, address: str | None = None, kind: Suppressed | None = None
+    ) -> int:
+        """Forget reasons, of one kind or of all."""
+        return await self._write(contacts.unsuppress, subject, address, kind)
+
+    async def suppressions(
+        self, *, subject: str | None = None, address: str | None = None, limit: int = 100
+    ) -> tuple[Suppression, ...]:
+        """What is known of a subject or an address; of everybody without either. Latest first."""
+        return await self._read(contacts.suppressions_of, subject, address, limit)
+
+    async def suppression_counts(self) -> Mapping[Suppressed, int]:
+        """How many there are of each kind."""
+        return await self._read(contacts.suppression_counts)
+
     # --- upkeep ---
 
     async def forget(self, subject: str) -> int:
@@ -151,5 +304,11 @@ class SqlStorage(ABC):
         return await self._write(upkeep.forget, subject)
 
     async def prune(self) -> int:
-        """Delete what is only needed for a time."""
-        return await self._write(upkeep.prune)
+        """Delete what is only needed for a time, a batch in each transaction, so that nobody waits long."""
+        pruned = 0
+        for some in pruning.ALL:
+            while gone := await self._write(some, pruning.BATCH):
+                pruned += gone
+                if gone < pruning.BATCH:
+                    break
+        return pruned

@@ -1,5 +1,7 @@
 """The tables as the code sees them. `migrations/` creates them; a test keeps the two equal."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column
 
@@ -9,17 +11,31 @@ __all__ = [
     "METADATA",
     "conversions",
     "customers",
+    "decisions",
+    "firings",
     "forgotten",
+    "grants",
     "history",
+    "journeys",
     "keys",
     "outbox",
+    "paces",
+    "recipients",
     "subscriptions",
+    "suppressions",
+    "ticks",
     "usage",
     "walls",
     "webhook_events",
 ]
 
 METADATA = sa.MetaData()
+
+
+def _partly(name: str, condition: sa.ColumnElement[bool], *columns: Column[Any]) -> sa.Index:
+    """An index over some of the rows: it stays as small as they are few."""
+    return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
 
 # SQLite numbers rows by itself only in a column of exactly this type.
 _Serial = BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -36,6 +52,33 @@ usage = sa.Table(
     Column("part_starts", Instants, nullable=False),
     Column("part_used", Units, nullable=False),
     Column("notices", Names, nullable=False),
+    Column("extra", BigInteger, nullable=False, server_default="0"),
+    Column("extra_since", Instant),
+)
+
+grants = sa.Table(
+    "skene_grants",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("subject", Words, nullable=False),
+    Column("key", Words, nullable=False),
+    Column("meter", Words, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("spent", BigInteger, nullable=False, server_default="0"),
+    Column("granted_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("spent_at", Instant),
+    Column("reason", Words, nullable=False),
+    Column("loop", Words),
+    sa.UniqueConstraint("subject", "key", name="skene_grants_key"),
+)
+# Only what can be spent: looking stays quick, however many were spent before.
+sa.Index(
+    "skene_grants_left",
+    grants.c.subject,
+    grants.c.meter,
+    postgresql_where=grants.c.spent < grants.c.units,
+    sqlite_where=grants.c.spent < grants.c.units,
 )
 
 history = sa.Table(
@@ -73,6 +116,7 @@ customers = sa.Table(
     Column("checked_at", Instant),
     Column("updated_at", Instant, nullable=False),
 )
+_partly("skene_customers_until", customers.c.until.is_not(None), customers.c.until)
 
 subscriptions = sa.Table(
     "skene_subscriptions",
@@ -140,6 +184,7 @@ conversions = sa.Table(
     Column("converted_at", Instant, nullable=False),
     sa.Index("skene_conversions_wall", "wall"),
     sa.Index("skene_conversions_converted", "converted_at"),
+    sa.Index("skene_conversions_subject", "subject", "converted_at"),
 )
 
 outbox = sa.Table(
@@ -168,19 +213,111 @@ outbox = sa.Table(
     Column("provider_id", Words),
     Column("created_at", Instant, nullable=False),
     Column("settled_at", Instant),
+    Column("journey", Words),
+    Column("marketing", Boolean, nullable=False, server_default=sa.false()),
     sa.Index("skene_outbox_subject", "subject"),
 )
-# Only what is on its way: the index stays as small as the work that is left.
-sa.Index(
-    "skene_outbox_due",
-    outbox.c.due_at,
-    postgresql_where=outbox.c.due_at.is_not(None),
-    sqlite_where=outbox.c.due_at.is_not(None),
-)
+_partly("skene_outbox_due", outbox.c.due_at.is_not(None), outbox.c.due_at)
+_partly("skene_outbox_provider", outbox.c.provider_id.is_not(None), outbox.c.provider_id)
+_partly("skene_outbox_marketing", outbox.c.marketing, outbox.c.subject, outbox.c.settled_at)
 
 forgotten = sa.Table(
     "skene_forgotten",
     METADATA,
     Column("digest", Words, primary_key=True),
     Column("forgotten_at", Instant, nullable=False),
+)
+
+firings = sa.Table(
+    "skene_firings",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("key", Words, nullable=False, unique=True),
+    Column("loop", Words, nullable=False),
+    Column("step", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("journey", Words),
+    Column("tick", Instant),
+    Column("occurred_at", Instant, nullable=False),
+    Column("due_at", Instant),
+    Column("deadline", Instant),
+    Column("state", Words, nullable=False),
+    Column("claim", BigInteger, nullable=False, server_default="0"),
+    Column("failures", BigInteger, nullable=False, server_default="0"),
+    Column("reason", Words),
+    Column("settled_at", Instant),
+    sa.Index("skene_firings_subject", "subject"),
+)
+_partly("skene_firings_due", firings.c.due_at.is_not(None), firings.c.due_at, firings.c.id)
+_partly("skene_firings_over", firings.c.due_at.is_(None), firings.c.occurred_at)
+
+ticks = sa.Table(
+    "skene_ticks",
+    METADATA,
+    Column("step", Words, primary_key=True),
+    Column("tick", Instant, primary_key=True),
+    Column("opened_at", Instant, nullable=False),
+    Column("scanned_at", Instant),
+)
+
+recipients = sa.Table(
+    "skene_recipients",
+    METADATA,
+    Column("subject", Words, primary_key=True),
+    Column("step", Words, primary_key=True),
+    Column("fired_at", Instant, nullable=False),
+    Column("fires", BigInteger, nullable=False),
+    Column("seen_tick", Instant),
+    Column("firing", BigInteger, nullable=False),
+)
+
+journeys = sa.Table(
+    "skene_journeys",
+    METADATA,
+    Column("id", Words, primary_key=True),
+    Column("loop", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("within_seconds", BigInteger),
+    Column("held_out", Boolean, nullable=False),
+    Column("shadow", Boolean, nullable=False),
+    Column("prompted_at", Instant),
+    Column("clicked_at", Instant),
+    Column("goal_at", Instant),
+    sa.Index("skene_journeys_subject", "subject", "loop"),
+    sa.Index("skene_journeys_begun", "begun_at"),
+)
+
+suppressions = sa.Table(
+    "skene_suppressions",
+    METADATA,
+    Column("kind", Words, primary_key=True),
+    Column("subject", Words, primary_key=True, server_default=""),
+    Column("address", Words, primary_key=True, server_default=""),
+    Column("at", Instant, nullable=False),
+    Column("source", Words, nullable=False),
+)
+
+decisions = sa.Table(
+    "skene_decisions",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("loop", Words, nullable=False),
+    Column("step", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("phase", Words, nullable=False),
+    Column("outcome", Words, nullable=False),
+    Column("reason", Words),
+    Column("firing", Words, nullable=False),
+    sa.Index("skene_decisions_at", "at"),
+    sa.Index("skene_decisions_subject", "subject"),
+)
+
+paces = sa.Table(
+    "skene_paces",
+    METADATA,
+    Column("channel", Words, primary_key=True),
+    Column("next_at", Instant, nullable=False),
 )

@@ -1,6 +1,6 @@
-"""Warnings, erasure and pruning: the remaining verbs, each in the caller's transaction."""
+"""Warnings and erasure: the remaining verbs, each in the caller's transaction."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -10,21 +10,27 @@ from skene.adapters.sql.outbox import post
 from skene.adapters.sql.tables import (
     conversions,
     customers,
+    decisions,
+    firings,
     forgotten,
+    grants,
     history,
+    journeys,
     keys,
     outbox,
+    recipients,
     subscriptions,
+    suppressions,
     usage,
     walls,
 )
+from skene.ports.contacts import Suppressed
 from skene.ports.counters import Notice
 
-__all__ = ["forget", "meters", "prune", "record_notice"]
+__all__ = ["forget", "meters", "record_notice"]
 
-KEYS_LAST = timedelta(hours=24)
 NOBODY = ""
-"""Whose walls and conversions are when the person is erased. No subject has an empty id."""
+"""Whose walls, conversions and journeys are when the person is erased. No subject has an empty id."""
 
 
 def meters(connection: sa.Connection, now: datetime, subject: str) -> tuple[str, ...]:
@@ -54,7 +60,7 @@ def record_notice(connection: sa.Connection, now: datetime, notice: Notice) -> b
 
 
 def forget(connection: sa.Connection, now: datetime, subject: str) -> int:
-    """Erase a person; walls and conversions stay, under no name."""
+    """Erase a person; walls, conversions and journeys stay, under no name."""
     tied = sa.select(customers.c.customer).where(customers.c.subject == subject)
     customer: str | None = connection.scalar(tied)
     if customer is not None:
@@ -67,14 +73,13 @@ def forget(connection: sa.Connection, now: datetime, subject: str) -> int:
         erased += connection.execute(
             sa.delete(subscriptions).where(subscriptions.c.customer == customer)
         ).rowcount
-    for table in (customers, usage, history, keys, outbox):
+    for table in (customers, usage, grants, history, keys, firings, recipients, outbox, decisions):
         erased += connection.execute(sa.delete(table).where(table.c.subject == subject)).rowcount
-    for table in (walls, conversions):
+    kinds = suppressions.c.kind.in_(tuple(Suppressed))  # named, so that the primary key finds the rows
+    erased += connection.execute(
+        sa.delete(suppressions).where(kinds, suppressions.c.subject == subject)
+    ).rowcount
+    for table in (walls, conversions, journeys):
         nameless = sa.update(table).where(table.c.subject == subject).values(subject=NOBODY)
         erased += connection.execute(nameless).rowcount
     return erased
-
-
-def prune(connection: sa.Connection, now: datetime) -> int:
-    """Delete idempotency keys after 24 h."""
-    return connection.execute(sa.delete(keys).where(keys.c.created_at <= now - KEYS_LAST)).rowcount

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from skene.adapters.sql.types import from_text, to_text
-from skene.engine.counter import Counter, charge, give_back, present
+from skene.engine.counter import Counter, charge, drawn, fits, give_back, present, reported, returned
+from skene.engine.grants import Pot, draw, put_back, unspent
 from skene.engine.window import Rolling
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
@@ -25,16 +26,18 @@ _KEEP_KEY = "INSERT INTO skene_idempotency_keys (subject, key, fingerprint, crea
 _REPEAT_KEY = "UPDATE skene_idempotency_keys SET repeated = 1 WHERE subject = ? AND key = ?"
 _FREE_KEY = "DELETE FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
 _COUNTER = """
-SELECT window_start, window_end, used, part_starts, part_used, notices
+SELECT window_start, window_end, used, part_starts, part_used, notices, extra, extra_since
   FROM skene_usage WHERE subject = ? AND meter = ? AND plan = ?
 """
 _WRITE = """
 INSERT INTO skene_usage
-       (subject, meter, plan, window_start, window_end, used, part_starts, part_used, notices)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+       (subject, meter, plan, window_start, window_end, used, part_starts, part_used, notices,
+        extra, extra_since)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (subject, meter, plan) DO UPDATE
    SET window_start = excluded.window_start, window_end = excluded.window_end, used = excluded.used,
-       part_starts = excluded.part_starts, part_used = excluded.part_used, notices = excluded.notices
+       part_starts = excluded.part_starts, part_used = excluded.part_used, notices = excluded.notices,
+       extra = excluded.extra, extra_since = excluded.extra_since
 """
 _ARCHIVE = """
 INSERT INTO skene_usage_history (subject, meter, plan, window_start, window_end, used)
@@ -50,17 +53,28 @@ _WALL = """
 SELECT id FROM skene_walls WHERE subject = ? AND step = ? AND plan = ? AND window_end > ?
  ORDER BY window_end DESC LIMIT 1
 """
+_GRANTS_LEFT = """
+SELECT id, units, spent, expires_at, spent_at FROM skene_grants
+ WHERE subject = ? AND meter = ? AND spent < units AND (expires_at IS NULL OR expires_at > ?)
+"""
+_GRANTS_SPENT = """
+SELECT id, units, spent, expires_at, spent_at FROM skene_grants
+ WHERE subject = ? AND meter = ? AND spent > 0
+"""
+_CHANGE_GRANT = "UPDATE skene_grants SET spent = ?, spent_at = ? WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A charge, its plan and limit, the counter as stored and as it stands now, and whether it fits."""
+    """A charge, its plan and limit, the counter as stored and as it stands, its grants, whether it fits."""
 
     charge: Charge
     plan: str
     limit: int | None
     stored: Counter | None
     counter: Counter
+    pots: tuple[Pot, ...]
+    granted: int
     fits: bool
 
 
@@ -91,8 +105,10 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
         limit = item.limits[plan]
         stored = _read(db, call.subject, item.meter, plan)
         counter = present(stored, item.rule, now, cycle)
-        fits = limit is None or counter.used + item.cost <= limit
-        lines.append(_Line(item, plan, limit, stored, counter, fits or replayed))
+        pots = _pots(db, _GRANTS_LEFT, (call.subject, item.meter, to_text(now)))
+        granted = min(unspent(pots, now), MOST)
+        fitting = fits(counter, limit, item.cost, granted) or replayed
+        lines.append(_Line(item, plan, limit, stored, counter, pots, granted, fitting))
     answer = Counted(
         replayed or all(line.fits for line in lines),
         replayed,
@@ -136,8 +152,10 @@ def refund(
         cost = min(receipt.cost, MOST)
         counter = _read(db, subject, receipt.meter, receipt.plan)
         left = give_back(counter, receipt.at, cost) if counter else None
-        if left is not None:
+        if counter is not None and left is not None:
             _write(db, subject, receipt.meter, receipt.plan, left)
+            if back := returned(counter, left, receipt.at, now):
+                _change(db, put_back(_pots(db, _GRANTS_SPENT, (subject, receipt.meter)), back))
         else:
             window = (subject, receipt.meter, receipt.plan, to_text(receipt.at))
             db.execute(_REFUND_PAST, (cost, *window))
@@ -154,12 +172,32 @@ def _read(db: sqlite3.Connection, subject: str, meter: str, plan: str) -> Counte
     row = db.execute(_COUNTER, (subject, meter, plan)).fetchone()
     if row is None:
         return None
-    start, end, used, part_starts, part_used, notices = row
+    start, end, used, part_starts, part_used, notices, extra, extra_since = row
+    if extra_since != start:
+        extra = 0  # a process of the release before has moved the window on
     parts: tuple[tuple[datetime, int], ...] = ()
     if part_starts != "[]":
         parts = tuple(zip(map(from_text, json.loads(part_starts)), json.loads(part_used), strict=True))
     named = tuple(json.loads(notices)) if notices != "[]" else ()
-    return Counter(from_text(start), from_text(end), used, parts, named)
+    return Counter(from_text(start), from_text(end), used, parts, named, min(extra, used))
+
+
+def _pots(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> tuple[Pot, ...]:
+    return tuple(
+        Pot(
+            number,
+            units,
+            spent,
+            from_text(expires_at) if expires_at else None,
+            from_text(spent_at) if spent_at else None,
+        )
+        for number, units, spent, expires_at, spent_at in db.execute(query, values).fetchall()
+    )
+
+
+def _change(db: sqlite3.Connection, pots: tuple[Pot, ...]) -> None:
+    for pot in pots:
+        db.execute(_CHANGE_GRANT, (pot.spent, to_text(pot.spent_at) if pot.spent_at else None, pot.number))
 
 
 def _write(db: sqlite3.Connection, subject: str, meter: str, plan: str, counter: Counter) -> None:
@@ -167,26 +205,40 @@ def _write(db: sqlite3.Connection, subject: str, meter: str, plan: str, counter:
     units = json.dumps([min(used, MOST) for _, used in counter.parts]) if counter.parts else "[]"
     notices = json.dumps(counter.notices) if counter.notices else "[]"
     window = (to_text(counter.start), to_text(counter.end), min(counter.used, MOST))
-    db.execute(_WRITE, (subject, meter, plan, *window, starts, units, notices))
+    paid = (min(counter.extra, MOST), to_text(counter.start))
+    db.execute(_WRITE, (subject, meter, plan, *window, starts, units, notices, *paid))
 
 
 def _charge(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:
     item, stored = line.charge, line.stored
-    after, at = charge(line.counter, item.rule, now, min(item.cost, MOST))
+    extra = drawn(line.counter, line.limit, item.cost)
+    _change(db, draw(line.pots, extra, now))
+    after, at = charge(line.counter, item.rule, now, min(item.cost, MOST), extra)
     over = stored is not None and stored.used > 0 and line.counter.used == 0
     if stored is not None and over and not isinstance(item.rule, Rolling):
         window = (to_text(stored.start), to_text(stored.end), stored.used)
         db.execute(_ARCHIVE, (subject, item.meter, line.plan, *window))
     _write(db, subject, item.meter, line.plan, after)
     receipt = Receipt(item.meter, line.plan, at, item.cost)
-    used = min(after.used, MOST)
-    return Tally(item, line.limit, used, True, after.start, after.end, after.notices, None, receipt)
+    return _tally(line, after, line.granted - extra, receipt=receipt)
 
 
 def _report(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:
-    item, counter = line.charge, line.counter
     wall = None
     if not line.fits:
-        row = db.execute(_WALL, (subject, item.step, line.plan, to_text(now))).fetchone()
+        row = db.execute(_WALL, (subject, line.charge.step, line.plan, to_text(now))).fetchone()
         wall = row[0] if row else None
-    return Tally(item, line.limit, counter.used, line.fits, counter.start, counter.end, counter.notices, wall)
+    return _tally(line, line.counter, line.granted, line.fits, wall)
+
+
+def _tally(
+    line: _Line,
+    counter: Counter,
+    granted: int,
+    fitting: bool = True,
+    wall: str | None = None,
+    receipt: Receipt | None = None,
+) -> Tally:
+    limit, used = reported(counter, line.limit, granted), min(counter.used, MOST)
+    start, end = counter.start, counter.end
+    return Tally(line.charge, limit, used, fitting, start, end, counter.notices, wall, receipt, granted)

@@ -1,0 +1,48 @@
+"""Grants in memory."""
+
+from skene.adapters.memory.state import GrantRow, Part
+from skene.engine.grants import Pot
+from skene.ports.grants import Grant, Granted
+
+__all__ = ["MemoryGrants"]
+
+
+class MemoryGrants(Part):
+    """The port `Grants`."""
+
+    async def grant(self, grant: Grant) -> bool:
+        """Grant units, once for each subject and key."""
+        state = self._state
+        rows = state.grants.get(grant.subject, [])
+        if any(row.grant.key == grant.key for row in rows):
+            return False
+        now = state.clock.now()
+        expires = None if grant.expires_after is None else now + grant.expires_after
+        state.last_grant += 1
+        row = GrantRow(grant, now, Pot(state.last_grant, grant.units, expires_at=expires))
+        state.grants[grant.subject] = [*rows, row]
+        return True
+
+    async def grants(self, subject: str) -> tuple[Granted, ...]:
+        """All grants of a subject, oldest first."""
+        return tuple(_told(row) for row in self._state.grants.get(subject, ()))
+
+    def granted(self) -> tuple[Granted, ...]:
+        """For tests: all grants of everybody, oldest first."""
+        rows = [row for rows in self._state.grants.values() for row in rows]
+        return tuple(_told(row) for row in sorted(rows, key=lambda row: row.pot.number))
+
+
+def _told(row: GrantRow) -> Granted:
+    grant, pot = row.grant, row.pot
+    return Granted(
+        grant.key,
+        grant.subject,
+        grant.meter,
+        grant.units,
+        pot.spent,
+        row.granted_at,
+        pot.expires_at,
+        grant.reason,
+        grant.loop,
+    )

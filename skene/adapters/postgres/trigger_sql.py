@@ -1,0 +1,134 @@
+"""The SQL of a trigger on PostgreSQL.
+
+An insert or delete runs once for a statement, however many rows it has; an update once for each row that passes
+its condition. The function runs with the rights of whoever installed it, finds nothing by a search path that a
+caller could set, and never lets the caller's own write fail.
+"""
+
+from skene.adapters.sql.triggers import LONGEST_COPY, MARK, SECRET, Written, identifier, trigger_name, written
+from skene.engine.rowtrigger import RowTrigger
+
+__all__ = ["condition", "literal", "write"]
+
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS {tag}
+BEGIN
+    INSERT INTO {home}skene_firings
+           (key, loop, step, subject, data, state, occurred_at, due_at, claim, failures)
+    SELECT 'database:' || gen_random_uuid(), {loop}, {step}, fired.{subject}::text,
+           (SELECT coalesce(json_object_agg(pair.key, pair.value), '{{}}')
+              FROM json_each(to_json(fired)) AS pair
+             WHERE {copied}),
+           'pending', clock_timestamp(), clock_timestamp(), 0, 0
+      FROM {rows} AS fired
+     WHERE fired.{subject}::text <> ''{where};
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'skene: % on % has set off nothing: % (%)', TG_NAME, TG_TABLE_NAME, SQLERRM, SQLSTATE;
+    RETURN NULL;
+END
+{tag}
+""".strip()
+
+_UNLESS_SECRET = """
+lower(regexp_replace(pair.key, '([a-z0-9])([A-Z])', '\\1_\\2', 'g'))
+                   !~ {secret}
+               AND length(pair.value::text) <= {longest}
+""".strip()
+
+
+def write(trigger: RowTrigger, home: str, table: str, *, each_row: bool = False) -> Written:
+    """The statements of a trigger.
+
+    Args:
+        trigger: what it shall do.
+        home: the schema of skene's own tables, quoted and with its dot.
+        table: the user's table, quoted.
+        each_row: run for each row of an insert or delete, too. A table with partitions needs it: what goes into
+            a partition directly is no statement on the table.
+    """
+    name = trigger_name(trigger)
+    function = f"{home}{identifier(name)}"
+    each_row = each_row or trigger.event == "update"
+    return written(
+        name,
+        [
+            _function(trigger, function, home, each_row=each_row),
+            f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC",
+            f"COMMENT ON FUNCTION {function}() IS '{MARK}{{digest}}'",
+            _trigger(trigger, name, function, table, each_row=each_row),
+        ],
+    )
+
+
+def _function(trigger: RowTrigger, function: str, home: str, *, each_row: bool) -> str:
+    row = "OLD" if trigger.event == "delete" else "NEW"
+    if trigger.capture is not None:
+        copied = f"pair.key IN ({', '.join(map(literal, trigger.capture)) or 'NULL'})"
+    else:
+        copied = _UNLESS_SECRET.format(secret=literal(SECRET), longest=LONGEST_COPY)
+    where = "" if trigger.event == "update" else condition(trigger, "fired")
+    fields = {
+        "function": function,
+        "home": home,
+        "loop": literal(trigger.loop),
+        "step": literal(trigger.step),
+        "subject": identifier(trigger.subject),
+        "copied": copied,
+        "rows": f"(SELECT {row}.*)" if each_row else "skene_rows",
+        "where": f"\n       AND {where}" if where else "",
+    }
+    tag, number = "$skene$", 0
+    while any(tag in field for field in fields.values()):
+        tag, number = f"$skene{number}$", number + 1
+    return _FUNCTION.format(tag=tag, **fields)
+
+
+def _trigger(trigger: RowTrigger, name: str, function: str, table: str, *, each_row: bool) -> str:
+    lines = [f"CREATE TRIGGER {identifier(name)}", f"AFTER {trigger.event.upper()} ON {table}"]
+    if not each_row:
+        rows = "OLD" if trigger.event == "delete" else "NEW"
+        lines += [f"REFERENCING {rows} TABLE AS skene_rows", "FOR EACH STATEMENT"]
+    else:
+        lines += ["FOR EACH ROW", *([f"WHEN ({_became(trigger)})"] if trigger.event == "update" else [])]
+    return "\n".join([*lines, f"EXECUTE FUNCTION {function}()"])
+
+
+def _became(trigger: RowTrigger) -> str:
+    """When an update counts: it has changed a column that matters, and the row has come to be what is wanted."""
+    # Compared as they are stored, which works for types that know no equality, such as json, and never fails.
+    old, new = (
+        f"ROW({', '.join(f'{row}.{identifier(name)}' for name in trigger.columns)})::record"
+        if trigger.columns
+        else f"{row}.*"
+        for row in ("OLD", "NEW")
+    )
+    changed = f"{old} OPERATOR(pg_catalog.*<>) {new}"
+    if not trigger.where:
+        return changed
+    return f"{changed}\n  AND ({condition(trigger, 'NEW')})\n  AND NOT ({condition(trigger, 'OLD')})"
+
+
+def condition(trigger: RowTrigger, row: str) -> str:
+    """That a row has all the values that are wanted. It is true or false, whatever is NULL."""
+    return " AND ".join(
+        f"{row}.{identifier(name)} IS NULL"
+        if value is None
+        else f"{row}.{identifier(name)} IS NOT DISTINCT FROM {literal(_as_text(value))}"
+        for name, value in trigger.where
+    )
+
+
+def _as_text(value: str | int | bool) -> str:
+    """A value in quotes becomes whatever type its column has."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def literal(text: str) -> str:
+    """A text as SQL, whatever the server takes a backslash for."""
+    quoted = text.replace("'", "''")
+    return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{quoted}'"

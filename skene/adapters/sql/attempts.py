@@ -1,0 +1,97 @@
+"""What a message must pass before it leaves: in one transaction with the record that an attempt begins."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from skene.adapters.sql.dialect import serialise
+from skene.adapters.sql.outbox import held
+from skene.adapters.sql.paces import take_turn, wait_for
+from skene.adapters.sql.tables import outbox, suppressions
+from skene.ports.contacts import Suppressed
+from skene.ports.notifier import Body
+from skene.ports.outbox import Attempt, Begun, Claimed, Later, MessageState, Never, Rules
+
+__all__ = ["begin_attempt"]
+
+REASONS = {
+    Suppressed.COMPLAINED: f"the address is suppressed: {Suppressed.COMPLAINED}",
+    Suppressed.BOUNCED: f"the address is suppressed: {Suppressed.BOUNCED}",
+    Suppressed.UNSUBSCRIBED: "the subject has unsubscribed",
+}
+PERHAPS_SENT = (MessageState.SENT, MessageState.PARKED)
+SOON = timedelta(minutes=1)
+"""When to ask again while another message is under way, and nobody knows whether it will count."""
+
+_OF_ADDRESSES = (Suppressed.BOUNCED, Suppressed.COMPLAINED)
+
+
+def begin_attempt(
+    connection: sa.Connection, now: datetime, claimed: Claimed, body: Body, rules: Rules
+) -> Attempt:
+    """Record that an attempt begins and freeze the body, unless it may not, or not yet."""
+    ours = sa.select(outbox.c.id).where(*held(claimed), outbox.c.due_at > now).with_for_update()
+    if connection.scalar(ours) is None:
+        return None
+    draft = claimed.draft
+    reason = _suppressed(connection, draft.subject if draft.marketing else None, rules.address)
+    if reason is not None:
+        return Never(reason)
+    if draft.marketing and rules.cap is not None:
+        delay = _capped(connection, now, claimed, *rules.cap)
+        if delay is not None:
+            return Later(delay, capped=True)
+    if rules.pace is None:
+        wait = wait_for(connection, now, draft.channel)
+    else:
+        wait = take_turn(connection, now, draft.channel, rules.pace, rules.patience)
+    if wait > rules.patience:
+        return Later(wait)
+    first, frozen = outbox.c.first_attempt_at, outbox.c.body
+    begin = (
+        sa.update(outbox)
+        .where(outbox.c.id == claimed.id)
+        .values(
+            begun=claimed.claim,
+            first_attempt_at=sa.func.coalesce(first, sa.literal(now, first.type)),
+            body=sa.func.coalesce(frozen, sa.literal(body, frozen.type)),
+        )
+    )
+    connection.execute(begin)
+    return Begun(wait)
+
+
+def _suppressed(connection: sa.Connection, subject: str | None, address: str | None) -> str | None:
+    """Why nothing may be sent to the address, or no marketing mail to the subject."""
+    table = suppressions.c
+    about: list[sa.ColumnElement[bool]] = []
+    if subject is not None:
+        about.append(sa.and_(table.kind == Suppressed.UNSUBSCRIBED, table.subject == subject))
+    if address is not None:
+        about.append(sa.and_(table.kind.in_(_OF_ADDRESSES), table.subject == "", table.address == address))
+    if not about:
+        return None
+    known = set(connection.scalars(sa.select(table.kind).where(sa.or_(*about))))
+    return next((REASONS[kind] for kind in REASONS if kind in known), None)
+
+
+def _capped(
+    connection: sa.Connection, now: datetime, claimed: Claimed, most: int, within: timedelta
+) -> timedelta | None:
+    """How long until the subject may get one more marketing message; None: now."""
+    serialise(connection, "cap", claimed.draft.subject)
+    table = outbox.c
+    unknown = sa.and_(table.begun.is_not(None), table.settled_at.is_(None))
+    counting = sa.select(table.settled_at).where(
+        table.marketing,
+        table.subject == claimed.draft.subject,
+        table.id != claimed.id,
+        sa.or_(sa.and_(table.state.in_(PERHAPS_SENT), table.settled_at > now - within), unknown),
+    )
+    ends = sorted(
+        now + min(within, SOON) if settled is None else settled + within
+        for settled in connection.scalars(counting)
+    )
+    if len(ends) < most:
+        return None
+    return (ends[len(ends) - most] if most else now + within) - now

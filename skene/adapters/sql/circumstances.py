@@ -1,0 +1,78 @@
+"""What a worker must know of the people in its hands: looked up for all of them at once."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from skene.adapters.sql.accounts import standing_at
+from skene.adapters.sql.tables import conversions, customers, journeys, suppressions
+from skene.ports.contacts import Suppressed
+
+__all__ = ["Circumstances", "look_up"]
+
+GOAL, CONVERTED, UNSUBSCRIBED = "the goal is reached", "converted", "unsubscribed"
+"""Why a journey does not go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How it stands with those whom rows are about, when the rows were claimed."""
+
+    now: datetime
+    holders: dict[str, sa.RowMapping]
+    unsubscribed: frozenset[str]
+    ended: dict[str, str]
+
+    def plan(self, subject: str) -> str | None:
+        """The plan the subject holds now; None if billing never heard of it."""
+        standing = standing_at(self.holders.get(subject), self.now)
+        return standing.plan if standing else None
+
+    def email(self, subject: str) -> str | None:
+        """The address that billing knows."""
+        holder = self.holders.get(subject)
+        return holder["email"] if holder else None
+
+    def over(self, subject: str, journey: str | None, *, marketing: bool) -> str | None:
+        """Why a journey does not go on; None if it does, or there is none."""
+        if journey is None:
+            return None
+        if journey in self.ended:
+            return self.ended[journey]
+        return UNSUBSCRIBED if marketing and subject in self.unsubscribed else None
+
+
+def look_up(connection: sa.Connection, now: datetime, rows: Sequence[sa.RowMapping]) -> Circumstances:
+    """Look up everybody whom rows with a `subject` and a `journey` are about."""
+    subjects = {row["subject"] for row in rows} - {""}
+    ids = {row["journey"] for row in rows} - {None}
+    holders: dict[str, sa.RowMapping] = {}
+    unsubscribed: frozenset[str] = frozenset()
+    if subjects:
+        held = sa.select(customers).where(customers.c.subject.in_(subjects))
+        holders = {row["subject"]: row for row in connection.execute(held).mappings()}
+        wanting_none = sa.select(suppressions.c.subject).where(
+            suppressions.c.kind == Suppressed.UNSUBSCRIBED, suppressions.c.subject.in_(subjects)
+        )
+        unsubscribed = frozenset(connection.scalars(wanting_none))
+    return Circumstances(now, holders, unsubscribed, _ended(connection, ids) if ids else {})
+
+
+def _ended(connection: sa.Connection, ids: Collection[Any]) -> dict[str, str]:
+    begun = sa.select(journeys.c.id, journeys.c.subject, journeys.c.begun_at, journeys.c.goal_at)
+    rows = connection.execute(begun.where(journeys.c.id.in_(ids))).all()
+    ended = {row.id: GOAL for row in rows if row.goal_at is not None}
+    open_ones = [row for row in rows if row.goal_at is None]
+    if not open_ones:
+        return ended
+    last = sa.func.max(conversions.c.converted_at, type_=conversions.c.converted_at.type)
+    paid = sa.select(conversions.c.subject, last).group_by(conversions.c.subject)
+    paid = paid.where(conversions.c.subject.in_({row.subject for row in open_ones}))
+    latest = {subject: at for subject, at in connection.execute(paid)}  # noqa: C416 - a row is no pair to the type checkers
+    for row in open_ones:
+        if row.subject in latest and latest[row.subject] >= row.begun_at:
+            ended[row.id] = CONVERTED
+    return ended

@@ -1,0 +1,46 @@
+"""Making grants and listing them, each in the caller's transaction. Counting spends them."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from skene.adapters.sql import tables
+from skene.adapters.sql.dialect import insert
+from skene.ports.grants import Grant, Granted
+
+__all__ = ["grant", "grants"]
+
+
+def grant(connection: sa.Connection, now: datetime, grant: Grant) -> bool:
+    """Grant units, once for each subject and key."""
+    new = insert(connection, tables.grants).values(
+        subject=grant.subject,
+        key=grant.key,
+        meter=grant.meter,
+        units=grant.units,
+        granted_at=now,
+        expires_at=None if grant.expires_after is None else now + grant.expires_after,
+        reason=grant.reason,
+        loop=grant.loop,
+    )
+    return connection.execute(new.on_conflict_do_nothing()).rowcount == 1
+
+
+def grants(connection: sa.Connection, now: datetime, subject: str) -> tuple[Granted, ...]:
+    """All grants of a subject, oldest first."""
+    kept = tables.grants
+    rows = connection.execute(sa.select(kept).where(kept.c.subject == subject).order_by(kept.c.id))
+    return tuple(
+        Granted(
+            row.key,
+            row.subject,
+            row.meter,
+            row.units,
+            row.spent,
+            row.granted_at,
+            row.expires_at,
+            row.reason,
+            row.loop,
+        )
+        for row in rows
+    )

@@ -1,0 +1,123 @@
+"""Actions that are no message to anybody: they go the way of messages, and so happen once."""
+
+import inspect
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from pydantic import JsonValue
+
+from skene.definitions import FunctionAction
+from skene.engine.occasion import Occasion
+from skene.errors import DeliveryFailed, DeliveryRefused
+from skene.ports.counters import Draft
+from skene.ports.grants import Grant
+from skene.ports.notifier import Body, MessageContext, Notifier
+from skene.runtime.parts import Parts
+
+__all__ = ["channel_of"]
+
+FOREVER = timedelta(days=36_500)
+
+
+def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
+    """What a message goes through; None when there is no such thing any more."""
+    if draft.kind == "grant":
+        return GrantChannel(parts, draft)
+    if draft.kind == "function":
+        reaction = parts.program.reactions.get(draft.step)
+        index = int(draft.template)
+        action = reaction.actions[index] if reaction and index < len(reaction.actions) else None
+        return FunctionChannel(action, draft) if isinstance(action, FunctionAction) else None
+    return parts.notifiers.get(draft.channel)
+
+
+class _Inner:
+    """What the two have in common with a notifier."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+
+    @property
+    def pace(self) -> timedelta | None:
+        """As fast as they come."""
+        return None
+
+    def check(self, template: str, **_: object) -> None:
+        """There is no template."""
+
+    def render(self, context: MessageContext) -> Body:
+        """All that it takes, as it is known now."""
+        return cast(Body, dict(self._draft.data))
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class GrantChannel(_Inner):
+    """Gives a subject extra units; the storage knows each grant by its key."""
+
+    def __init__(self, parts: Parts, draft: Draft) -> None:
+        super().__init__(draft)
+        self._parts = parts
+
+    @property
+    def remembers_keys(self) -> timedelta:
+        """For ever."""
+        return FOREVER
+
+    async def send(self, body: Body, *, idempotency_key: str) -> str | None:
+        """Give them; see `Notifier.send`."""
+        meters = self._parts.program.meters
+        given = cast("Mapping[str, Any]", body["grant"])
+        meter = given["meter"] or (meters[0] if meters else None)
+        if meter not in meters:
+            raise DeliveryRefused(f"no limit counts on a meter {meter!r} any more")
+        seconds = given["seconds"]
+        grant = Grant(
+            key=idempotency_key,
+            subject=self._draft.subject,
+            meter=meter,
+            units=given["units"],
+            expires_after=None if seconds is None else timedelta(seconds=seconds),
+            reason=given["reason"],
+            loop=self._draft.loop,
+        )
+        await self._parts.storage.grant(grant)
+        return None
+
+
+class FunctionChannel(_Inner):
+    """Calls a function of the app's."""
+
+    def __init__(self, action: FunctionAction, draft: Draft) -> None:
+        super().__init__(draft)
+        self._action = action
+
+    @property
+    def remembers_keys(self) -> timedelta:
+        """For ever if it may be called twice; else nobody calls it again who does not know how it ended."""
+        return FOREVER if self._action.repeatable else timedelta(0)
+
+    async def send(self, body: Body, *, idempotency_key: str) -> str | None:
+        """Call it; see `Notifier.send`. What it raises is a failure that is tried again."""
+        try:
+            answer: Any = self._action.function(self._told(body))
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception as error:
+            raise DeliveryFailed(f"the function raised {type(error).__name__}") from error
+        return None
+
+    def _told(self, body: Body) -> Occasion:
+        said = cast("Mapping[str, str]", body["occasion"])
+        return Occasion(
+            subject=self._draft.subject,
+            loop=self._draft.loop,
+            step=self._draft.step,
+            key=said["key"],
+            occurred_at=datetime.fromisoformat(said["occurred_at"]),
+            plan=said["plan"],
+            event=cast("dict[str, JsonValue]", body["event"]),
+            row=cast("dict[str, JsonValue]", body["row"]),
+        )

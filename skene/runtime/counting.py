@@ -1,0 +1,91 @@
+"""Counting by name, outside HTTP: what jobs, websockets and scripts call."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from skene.definitions.units import LARGEST
+from skene.engine.decision import Decision
+from skene.errors import MeterUnknown, QuotaExceeded
+from skene.runtime.gate import Admission, Ask, Gatekeeper
+from skene.runtime.hold import Hold
+from skene.runtime.parts import Parts
+
+__all__ = ["CountingVerbs"]
+
+
+class CountingVerbs:
+    """`check`, `consume` and `reserve`."""
+
+    _parts: Parts
+    _gatekeeper: Gatekeeper
+
+    async def check(self, subject: str, meter: str, units: int = 1) -> Decision:
+        """Decide without charging: would `units` be admitted now?
+
+        Raises:
+            MeterUnknown: no step counts on this meter.
+            StorageUnavailable: the storage is away.
+        """
+        return (await self._gatekeeper.look(subject, (self._ask(meter, units),)))[0]
+
+    async def consume(
+        self, subject: str, meter: str, units: int = 1, *, idempotency_key: str | None = None
+    ) -> Decision:
+        """Charge and decide. A refusal charges nothing, and asks to upgrade once per window.
+
+        Args:
+            subject: who is counted.
+            meter: as a step's condition names it.
+            units: 1 or more.
+            idempotency_key: any text; repeating the same key charges once.
+
+        Raises:
+            MeterUnknown: no step counts on this meter.
+            IdempotencyConflict: the key was used for another meter or number of units.
+            StorageUnavailable: nothing is known to be charged.
+            ValueError: units that cannot be counted, or an empty key.
+        """
+        return (await self._admit(subject, meter, units, idempotency_key)).decision
+
+    @asynccontextmanager
+    async def reserve(self, subject: str, meter: str, units: int) -> AsyncGenerator[Hold]:
+        """Hold units now, and settle what was really used: `hold.used(n)`.
+
+        Unsettled, all of them stay charged. An exception gives everything back.
+
+        Raises:
+            QuotaExceeded: the units are not there; carries the decision.
+            MeterUnknown, StorageUnavailable: as `consume`.
+        """
+        admission = await self._admit(subject, meter, units, None)
+        if not admission.decision.allowed:
+            raise QuotaExceeded(admission.decision)
+        hold = Hold(admission.decision, units)
+        try:
+            yield hold
+        except BaseException:
+            await self._gatekeeper.release(admission)
+            raise
+        if hold.settled is not None and hold.settled < units:
+            await self._gatekeeper.release(admission, cost=units - hold.settled)
+
+    def _ask(self, meter: str, units: int) -> Ask:
+        if type(units) is not int or not 1 <= units <= LARGEST:  # a bool is no count
+            raise ValueError(f"units: got {units!r}; give a whole number from 1 to 2**63-1")
+        try:
+            return Ask(self._parts.program.metered(meter)[0], units)
+        except LookupError as error:
+            raise MeterUnknown(str(error)) from None
+
+    async def _admit(self, subject: str, meter: str, units: int, key: str | None) -> Admission:
+        ask = self._ask(meter, units)
+        if key is None:
+            return await self._gatekeeper.admit(subject, (ask,))
+        if not key:
+            raise ValueError('idempotency_key: got ""; give text that names the call, or None')
+        # Hashed as the HTTP edge does it: stores keep keys of 64 plain characters.
+        digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        return await self._gatekeeper.admit(
+            subject, (ask,), idempotency_key=digest, fingerprint=f"{meter}:{units}"
+        )

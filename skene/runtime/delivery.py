@@ -1,0 +1,200 @@
+"""Delivery: a message in this worker's hands is seen to its end, sent at most once."""
+
+from datetime import timedelta
+
+import anyio
+
+from skene.engine.backoff import next_delay
+from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
+from skene.ports.notifier import Body, Notifier, Profile
+from skene.ports.outbox import Begun, Claimed, Later, MessageState, Never, Outcome, Rules
+from skene.runtime.channels import channel_of
+from skene.runtime.mailing import address_digest, context_of, profile_of, quiet_for
+from skene.runtime.parts import Parts
+
+__all__ = ["Delivery"]
+
+SEND_TIMEOUT = 15.0
+HURRY = 4.0
+"""Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
+_MAILS = ("upgrade_prompt", "usage_warning", "email")
+"""The kinds of message that need an address."""
+
+
+class Delivery:
+    """Sees claimed messages to their end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def see_through(self, message: Claimed) -> None:
+        """Deal with a message to its end even while the app shuts down: its outcome is then known."""
+        limit = anyio.CancelScope()
+        failure: Exception | None = None
+
+        async def hurry() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                limit.deadline = min(limit.deadline, anyio.current_time() + HURRY)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hurry)
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._deal_with(message, limit)
+                except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
+                    failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _deal_with(self, message: Claimed, limit: anyio.CancelScope) -> None:
+        notifier: Notifier | None = None
+        try:
+            notifier = channel_of(self._parts, message.draft)
+            outcome = await self._attempt(message, notifier, limit)
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one poisoned message must not stop the others
+            text = "message %s of loop %s failed"
+            self._parts.log.error(text, message.id, message.draft.loop, error=error)
+            outcome = self._failed(message, notifier, DeliveryFailed(f"unexpected {type(error).__name__}"))
+        if outcome is None:
+            return
+        if outcome.state in (MessageState.DEAD, MessageState.PARKED):
+            self._parts.log.warning(
+                "message %s of loop %s is %s: %s",
+                message.id,
+                message.draft.loop,
+                outcome.state,
+                outcome.reason,
+            )
+        await self._parts.storage.settle(message, outcome)
+
+    async def _attempt(
+        self, message: Claimed, notifier: Notifier | None, limit: anyio.CancelScope
+    ) -> Outcome | None:
+        unwanted = None if message.unsettled else _unwanted(message)
+        if unwanted is not None:
+            return Outcome(MessageState.CANCELLED, reason=unwanted)
+        if notifier is None:
+            return Outcome(MessageState.DEAD, reason=f"no notifier is called {message.draft.channel!r}")
+        if _too_late(message, notifier):
+            return Outcome(
+                MessageState.PARKED, reason="may have been sent, and the provider no longer remembers"
+            )
+        user, body = None, message.body
+        if body is None or message.draft.marketing:
+            user = await profile_of(self._parts, message)
+        if body is None:
+            assert user is not None  # resolved just above
+            if message.draft.kind in _MAILS and not user.email:
+                return Outcome(MessageState.SKIPPED, reason="no e-mail address: no profile and no customer")
+            try:
+                body = notifier.render(context_of(self._parts, message, user))
+            except DeliveryRefused as error:
+                return Outcome(MessageState.DEAD, reason=str(error), failed=True)
+        if anyio.current_time() >= limit.deadline:
+            return Outcome(MessageState.PENDING)  # told to stop, and nothing has left the process yet
+        return await self._begin(message, notifier, body, user, limit)
+
+    async def _begin(
+        self,
+        message: Claimed,
+        notifier: Notifier,
+        body: Body,
+        user: Profile | None,
+        limit: anyio.CancelScope,
+    ) -> Outcome | None:
+        """Pass what a message must pass before it leaves, and send it."""
+        policy = self._parts.mail
+        if message.draft.marketing and user is not None:
+            until = quiet_for(policy, user, message.now)
+            if until is not None:
+                reason = "quiet hours"
+                return Outcome(MessageState.PENDING, until - message.now, reason=reason)
+        rules = Rules(
+            address=_address(body) if message.draft.kind in _MAILS else None,
+            cap=policy.cap if message.draft.marketing else None,
+            pace=notifier.pace,
+        )
+        match await self._parts.storage.begin_attempt(message, body, rules):
+            case None:
+                return None  # another worker has it by now
+            case Never(reason):
+                return Outcome(MessageState.CANCELLED, reason=reason)
+            case Later(delay, capped):
+                reason = "the person has got as many as the cap allows" if capped else "the channel is busy"
+                return Outcome(MessageState.PENDING, delay, reason=reason)
+            case Begun(wait):
+                return await self._send(message, notifier, body, wait, limit)
+
+    async def _send(
+        self,
+        message: Claimed,
+        notifier: Notifier,
+        body: Body,
+        wait: timedelta,
+        limit: anyio.CancelScope,
+    ) -> Outcome:
+        sending = False
+        try:
+            with limit:
+                await anyio.sleep(wait.total_seconds())
+                sending = True
+                limit.deadline = min(limit.deadline, anyio.current_time() + SEND_TIMEOUT)
+                provider_id = await notifier.send(body, idempotency_key=f"skene-{message.draft.key}")
+                return Outcome(MessageState.SENT, provider_id=provider_id)
+        except DeliveryError as error:
+            return self._failed(message, notifier, error)
+        except StorageUnavailable as error:
+            return self._failed(message, notifier, DeliveryFailed(str(error)))
+        except Exception as error:  # noqa: BLE001 - no notifier may raise this, so nobody knows what was sent
+            self._parts.log.error("the notifier %r failed", message.draft.channel, error=error)
+            return self._failed(message, notifier, DeliveryUnknown(f"unexpected {type(error).__name__}"))
+        if not sending:
+            return Outcome(MessageState.PENDING)  # told to stop while it waited for its turn
+        return self._failed(message, notifier, DeliveryUnknown("no answer in time"))
+
+    def _failed(self, message: Claimed, notifier: Notifier | None, error: DeliveryError) -> Outcome:
+        if isinstance(error, DeliveryRefused):
+            return Outcome(MessageState.DEAD, failed=True, reason=str(error))
+        unknown = isinstance(error, DeliveryUnknown)
+        if unknown and (notifier is None or not notifier.remembers_keys):
+            return Outcome(MessageState.PARKED, failed=True, reason=str(error))
+        retry_after = error.retry_after if isinstance(error, DeliveryFailed) else None
+        delay = next_delay(
+            self._parts.recovery(message.draft.loop),
+            message.failures + 1,
+            chance=self._parts.clock.chance(),
+            retry_after=retry_after,
+        )
+        hold = retry_after or timedelta(0)
+        if delay is not None:
+            return Outcome(MessageState.PENDING, delay, failed=True, reason=str(error), hold=hold)
+        # No attempt is left. What perhaps arrived is not called dead: a person should look.
+        state = MessageState.PARKED if unknown else MessageState.DEAD
+        return Outcome(state, failed=True, reason=str(error), hold=hold)
+
+
+def _unwanted(message: Claimed) -> str | None:
+    """Why nobody wants the message any more; None if somebody does."""
+    draft = message.draft
+    if draft.cancel_on_upgrade and message.current_plan not in (None, draft.plan):
+        return f"the subject holds the plan {message.current_plan}"
+    return message.over
+
+
+def _too_late(message: Claimed, notifier: Notifier) -> bool:
+    """Whether an earlier attempt may have arrived and repeating it could arrive twice."""
+    first = message.first_attempt_at
+    if first is None or (not notifier.remembers_keys and not message.unsettled):
+        return False  # without memory of keys, what failed for certain may still be tried again
+    return message.now - first >= notifier.remembers_keys
+
+
+def _address(body: Body) -> str | None:
+    to = body.get("to")
+    address = to[0] if isinstance(to, list) and to else to
+    return address_digest(address) if isinstance(address, str) else None

@@ -165,6 +165,7 @@ class Outbox(Protocol):
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
         """Take up to `limit` messages that are due, or whose lease has ended, oldest first.
 
+        Old is what was written long ago, or what came due long ago: a storage may go by either.
         Two workers never hold the same message at once. A message is not due before its time.
         """
         ...

@@ -300,7 +300,7 @@ async def test_pruning_goes_in_batches(
     before = await counts(storage)
     assert before["decisions"] == 24
     sizes: list[int] = []
-    write = type(storage)._write
+    write: Any = type(storage)._write
 
     async def watched(self: Sql, work: Any, *args: Any) -> Any:
         result = await write(self, work, *args)

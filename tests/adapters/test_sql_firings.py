@@ -143,8 +143,9 @@ async def test_what_breaks_half_way_leaves_nothing(storage: Sql, monkeypatch: py
     assert (await storage.record(firing, (entry,), repeat=Repeat(max_fires=1), closing=ACTED)).acted == 1
 
 
+@pytest.mark.parametrize("repeat", [EPISODE, Repeat()])
 async def test_a_tick_that_is_taken_over_acts_once_upon_everybody(
-    storage: Sql, another: Opener, clock: ManualClock
+    storage: Sql, another: Opener, clock: ManualClock, repeat: Repeat
 ) -> None:
     """L9, L10: 3,000 rows in batches of 1,000, its worker lost in between, and again after that."""
     names = [f"s{n:04}" for n in range(3_000)]
@@ -153,7 +154,7 @@ async def test_a_tick_that_is_taken_over_acts_once_upon_everybody(
 
     async def record(worker: Sql, firing: Firing, names: list[str]) -> int:
         entries = tuple(whole(name, firing.key) for name in names)
-        recorded = await worker.record(firing, entries, repeat=EPISODE, lease=LEASE)
+        recorded = await worker.record(firing, entries, repeat=repeat, lease=LEASE)
         return recorded.acted if recorded.held else -1
 
     assert [await record(storage, first, names) for names in batches[:2]] == [1_000, 1_000]

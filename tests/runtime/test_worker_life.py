@@ -254,6 +254,8 @@ async def test_stopping_in_the_claim_gives_everything_back(anyio_backend: str) -
     shop = Shop(freemium(1))
     with anyio.fail_after(5):
         async with running(shop) as scope:
+            await until(lambda: shop.wire.count("claim"))
+            await anyio.wait_all_tasks_blocked()  # nothing was due; it waits to be woken
             shop.wire.hold["claim"] = anyio.Event()
             await shop.twin().refuse(*PEOPLE[:3])
             shop.skene.worker.wake()

@@ -136,7 +136,13 @@ class TakesEveryEndForAResult(MemoryStorage):
     def _close(self, row: FiringRow, closing: Closing, now: datetime) -> None:
         super()._close(row, closing, now)
         if row.tick is not None:
-            self._state.schedules[row.new.step].scanned = row.tick
+            self._state.schedules[row.new.step].scanned = [row.tick]
+
+
+class ComparesWithTheLatestResult(MemoryStorage):
+    def _in_episode(self, row: FiringRow, seen: datetime | None) -> bool:
+        scanned = self._state.schedules[row.new.step].scanned
+        return seen is not None and (not scanned or seen >= scanned[-1])
 
 
 class _Recipients(MemoryStorage):
@@ -390,6 +396,7 @@ CARELESS: list[tuple[type[MemoryStorage], str]] = [
     (TakesEveryEndForAResult, "test_only_what_was_read_to_the_end_counts"),
     (SeesOnlyWhomItActsUpon, "test_once_until_it_has_left_the_result"),
     (SeesTheTickThatCameLast, "test_a_tick_that_ends_late"),
+    (ComparesWithTheLatestResult, "test_a_tick_that_ends_late"),
     (CoolsDownFromTheLastWish, "test_a_cooldown"),
     (ForgetsWhichFiringActed, "test_the_same_firing_after_a_lost_lease"),
     (ChecksTheCooldownFirst, "test_one_step_acts_once_upon_a_subject"),

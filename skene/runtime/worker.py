@@ -51,11 +51,17 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled. The message in hand is finished first, what is only claimed goes back."""
-        lanes: list[Callable[[], Awaitable[int]]] = [self._deliver_some, self._keep_house]
-        lanes += [self.react_once] * (LANES if self._parts.program.reactions.all else 0)
+        lanes = LANES if self._parts.program.reactions.all else 0
         async with anyio.create_task_group() as tasks:
-            for lane in lanes:
-                tasks.start_soon(self._repeat, lane)
+            tasks.start_soon(self._repeat, self._keep_house)
+            for lane in (self._deliver_some, *[self.react_once] * lanes):
+                tasks.start_soon(self._repeat, self._unless_paused(lane))
+
+    def _unless_paused(self, work: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
+        async def maybe() -> int:
+            return 0 if self._parts.paused else await work()
+
+        return maybe
 
     async def _repeat(self, work: Callable[[], Awaitable[int]]) -> None:
         wake = anyio.Event()
@@ -64,7 +70,7 @@ class Worker:
             while True:
                 done = 0
                 try:
-                    done = 0 if self._parts.paused else await work()
+                    done = await work()
                 except StorageUnavailable as error:
                     text = "what is due cannot be read, trying again: %s"
                     self._parts.log.warning(text, error)

@@ -80,12 +80,25 @@ def test_a_message_about_a_limit_has_no_words_of_a_loop(
         templates.check("t")
 
 
-def test_whatever_is_asked_of_a_row_is_there_while_checking(tmp_path: Path, templates: Templates) -> None:
-    write(
-        tmp_path,
-        "{{ row.a.b.c }}{{ event.list[0].x }}{{ event.name.upper() }}{{ row.n + 1 }}{{ row.n * 2 > event.m }}"
-        "{% for x in row.many %}{{ x.y }}{% endfor %}{{ user.address.city }}",
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ row.a.b.c }}",
+        "{{ event.list[0].x }}",
+        "{{ event['list']['x'] }}",
+        "{{ event.name.upper() }}",
+        "{{ row.n + 1 }}",
+        "{% if row.n * 2 > event.m %}{% endif %}",
+        "{% for x in row.many %}{{ x.y }}{% endfor %}",
+        "{{ row.tags | join(', ') }}",
+        "{{ event.due | date }}",
+        "{{ user.address.city }}",
+    ],
+)
+def test_whatever_is_asked_of_a_row_is_there_while_checking(
+    tmp_path: Path, templates: Templates, text: str
+) -> None:
+    write(tmp_path, text, '<a href="{{ row.url }}">x</a>')
     templates.check("t", about="loop")
 
 

@@ -17,7 +17,7 @@ import pytest
 from pgqueuer import AsyncpgDriver, PgQueuer, Queries
 from pgqueuer.types import QueueExecutionMode
 
-from skene import Skene
+from skene import Skene, action, define_loop, step, trigger
 from skene.adapters.memory import MemoryStorage
 from skene.adapters.pgqueuer import PgQueuerRunner
 from skene.adapters.postgres import PostgresStorage
@@ -118,6 +118,27 @@ async def test_the_schedule_alone_finds_what_is_due(postgres: str, connect: Any)
             async with worker(PgQueuerRunner(skene, every=timedelta(seconds=1)), await connect()):
                 await mail.done.wait()
     assert await states(postgres) == {MessageState.SENT: 3}
+
+
+async def test_what_the_app_tells_of_becomes_a_message_there(postgres: str, connect: Any) -> None:
+    welcome = define_loop(
+        type="activation",
+        steps=[step(trigger=trigger.event("project.created"), action=action.email("activation_welcome"))],
+    )
+
+    def process(mail: Post) -> Skene:
+        storage = PostgresStorage(postgres)
+        return Skene(welcome, storage=storage, notifiers={"mail": mail}, profile=profile, worker=False)
+
+    mail = Counting(1)
+    async with process(Post()) as app, process(mail) as there:
+        assert await app.emit("project.created", "ada", {"project": "Apollo"}) == 1
+        runner = PgQueuerRunner(there)
+        with anyio.fail_after(PATIENCE):
+            async with worker(runner, await connect()):
+                await runner.wake()
+                await mail.done.wait()
+    assert [sent.to for sent in mail.sent] == ["ada@acme.test"]
 
 
 @pytest.mark.parametrize("through", ["connection", "pool", "acquired", "queries"])

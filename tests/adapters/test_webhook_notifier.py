@@ -102,16 +102,23 @@ class TestWebhookNotifier(NotifierFaultConformance):
     def lose_next_answer(self) -> None:
         self.receiver.lost = 1
 
-    # About templates, addresses and the parts of a mail, none of which a webhook has.
-    test_an_unknown_template_is_a_lookup_error = None
-    test_the_loops_own_words_are_checked_and_filled_in = None
-    test_rendering_is_pure_and_its_body_survives_json = None
-    test_nobody_without_an_address_is_written_to = None
-    test_a_value_cannot_break_a_header = None
-    test_a_missing_value_stops_the_message_and_is_named = None
-    test_a_person_without_a_name_gets_a_mail_too = None
-    test_what_arrives_is_what_was_rendered = None
-    test_many_at_once_arrive_each_once = None
+
+# The rest of the suite is about templates, addresses and the parts of a mail, none of which a webhook has.
+APPLIES = {
+    "test_the_packaged_templates_can_be_sent",  # their names are event types like others
+    "test_a_template_is_a_name_and_not_a_path",
+    "test_a_remembered_key_delivers_once",
+    "test_a_key_is_printable_ascii",
+    "test_another_notifiers_body_is_refused",
+    "test_closing_twice_is_allowed",
+    "test_its_repr_is_short",
+    "test_turned_away_for_now_is_failed",
+    "test_turned_away_for_good_is_refused",
+    "test_a_lost_answer_is_unknown",
+}
+for name in dir(TestWebhookNotifier):
+    if name.startswith("test_") and name not in APPLIES:
+        setattr(TestWebhookNotifier, name, None)
 
 
 @pytest.fixture(scope="module")

@@ -181,10 +181,14 @@ def test_what_cannot_be_shown(
     assert "Traceback" not in result.output
 
 
-def test_a_configuration_that_does_not_load_is_not_passed_over(empty: Project) -> None:
+def test_a_configuration_that_does_not_load_is_not_passed_over(
+    empty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     empty.write("skene_config.py", "skene = 1 / 0\n")
     assert "ZeroDivisionError" in empty.run("mail", "preview", "upgrade_prompt").stderr
     for args in (("--config", "skene_confg:skene"), ("--config", "nowhere:skene")):
         result = empty.run("mail", "preview", "upgrade_prompt", *args)
         assert result.exit_code == 1
         assert "there is no module" in result.stderr
+    monkeypatch.setenv("SKENE_CONFIG", "nowhere:skene")
+    assert "SKENE_CONFIG: there is no module nowhere" in empty.run("mail", "preview", "upgrade_prompt").stderr

@@ -9,6 +9,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import skene.runtime.delivery as delivery
+import skene.runtime.mailing as mailing
 import skene.runtime.worker as worker
 from skene import Profile, Recovery
 from skene.engine.standing import Standing
@@ -160,7 +162,7 @@ async def test_past_the_providers_memory_nothing_is_repeated(later: str, state: 
 
 
 async def test_no_answer_in_time_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "SEND_TIMEOUT", 0.01)
+    monkeypatch.setattr(delivery, "SEND_TIMEOUT", 0.01)
     shop = await asked()
     shop.mail.hold = anyio.Event()
     begun = anyio.current_time()
@@ -281,7 +283,7 @@ async def test_one_poisoned_message_of_200_stops_no_other(
 
 
 async def test_a_profile_that_hangs_holds_up_nothing_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "PROFILE_TIMEOUT", 0.01)
+    monkeypatch.setattr(mailing, "PROFILE_TIMEOUT", 0.01)
 
     async def profile(subject: str) -> Profile:
         if subject == "ada":

@@ -8,10 +8,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import skene.runtime.delivery as delivery
 import skene.runtime.worker as worker
 from skene import Profile, Recovery
 from skene.errors import StorageUnavailable
 from skene.ports.outbox import MessageState, Outcome
+from skene.runtime.mailing import context_of, profile_of
 from skene.runtime.worker import LEASE, Worker
 from tests.runtime.shop import BACKENDS, PEOPLE, Killed, Post, Shop, asked, drain, freemium
 
@@ -66,8 +68,7 @@ class MarksFirst(Worker):
         parts = self._parts
         claimed = await parts.storage.claim(10, LEASE)
         for message in claimed:
-            context = await self._context(message)
-            assert context is not None
+            context = context_of(parts, message, await profile_of(parts, message))
             body = parts.notifiers["mail"].render(context)
             await parts.storage.begin_attempt(message, body)
             await parts.storage.settle(message, Outcome(SENT))
@@ -82,8 +83,7 @@ class KeyPerAttempt(Worker):
         parts = self._parts
         claimed = await parts.storage.claim(10, LEASE)
         for message in claimed:
-            context = await self._context(message)
-            assert context is not None
+            context = context_of(parts, message, await profile_of(parts, message))
             body = parts.notifiers["mail"].render(context)
             await parts.storage.begin_attempt(message, body)
             await parts.notifiers["mail"].send(body, idempotency_key=f"skene-{message.id}-{message.claim}")
@@ -94,7 +94,7 @@ class KeyPerAttempt(Worker):
 @pytest.mark.parametrize(("naive", "sends"), [(MarksFirst, 0), (KeyPerAttempt, 2)])
 async def test_a_naive_worker_fails_the_same_check(naive: type[Worker], sends: int) -> None:
     async def deliver(shop: Shop) -> int:
-        return await naive(shop.skene._parts).drain()
+        return await naive(shop.skene._parts, shop.skene.worker._evaluation).drain()
 
     counts = [await killed_and_recovered(deliver, point) for point in POINTS]
     assert counts[0] == 1  # all is well while nobody dies
@@ -234,7 +234,7 @@ async def test_stopping_finishes_the_send_in_hand_and_gives_back_the_rest(anyio_
 async def test_stopping_waits_only_so_long_for_a_provider_that_hangs(
     memory: timedelta | None, state: MessageState, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "HURRY", 0.05)
+    monkeypatch.setattr(delivery, "HURRY", 0.05)
     shop = Shop(freemium(1), mail=Post(memory=memory))
     shop.mail.hold = anyio.Event()
     with anyio.fail_after(5):
@@ -254,6 +254,8 @@ async def test_stopping_in_the_claim_gives_everything_back(anyio_backend: str) -
     shop = Shop(freemium(1))
     with anyio.fail_after(5):
         async with running(shop) as scope:
+            await until(lambda: shop.wire.count("claim"))
+            await anyio.wait_all_tasks_blocked()  # nothing was due; it waits to be woken
             shop.wire.hold["claim"] = anyio.Event()
             await shop.twin().refuse(*PEOPLE[:3])
             shop.skene.worker.wake()
@@ -270,7 +272,7 @@ async def test_stopping_in_the_claim_gives_everything_back(anyio_backend: str) -
 async def test_stopping_before_anything_has_left_gives_the_message_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker, "HURRY", 0.0)
+    monkeypatch.setattr(delivery, "HURRY", 0.0)
     asking = anyio.Event()
 
     async def profile(subject: str) -> Profile:

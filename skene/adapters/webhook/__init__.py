@@ -21,7 +21,7 @@ from skene.adapters.webhook.source import StandardWebhookSource
 from skene.adapters.webhook.words import check_words, fill_words
 from skene.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, DeliveryUnknown
 from skene.ports.clock import Clock
-from skene.ports.notifier import Body, MessageContext
+from skene.ports.notifier import About, Body, MessageContext
 
 __all__ = ["StandardWebhookSource", "WebhookNotifier"]
 
@@ -102,6 +102,7 @@ class WebhookNotifier:
         *,
         subject_line: str | None = None,
         personalization: Mapping[str, str] | None = None,
+        about: About = "loop",
     ) -> None:
         """See `Notifier.check`. The template is the type of the event: `trial.ending`."""
         if not _TYPE.fullmatch(template):

@@ -24,7 +24,8 @@ from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, Outcome, Rules
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance
-from tests.support.careless import CARELESS
+from tests.support.careless import CARELESS_WITH_FIRINGS
+from tests.support.careless_sending import CARELESS_WITH_MESSAGES
 
 MICROSECOND = timedelta(microseconds=1)
 NO_RULES = Rules()
@@ -259,7 +260,8 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     (ForgetsTooLittle, "test_a_late_webhook_brings_nobody_back"),
     (ForgetsTooMuch, "test_what_was_proven_is_still_counted"),
     (FoldsNames, "test_ids_that_look_alike_are_different"),
-    *CARELESS,
+    *CARELESS_WITH_FIRINGS,
+    *CARELESS_WITH_MESSAGES,
 ]
 
 

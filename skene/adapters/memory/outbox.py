@@ -35,18 +35,15 @@ class MemoryOutbox(Part):
     """The port `Outbox`."""
 
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-        """Take messages that are due, or whose lease has ended, oldest first."""
+        """Take messages that are due, or whose lease has ended, those due longest first."""
         state, now = self._state, self._state.clock.now()
-        while state.later and state.later[0][0] <= now:
-            due, name = heappop(state.later)
-            heappush(state.ready, (name, due))
-        claimed: list[Claimed] = []
-        while state.ready and len(claimed) < limit:
-            name, due = heappop(state.ready)
+        due: list[Row] = []
+        while state.sending and len(due) < limit and state.sending[0][0] <= now:
+            at, name = heappop(state.sending)
             row = state.open.get(name)
-            if row is not None and row.due == due:
-                claimed.append(self._hand_over(row, now, lease))
-        return tuple(claimed)
+            if row is not None and row.due == at:
+                due.append(row)
+        return tuple([self._hand_over(row, now, lease) for row in sorted(due, key=lambda row: row.id)])
 
     async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = NO_RULES) -> Attempt:
         """Record that an attempt begins and freeze the body, if the rules let it."""
@@ -80,7 +77,7 @@ class MemoryOutbox(Part):
         if outcome.provider_id is not None:
             state.reported[outcome.provider_id] = row
         if outcome.state is MessageState.PENDING:
-            self._due_at(row, now + outcome.delay)
+            self._put_off(row, now + outcome.delay)
             return True
         self._end(row, now)
         if outcome.state is MessageState.SENT:
@@ -133,7 +130,7 @@ class MemoryOutbox(Part):
         row.state, row.settled_at, row.reason = MessageState.PENDING, None, None
         row.failures, row.begun, row.first_attempt_at = 0, None, None
         self._state.open[row.id] = row
-        self._due_at(row, now)
+        self._put_off(row, now)
         return True
 
     async def discard_message(self, message: int, reason: str) -> bool:
@@ -175,9 +172,9 @@ class MemoryOutbox(Part):
         in_hand = row.state is MessageState.CLAIMED and row.due > self._state.clock.now()
         return None if in_hand else row
 
-    def _due_at(self, row: Row, due: datetime) -> None:
+    def _put_off(self, row: Row, due: datetime) -> None:
         row.due = due
-        heappush(self._state.later, (due, row.id))
+        heappush(self._state.sending, (due, row.id))
 
     def _end(self, row: Row, now: datetime) -> None:
         row.settled_at = now
@@ -215,7 +212,7 @@ class MemoryOutbox(Part):
 
     def _hand_over(self, row: Row, now: datetime, lease: timedelta) -> Claimed:
         row.state, row.claim = MessageState.CLAIMED, row.claim + 1
-        self._due_at(row, now + lease)
+        self._put_off(row, now + lease)
         holder = self._state.holders.get(row.draft.subject)
         standing = holder.standing_at(now) if holder else None
         return Claimed(

@@ -142,10 +142,10 @@ class FiringRow:
 
 @dataclass(slots=True)
 class Schedule:
-    """The ticks of a step: which were recorded, and the last one whose rows were read to the end."""
+    """The ticks of a step, ascending: which were recorded, and of which the rows were read to the end."""
 
     ticks: deque[datetime] = field(default_factory=deque[datetime])
-    scanned: datetime | None = None
+    scanned: list[datetime] = field(default_factory=list[datetime])
 
 
 @dataclass(slots=True)
@@ -207,8 +207,7 @@ class State:
         self.converted: dict[str, datetime] = {}  # by subject: the latest conversion
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
-        self.later: list[tuple[datetime, int]] = []  # a heap of messages by when they are due
-        self.ready: list[tuple[int, datetime]] = []  # a heap of those that are due, oldest first
+        self.sending: list[tuple[datetime, int]] = []  # a heap of messages by when they are due
         self.draft_keys: set[str] = set()
         self.last_message = 0
         self.marketing: dict[str, list[MessageRow]] = {}  # by subject: what its cap may count
@@ -247,7 +246,7 @@ class State:
             self.last_message += 1
             row = MessageRow(self.last_message, replace(draft, data=as_json(draft.data)), now, now)
             self.messages[row.id] = self.open[row.id] = row
-            heappush(self.later, (row.due, row.id))
+            heappush(self.sending, (row.due, row.id))
             if draft.marketing:
                 self.marketing.setdefault(draft.subject, []).append(row)
 

@@ -325,10 +325,13 @@ class Firings(Protocol):
         an entry is left out when its step may not act upon its subject again; an entry that this same firing
         recorded before, under an earlier claim, is left out without being counted as repeated. For a tick
         with `repeat.episode`, every subject given is noted as seen in this tick, acted upon or not; one that
-        was not seen in the last tick that was closed as DONE and `SCANNED` is in a new episode.
+        was not seen since the last tick before it that was closed as DONE and `SCANNED` is in a new episode.
+        So a tick that fails half-way ends nobody's episode, and one that is worked on late neither acts again
+        nor undoes what a later one has seen. Whoever is held out or only watched counts as acted upon.
 
-        The log gets a row per entry recorded; a row (GATE, REPEATED) for an entry left out, unless the firing
-        is a tick; and the closing's row when the firing is a tick or there is no entry.
+        The log gets a row (ACTION, its outcome) per entry recorded; a row (GATE, REPEATED) for an entry left
+        out, unless the firing is a tick; and the closing's row when the firing is a tick or there is no
+        entry.
 
         Args:
             entries: at most 1,000, each of another subject.

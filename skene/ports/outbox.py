@@ -163,9 +163,10 @@ class Outbox(Protocol):
     """Hands messages to workers, each to one at a time."""
 
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-        """Take up to `limit` messages that are due, or whose lease has ended, oldest first.
+        """Take up to `limit` messages that are due, or whose lease has ended: those due longest.
 
-        Two workers never hold the same message at once. A message is not due before its time.
+        They come in the order they were written. Two workers never hold the same message at once. A message
+        is not due before its time.
         """
         ...
 

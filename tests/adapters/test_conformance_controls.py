@@ -1,6 +1,7 @@
 """The conformance suite can fail: each of these stores makes one mistake that was made somewhere before."""
 
 import inspect
+from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -20,11 +21,14 @@ from skene.ports.accounts import Applied, Ticket, Update
 from skene.ports.counters import Consume, Counted, Draft, Receipt
 from skene.ports.ledger import FunnelRow, Wall
 from skene.ports.notifier import Body
-from skene.ports.outbox import Claimed, Outcome
+from skene.ports.outbox import Attempt, Claimed, Outcome, Rules
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance
+from tests.support.careless import CARELESS_WITH_FIRINGS
+from tests.support.careless_sending import CARELESS_WITH_MESSAGES
 
 MICROSECOND = timedelta(microseconds=1)
+NO_RULES = Rules()
 
 
 def without_limits(call: Consume) -> Consume:
@@ -159,9 +163,9 @@ class SettlesEverythingUnknown(MemoryStorage):
 
 
 class RendersAgain(MemoryStorage):
-    async def begin_attempt(self, claimed: Claimed, body: Body) -> bool:
+    async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = NO_RULES) -> Attempt:
         self._state.messages[claimed.id].body = None
-        return await super().begin_attempt(claimed, body)
+        return await super().begin_attempt(claimed, body, rules)
 
 
 class CountsWatchedLoops(MemoryStorage):
@@ -256,6 +260,8 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     (ForgetsTooLittle, "test_a_late_webhook_brings_nobody_back"),
     (ForgetsTooMuch, "test_what_was_proven_is_still_counted"),
     (FoldsNames, "test_ids_that_look_alike_are_different"),
+    *CARELESS_WITH_FIRINGS,
+    *CARELESS_WITH_MESSAGES,
 ]
 
 
@@ -266,8 +272,12 @@ async def run(store: type[MemoryStorage], test: str) -> None:
     async def factory() -> MemoryStorage:
         return shared
 
-    given = {"storage": store(clock=clock), "clock": clock, "storage_factory": factory}
+    given: dict[str, Any] = {"storage": store(clock=clock), "clock": clock, "storage_factory": factory}
     method = getattr(StorageConformance(), test)
+    for mark in getattr(method, "pytestmark", ()):
+        if mark.name == "parametrize":
+            name, values = mark.args
+            given[name] = values[0]  # one will do
     await method(**{name: given[name] for name in inspect.signature(method).parameters})
 
 
@@ -276,6 +286,13 @@ async def test_a_careless_store_fails(store: type[MemoryStorage], test: str) -> 
     await run(MemoryStorage, test)  # the careful one passes, called in the same way
     with pytest.raises((AssertionError, ExceptionGroup, IdempotencyConflict)):
         await run(store, test)
+
+
+def test_no_test_hides_another_one() -> None:
+    names = Tally(
+        name for part in StorageConformance.__mro__ for name in vars(part) if name.startswith("test_")
+    )
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 @pytest.mark.parametrize("test", ONE_PRESENT)

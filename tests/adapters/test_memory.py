@@ -10,10 +10,14 @@ import pytest
 from skene.adapters.memory import MemoryStorage
 from skene.adapters.memory.state import pack, unpack
 from skene.engine.counter import Counter
+from skene.engine.standing import Standing
 from skene.engine.window import EPOCH, FOREVER, Anchored, Edges, Rolling, WindowRule
+from skene.ports.contacts import Suppressed
+from skene.ports.firings import Repeat
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from skene.testing.conformance.base import FREE, PAYING, apply, call, charge, refuse_once, set_plan
+from skene.testing.conformance.happening import DAY, LEASE, act, begin_journey, fired, send, take_firing
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -136,11 +140,37 @@ async def test_a_forgotten_name_is_nowhere() -> None:
     await apply(storage, subject=name, customer="cus_z", email="z@example.test")
     await set_plan(storage, FREE, subject=name)
     await apply(storage, subject=name, customer="cus_z")
+    await set_plan(storage, Standing("pro", clock.now() + DAY), subject=name)
+    await begin_journey(storage, "j1", subject=name)
+    (message, *_) = reversed(await storage.claim(10, LEASE))
+    await send(storage, message, f"sent to {name}")
+    await storage.emit(name, (fired(name, subject=name, data={"name": name}, after=DAY),), {"welcome": DAY})
+    await storage.suppress(Suppressed.UNSUBSCRIBED, subject=name, source="link")
+    await act(storage, f"by {name}", subject=name, repeat=Repeat(max_fires=1))
     assert name in everything(storage)
     await storage.forget(name)
     assert name not in everything(storage)
     assert "cus_z" not in everything(storage)
     assert [c.subject for c in storage.conversions] == ["", ""]
+    assert [j.subject for j in storage.journeys] == [""]
+
+
+async def test_what_has_happened_can_be_read_without_waiting() -> None:
+    clock = ManualClock()
+    storage = MemoryStorage(clock=clock)
+    await begin_journey(storage)
+    await send(storage, (await storage.claim(1, LEASE))[0])
+    await storage.emit("ada", (fired("f1", after=DAY), fired("f2")), {"welcome": DAY})
+    (journey,) = storage.journeys
+    assert (journey.id, journey.loop, journey.subject) == ("j1", "welcome", "ada")
+    assert (journey.held_out, journey.shadow) == (False, False)
+    assert (journey.begun_at, journey.prompted_at, journey.goal_at) == (clock.now(),) * 3
+    assert [(one.key, one.due_at - clock.now()) for one in storage.waiting()] == [
+        ("f1", DAY),
+        ("f2", timedelta(0)),
+    ]
+    assert [(row.subject, row.firing) for row in storage.log()] == [("ada", "begin:j1")]
+    assert (await take_firing(storage)).claim == 1  # looking claims nothing
 
 
 async def test_conversions_can_be_read() -> None:

@@ -1,5 +1,6 @@
 """A storage that lives as long as the process: for tests, demos and single-process apps that may forget."""
 
+from bisect import bisect_left
 from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -135,9 +136,10 @@ class MemoryStorage(
                 del state.firings[row.new.key]
                 pruned += 1
         for schedule in state.schedules.values():
-            ticks, latest = schedule.ticks, schedule.ticks[-1]
-            keep = min(latest, schedule.scanned or latest)
+            ticks, scanned = schedule.ticks, schedule.scanned
+            keep = scanned[-1] if scanned else ticks[-1]
             while ticks[0] < keep and ticks[0] <= now - TICKS_LAST:
                 ticks.popleft()
                 pruned += 1
+            del scanned[: bisect_left(scanned, ticks[0])]
         return pruned

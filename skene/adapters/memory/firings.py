@@ -1,5 +1,6 @@
 """Firings in memory."""
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -210,12 +211,13 @@ class MemoryFirings(Part):
         return soon or (repeat.max_fires is not None and known.fires >= repeat.max_fires)
 
     def _in_episode(self, row: FiringRow, seen: datetime | None) -> bool:
-        """Whether no tick that was read to the end has missed the subject since it was seen.
+        """Whether no earlier tick that was read to the end has missed the subject since it was seen.
 
         A tick that failed half-way shows who is in its result, not who is not.
         """
         scanned = self._state.schedules[row.new.step].scanned
-        return seen is not None and (scanned is None or seen >= scanned)
+        before = bisect_left(scanned, row.tick) if row.tick is not None else 0
+        return seen is not None and (not before or seen >= scanned[before - 1])
 
     def _enter(self, row: FiringRow, entry: Entry, now: datetime) -> None:
         state, begun = self._state, entry.journey
@@ -234,8 +236,7 @@ class MemoryFirings(Part):
         row.new = replace(row.new, data={})
         del self._state.open_firings[row.id]
         if row.tick is not None and (closing.state, closing.outcome) == (FiringState.DONE, Outcome.SCANNED):
-            schedule = self._state.schedules[row.new.step]
-            schedule.scanned = max(schedule.scanned or row.tick, row.tick)
+            insort(self._state.schedules[row.new.step].scanned, row.tick)
 
     def _note(
         self,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
 from itertools import islice
 
 from skene.adapters.memory.state import MessageRow as Row
@@ -34,10 +35,15 @@ class MemoryOutbox(Part):
     """The port `Outbox`."""
 
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-        """Take messages that are due, or whose lease has ended, oldest first."""
-        now = self._state.clock.now()
-        due = islice((row for row in self._state.open.values() if row.due <= now), limit)
-        return tuple([self._hand_over(row, now, lease) for row in due])
+        """Take messages that are due, or whose lease has ended, those due longest first."""
+        state, now = self._state, self._state.clock.now()
+        due: list[Row] = []
+        while state.sending and len(due) < limit and state.sending[0][0] <= now:
+            at, name = heappop(state.sending)
+            row = state.open.get(name)
+            if row is not None and row.due == at:
+                due.append(row)
+        return tuple([self._hand_over(row, now, lease) for row in sorted(due, key=lambda row: row.id)])
 
     async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = NO_RULES) -> Attempt:
         """Record that an attempt begins and freeze the body, if the rules let it."""
@@ -71,7 +77,7 @@ class MemoryOutbox(Part):
         if outcome.provider_id is not None:
             state.reported[outcome.provider_id] = row
         if outcome.state is MessageState.PENDING:
-            row.due = now + outcome.delay
+            self._put_off(row, now + outcome.delay)
             return True
         self._end(row, now)
         if outcome.state is MessageState.SENT:
@@ -121,9 +127,10 @@ class MemoryOutbox(Part):
         row, now = self._idle(message), self._state.clock.now()
         if row is None:
             return False
-        row.state, row.due, row.settled_at, row.reason = MessageState.PENDING, now, None, None
+        row.state, row.settled_at, row.reason = MessageState.PENDING, None, None
         row.failures, row.begun, row.first_attempt_at = 0, None, None
         self._state.open[row.id] = row
+        self._put_off(row, now)
         return True
 
     async def discard_message(self, message: int, reason: str) -> bool:
@@ -165,6 +172,10 @@ class MemoryOutbox(Part):
         in_hand = row.state is MessageState.CLAIMED and row.due > self._state.clock.now()
         return None if in_hand else row
 
+    def _put_off(self, row: Row, due: datetime) -> None:
+        row.due = due
+        heappush(self._state.sending, (due, row.id))
+
     def _end(self, row: Row, now: datetime) -> None:
         row.settled_at = now
         self._state.open.pop(row.id, None)
@@ -200,7 +211,8 @@ class MemoryOutbox(Part):
         return Later((sorted(ends)[len(ends) - most] if most else now + span) - now, capped=True)
 
     def _hand_over(self, row: Row, now: datetime, lease: timedelta) -> Claimed:
-        row.state, row.claim, row.due = MessageState.CLAIMED, row.claim + 1, now + lease
+        row.state, row.claim = MessageState.CLAIMED, row.claim + 1
+        self._put_off(row, now + lease)
         holder = self._state.holders.get(row.draft.subject)
         standing = holder.standing_at(now) if holder else None
         return Claimed(

@@ -142,10 +142,10 @@ class FiringRow:
 
 @dataclass(slots=True)
 class Schedule:
-    """The ticks of a step: which were recorded, and the last one whose rows were read to the end."""
+    """The ticks of a step, ascending: which were recorded, and of which the rows were read to the end."""
 
     ticks: deque[datetime] = field(default_factory=deque[datetime])
-    scanned: datetime | None = None
+    scanned: list[datetime] = field(default_factory=list[datetime])
 
 
 @dataclass(slots=True)
@@ -184,7 +184,11 @@ class Key:
 
 
 class State:
-    """Everything, in plain dictionaries. No verb awaits, so each is atomic among one event loop's tasks."""
+    """Everything, in plain dictionaries. No verb awaits, so each is atomic among one event loop's tasks.
+
+    Heaps may hold entries of rows that are due at another time by now, or gone; whoever takes them drops
+    them.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -203,6 +207,7 @@ class State:
         self.converted: dict[str, datetime] = {}  # by subject: the latest conversion
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
+        self.sending: list[tuple[datetime, int]] = []  # a heap of messages by when they are due
         self.draft_keys: set[str] = set()
         self.last_message = 0
         self.marketing: dict[str, list[MessageRow]] = {}  # by subject: what its cap may count
@@ -211,7 +216,7 @@ class State:
         self.suppressions: dict[tuple[Suppressed, str | None, str | None], Suppression] = {}
         self.firings: dict[str, FiringRow] = {}  # by key
         self.open_firings: dict[int, FiringRow] = {}  # those on their way
-        self.due: list[tuple[datetime, int]] = []  # a heap; an entry that its row has left behind is dropped
+        self.due: list[tuple[datetime, int]] = []  # a heap of firings by when they are due
         self.last_firing = 0
         self.schedules: dict[str, Schedule] = {}  # by step
         self.recipients: dict[str, dict[str, Recipient]] = {}  # by step, then by subject
@@ -241,6 +246,7 @@ class State:
             self.last_message += 1
             row = MessageRow(self.last_message, replace(draft, data=as_json(draft.data)), now, now)
             self.messages[row.id] = self.open[row.id] = row
+            heappush(self.sending, (row.due, row.id))
             if draft.marketing:
                 self.marketing.setdefault(draft.subject, []).append(row)
 

@@ -233,6 +233,16 @@ class AttemptConformance(ConformanceBase):
         await storage.settle(first, Outcome(MessageState.PENDING, timedelta(hours=1)))
         assert [message.draft.subject for message in await storage.claim(1, LEASE)] == ["s1"]
 
+    async def test_those_due_longest_are_taken(self, storage: Storage, clock: ManualClock) -> None:
+        """L10: one that is tried again and again does not keep younger ones waiting."""
+        for n in range(3):
+            await refuse_once(storage, clock, subject=f"s{n}", wall_id=f"w{n}")
+        for message, minutes in zip(await storage.claim(3, LEASE), (3, 1, 2), strict=True):
+            await storage.settle(message, Outcome(MessageState.PENDING, timedelta(minutes=minutes)))
+        clock.advance("5m")
+        assert [message.draft.subject for message in await storage.claim(2, LEASE)] == ["s1", "s2"]
+        assert (await take(storage)).draft.subject == "s0"
+
     @pytest.mark.parametrize("state", FINAL)
     async def test_final_states_are_final(
         self, storage: Storage, clock: ManualClock, state: MessageState

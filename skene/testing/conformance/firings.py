@@ -152,7 +152,9 @@ class FiringClaimConformance(ConformanceBase):
             [],
         ]
 
-    async def test_a_lease_that_ends_hands_over(self, storage: Storage, clock: ManualClock) -> None:
+    async def test_a_firing_is_handed_over_when_its_lease_ends(
+        self, storage: Storage, clock: ManualClock
+    ) -> None:
         """L9, L10: not a moment before; what a dead worker held comes back as it was."""
         await storage.emit("ada", (fired(data={"n": 1}),), {})
         first = await take_firing(storage)
@@ -181,7 +183,7 @@ class FiringClaimConformance(ConformanceBase):
         assert (await take_firing(storage)).claim != firing.claim
         assert not await storage.keep_firing(firing, LEASE)
 
-    async def test_a_lost_claim_may_not_act(self, storage: Storage, clock: ManualClock) -> None:
+    async def test_a_lost_claim_may_not_record(self, storage: Storage, clock: ManualClock) -> None:
         """L9: the earlier worker records nothing, moves nothing; the later one is not disturbed."""
         await storage.emit("ada", (fired(),), {})
         first = await take_firing(storage)
@@ -218,7 +220,7 @@ class FiringClaimConformance(ConformanceBase):
         clock.advance(LEASE + DAY)
         assert await storage.postpone_firing(firing, DAY)
 
-    async def test_made_up_claims_are_lost(self, storage: Storage) -> None:
+    async def test_made_up_claims_on_firings_are_lost(self, storage: Storage) -> None:
         """Contract: the number guards, not only the id."""
         await storage.emit("ada", (fired(),), {})
         firing = await take_firing(storage)
@@ -254,7 +256,7 @@ class FiringClaimConformance(ConformanceBase):
         assert (fourth.data, fourth.occurred_at) == (awkward(), firing.occurred_at)
 
     @pytest.mark.parametrize("state", [FiringState.DONE, FiringState.DEAD])
-    async def test_final_states_are_final(
+    async def test_a_closed_firing_is_final(
         self, storage: Storage, clock: ManualClock, state: FiringState
     ) -> None:
         """L9: nothing sets a firing off again by itself."""
@@ -303,7 +305,7 @@ class FiringClaimConformance(ConformanceBase):
 class LogConformance(ConformanceBase):
     """The log of decisions."""
 
-    async def test_latest_first_and_filtered(self, storage: Storage, clock: ManualClock) -> None:
+    async def test_the_log_comes_latest_first(self, storage: Storage, clock: ManualClock) -> None:
         """Contract of `decisions`: by loop, subject, outcome, time and number, in any combination."""
         begin = clock.now()
         for n in range(6):

@@ -58,7 +58,7 @@ class OutboxConformance(ConformanceBase):
         )
         assert await storage.outbox_row(row.id + 1) is None
 
-    async def test_latest_first_and_filtered(self, storage: Storage, clock: ManualClock) -> None:
+    async def test_messages_come_latest_first(self, storage: Storage, clock: ManualClock) -> None:
         """Contract of `outbox_rows`: by state, loop, subject and number, in any combination."""
         assert await storage.outbox_rows() == ()
         for n in range(6):

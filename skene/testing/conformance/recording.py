@@ -189,7 +189,7 @@ class RepeatConformance(ConformanceBase):
     async def test_a_number_of_times(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 25: `max_fires` is for ever."""
         rule = Repeat(max_fires=2)
-        acted = []
+        acted: list[int] = []
         for n in range(4):
             acted.append((await act(storage, f"f{n}", repeat=rule)).acted)
             clock.advance(400 * DAY)
@@ -200,7 +200,7 @@ class RepeatConformance(ConformanceBase):
     async def test_both_rules_hold(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 25: what is refused by one of them is not counted by the other."""
         rule = Repeat(cooldown=WEEK, max_fires=2)
-        acted = []
+        acted: list[int] = []
         for n in range(6):
             acted.append((await act(storage, f"f{n}", repeat=rule)).acted)
             clock.advance(WEEK / 2)

@@ -163,14 +163,15 @@ class EpisodeConformance(ConformanceBase):
 
     async def test_a_tick_that_ends_late(self, storage: Storage, clock: ManualClock) -> None:
         """L9: an earlier tick that is worked on after a later one neither repeats nor undoes anything."""
+        assert await scan(storage, clock, ["bob"]) == 1
         await open_tick(storage, clock.advance(DAY))
         _, (slow,) = await storage.claim_firings(1, 90 * DAY)
         assert await scan(storage, clock, ["ada"]) == 1
-        late = (entry("ada", slow.key),)
+        late = (entry("ada", slow.key), entry("bob", slow.key))
         assert (await storage.record(slow, late, repeat=EPISODE, closing=SCANNED)).acted == 0
         assert await scan(storage, clock, ["ada"]) == 0
-        assert await scan(storage, clock, ["ada"]) == 0
-        assert len(await storage.messages("ada")) == 1
+        assert await scan(storage, clock, ["ada", "bob"]) == 1
+        assert [len(await storage.messages(subject)) for subject in ("ada", "bob")] == [1, 2]
 
     async def test_episodes_are_of_one_step(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 25: kept per step and subject."""

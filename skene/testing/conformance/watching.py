@@ -152,7 +152,7 @@ class WatcherConformance(ConformanceBase):
         await set_plan(storage, Standing("pro", begin + 3 * DAY), subject="ada")
         await set_plan(storage, PRO, subject="bob")
         await set_plan(storage, Standing("pro", begin + DAY), subject="cy")
-        lapsed = []
+        lapsed: list[list[str]] = []
         for _ in range(4):
             clock.advance(DAY)
             await storage.note_lapses(ONE, 100)

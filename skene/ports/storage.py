@@ -49,7 +49,7 @@ class Storage(Counters, Grants, Accounts, Ledger, Outbox, Firings, Contacts, Pro
         ...
 
     async def prune(self) -> int:
-        """Delete what is only needed for a time. Returns how many rows.
+        """Delete what is only needed for a time, in any number of transactions. Returns how many rows.
 
         Idempotency keys after 24 h; log rows after 90 days, and all but the latest 1,000,000; firings that
         ended over 7 days ago, except that a key must guard for 90 days; ticks after 400 days, never the

@@ -98,6 +98,7 @@ def held(firing: Firing) -> tuple[sa.ColumnElement[bool], ...]:
     """The firing, if this claim on it is the latest and it has not ended."""
     return (
         firings.c.id == firing.id,
+        firings.c.key == firing.key,  # SQLite gives the id of a row that was erased to a new one
         firings.c.claim == firing.claim,
         firings.c.state == FiringState.CLAIMED,
     )

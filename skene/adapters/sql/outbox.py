@@ -29,11 +29,11 @@ def post(connection: sa.Connection, now: datetime, drafts: Iterable[Draft]) -> N
 
 
 def claim(connection: sa.Connection, now: datetime, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-    """Take messages that are due, or whose lease has ended, oldest first."""
+    """Take messages that are due, or whose lease has ended, those due longest first."""
     due = (
         sa.select(outbox.c.id)
         .where(outbox.c.due_at <= now)
-        .order_by(outbox.c.id)
+        .order_by(outbox.c.due_at, outbox.c.id)  # as the index has them, however many there are
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -103,6 +103,7 @@ def held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
     """The message, if this claim on it is the latest and not settled."""
     return (
         outbox.c.id == claimed.id,
+        outbox.c.key == claimed.draft.key,  # SQLite gives the id of a row that was erased to a new one
         outbox.c.claim == claimed.claim,
         outbox.c.state == MessageState.CLAIMED,
     )

@@ -78,6 +78,8 @@ def _admit(
         recipients.c.step == firing.step,
         recipients.c.subject.in_({entry.subject for entry in entries}),
         recipients.c.firing == firing.id,
+        # SQLite gives the ids of rows that were pruned, which are a week old at least, to new ones.
+        recipients.c.fired_at > firing.occurred_at - timedelta(days=1),
     )
     done = set(connection.scalars(before))
     asked = sorted({entry.subject for entry in entries} - done)  # so that two transactions lock in one order
@@ -87,10 +89,10 @@ def _admit(
     seen = firing.tick if repeat.episode else None
     rows = [{"subject": subject, "seen_tick": seen, **fresh} for subject in asked]
     answers = connection.execute(_ask(connection, now, firing, repeat), rows)
-    acted = {row.subject for row in answers if row.firing == firing.id}
+    acted = {row.subject for row in answers if row.firing == firing.id and row.fired_at == now}
     return _Admitted(
         [entry for entry in entries if entry.subject in acted],
-        [entry.subject for entry in entries if entry.subject not in acted | done],
+        [subject for subject in asked if subject not in acted],
     )
 
 
@@ -113,14 +115,14 @@ def _ask(connection: sa.Connection, now: datetime, firing: Firing, repeat: Repea
         asked = put.on_conflict_do_update(
             index_elements=[table.subject, table.step], set_=changes, where=sa.and_(sa.true(), *rules)
         )
-        return asked.returning(table.subject, table.firing)
+        return asked.returning(table.subject, table.firing, table.fired_at)
     rules.append(_new_episode(connection, firing))
     may = sa.and_(*rules)
     # Seen in this tick, acted upon or not: the row changes in any case.
     kept = {name: sa.case((may, change), else_=table[name]) for name, change in changes.items()}
     kept["seen_tick"] = sa.case((table.seen_tick > new.seen_tick, table.seen_tick), else_=new.seen_tick)
     asked = put.on_conflict_do_update(index_elements=[table.subject, table.step], set_=kept)
-    return asked.returning(table.subject, table.firing)
+    return asked.returning(table.subject, table.firing, table.fired_at)
 
 
 def _new_episode(connection: sa.Connection, firing: Firing) -> sa.ColumnElement[bool]:
@@ -147,8 +149,7 @@ def _begin(connection: sa.Connection, now: datetime, entries: Iterable[Entry]) -
             "held_out": journey.held_out,
             "shadow": journey.shadow,
         }
-        for entry in entries
-        if (journey := entry.journey) is not None
+        for journey in sorted((entry.journey for entry in entries if entry.journey), key=lambda one: one.id)
     ]
     if rows:
         connection.execute(insert(connection, journeys).on_conflict_do_nothing(), rows)

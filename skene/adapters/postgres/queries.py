@@ -54,8 +54,8 @@ class PostgresQueries:
     """The port `Queries` in PostgreSQL, on asyncio.
 
     Args:
-        dsn_or_engine: an address, or an `AsyncEngine` over asyncpg. Of an engine only the way to connect is used:
-            queries have connections of their own.
+        dsn_or_engine: an address, or an `AsyncEngine` over asyncpg. Of an engine only the way to connect is
+            used: queries have connections of their own.
         pool_size: queries at once, per process.
 
     Raises:
@@ -108,7 +108,7 @@ class PostgresQueries:
     async def _rows(
         self, select: Select, values: Mapping[str, JsonValue], timeout: timedelta, size: int, *, whole: bool
     ) -> AsyncGenerator[list[Row], None]:
-        """Batches of a cursor. What was remembered of the tables may be old: then once again, knowing nothing."""
+        """Batches of a cursor. What is remembered of the tables may be old: then again, knowing nothing."""
         clock = _Clock(timeout.total_seconds())
         known = select in self._compiled
         begun = False
@@ -198,7 +198,7 @@ class _Clock:
         return f"the query was stopped after {self.seconds:g} s"
 
     async def bound(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Wait for the server until the time is over, and a moment longer if it has been told to stop by then.
+        """Wait for the server until the time is over, and a moment longer: it may be stopping by itself.
 
         Raises:
             QueryTimeout: it is over.

@@ -95,8 +95,8 @@ async def test_what_looks_secret_is_not_copied(shop: Shop) -> None:
     shop.run("DELETE FROM users")
     assert len(shop.fired()) == 3
     for _, _, data in shop.fired():
-        kept = {"id", "email", "plan", "seats", "active", "score", "bio", "photo"}
-        assert set(data) == kept
+        kept = {"id", "email", "plan", "seats", "active", "score", "bio"}
+        assert set(data) - {"photo"} == kept  # of bytes SQLite copies a NULL, at most
     assert "s3cret" not in str(shop.rows("SELECT data FROM skene_firings"))
 
 

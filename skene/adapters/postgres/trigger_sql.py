@@ -25,7 +25,10 @@ _FUNCTION = """
 CREATE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS {tag}
+DECLARE
+    copied text[];
 BEGIN
+    copied := {copied};
     INSERT INTO {home}skene_firings
            (key, loop, step, subject, data, state, occurred_at, due_at, claim, failures)
     SELECT 'database:' || gen_random_uuid(), {loop}, {step},
@@ -33,7 +36,7 @@ BEGIN
                 ELSE 'sha256:' || encode(sha256(convert_to(fired.{subject}::text, 'UTF8')), 'hex') END,
            (SELECT coalesce(json_object_agg(pair.key, pair.value), '{{}}')
               FROM json_each(to_json(fired)) AS pair
-             WHERE {copied}),
+             WHERE pair.key = ANY (copied){short}),
            'pending', clock_timestamp(), clock_timestamp(), 0, 0
       FROM {rows} AS fired
      WHERE fired.{subject}::text <> ''{where};
@@ -46,9 +49,14 @@ END
 """.strip()
 
 _UNLESS_SECRET = """
-lower(regexp_replace(pair.key, '([a-z0-9])([A-Z])', '\\1_\\2', 'g'))
-                   !~ {secret}
-               AND length(pair.value::text) <= {longest}
+ARRAY(  -- all columns but those that look secret
+        SELECT col.attname::text
+          FROM (SELECT attname,
+                       '_' || lower(regexp_replace(attname, '([a-z0-9])([A-Z])', E'\\\\1_\\\\2', 'g')) || '_' AS words
+                  FROM pg_attribute
+                 WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped
+                   AND atttypid <> 'bytea'::regtype) AS col
+         WHERE {secret})
 """.strip()
 
 
@@ -78,9 +86,10 @@ def write(trigger: RowTrigger, home: str, *, each_row: bool = False) -> Written:
 def _function(trigger: RowTrigger, function: str, home: str, *, each_row: bool) -> str:
     row = "OLD" if trigger.event == "delete" else "NEW"
     if trigger.capture is not None:
-        copied = f"pair.key IN ({', '.join(map(literal, trigger.capture)) or 'NULL'})"
+        copied = f"ARRAY[{', '.join(map(literal, trigger.capture))}]::text[]"
     else:
-        copied = _UNLESS_SECRET.format(secret=literal(SECRET), longest=LONGEST_COPY)
+        secret = (f"col.words !~ {literal(pattern)}" for pattern in SECRET)
+        copied = _UNLESS_SECRET.format(secret="\n           AND ".join(secret))
     where = "" if trigger.event == "update" else condition(trigger, "fired")
     fields = {
         "function": function,
@@ -90,6 +99,7 @@ def _function(trigger: RowTrigger, function: str, home: str, *, each_row: bool) 
         "subject": identifier(trigger.subject),
         "shortest": str(MAX_SUBJECT_BYTES),
         "copied": copied,
+        "short": "" if trigger.capture is not None else f" AND length(pair.value::text) <= {LONGEST_COPY}",
         "rows": f"(SELECT {row}.*)" if each_row else "skene_rows",
         "where": f"\n       AND {where}" if where else "",
     }

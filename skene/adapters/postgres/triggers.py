@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["PostgresTriggers"]
 
 # A table that is in use is not kept waiting behind us: what waits for its lock stops all who come after.
-_SETTINGS = "READ WRITE; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '30s'"
+TABLE_LOCK = "5s"
+_SETTINGS = "READ WRITE; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '30s'"
 _HOME = """
 SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.oid = to_regclass($1)
@@ -162,11 +163,10 @@ class PostgresTriggers:
 
     async def _lock(self, driver: "Driver") -> None:
         """One process at a time, and none while the tables are migrated."""
-        await driver.execute("SET LOCAL lock_timeout = '30s'")
         await driver.fetchval(
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock_words(self._schema)
         )
-        await driver.execute("SET LOCAL lock_timeout = '5s'")
+        await driver.execute(f"SET LOCAL lock_timeout = '{TABLE_LOCK}'")
 
     async def _home(self, driver: "Driver") -> str:
         table = f"{identifier(self._schema)}.skene_firings" if self._schema else "skene_firings"

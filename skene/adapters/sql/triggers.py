@@ -33,12 +33,14 @@ PLACE = "\0"
 LONGEST_COPY = 10_000
 """Characters of a value that is copied into a firing."""
 
-# Understood alike by Python and by PostgreSQL; for names in lower case, their parts divided by `_`.
-SECRET = (  # noqa: S105 - a pattern for names, and no password
-    "passw|passphrase|passcode|pwd|secret|token|hash|credential|(api|private|access|signing|encryption)_?key"
-    "|card_?(number|no|num)|(^|_)(pass|pin|otp|totp|mfa|2fa|salt|ssn|cards?|iban|cvc|cvv)(_|[0-9]|$)"
+# Understood alike by Python and by PostgreSQL; for names in lower case with `_` around and between their words.
+# Three, because PostgreSQL takes ten times as long for one that says it all.
+SECRET = (
+    "passw|passphrase|passcode|pwd|secret|token|hash|credential",
+    "(?:api|private|access|signing|encryption)_?key|card_?(?:number|no|num)",
+    "_(?:pass|pin|t?otp|mfa|2fa|salt|ssn|cards?|iban|cvc|cvv)[0-9]*_",
 )
-_SECRET = re.compile(SECRET)
+_SECRET = [re.compile(pattern) for pattern in SECRET]
 _HUMP = re.compile("([a-z0-9])([A-Z])")
 _TABLE = re.compile(r'("(?:[^"]|"")+"|[^".]+)')
 _DIGEST = re.compile(MARK + "([0-9a-f]{16})")
@@ -92,7 +94,8 @@ def identifier(name: str) -> str:
 
 def is_secret(column: str) -> bool:
     """Whether a column's name sounds as if its values were nobody else's business."""
-    return _SECRET.search(_HUMP.sub(r"\1_\2", column).lower()) is not None
+    words = "_" + _HUMP.sub(r"\1_\2", column).lower() + "_"
+    return any(pattern.search(words) for pattern in _SECRET)
 
 
 def table_fault(trigger: RowTrigger, tables: Iterable[str], *, given: str = "") -> Fault:

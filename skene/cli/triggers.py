@@ -40,8 +40,8 @@ def triggers(
 ) -> None:
     """Show, install or remove the triggers of your loops.
 
-    They write what happens to the rows of your tables into skene's, in the same transaction. Without an option:
-    which of them are there. Safe to repeat, and to run from several machines at once.
+    They write what happens to the rows of your tables into skene's, in the same transaction. Without an
+    option: which of them are there. Safe to repeat, and to run from several machines at once.
     """
     if sql + install + remove > 1:
         raise CommandError("give one of --sql, --install and --remove")
@@ -99,9 +99,8 @@ async def _show(
     elif not wanted:
         say("no loop has a database trigger")
     for one in () if as_json else wanted:
-        say(
-            f"{one.step}: {one.event} on {one.table}: {'missing or outdated' if one in missing else 'installed'}"
-        )
+        state = "missing or outdated" if one in missing else "installed"
+        say(f"{one.step}: {one.event} on {one.table}: {state}")
     if missing:
         if not as_json:
             say("run `skene db triggers --install`")

@@ -1,4 +1,4 @@
-"""The port to the triggers in a user's database: they write firings in the transaction of the user's write."""
+"""The port to the triggers in a user's database: they write firings in the transaction of a user's write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -236,7 +236,7 @@ async def test_four_that_install_at_once_install_once(shop: Shop) -> None:
     changes: list[Changes] = []
 
     async def install() -> None:
-        storage = type(shop.storage)(shop.dsn if isinstance(shop, PostgresShop) else shop.path)  # type: ignore[attr-defined, arg-type]  # either
+        storage = shop.again()
         changes.append(await storage.triggers.install(ALL))
         await storage.aclose()
 
@@ -265,10 +265,9 @@ async def test_what_is_not_ours_is_left_alone(shop: Shop) -> None:
     await shop.storage.triggers.install(ALL)
     before = shop.traces()
     if isinstance(shop, PostgresShop):
-        body = "CREATE FUNCTION skene_insert_mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
-        shop.run(
-            f"{body} CREATE TRIGGER skene_mine AFTER INSERT ON users EXECUTE FUNCTION skene_insert_mine()"
-        )
+        body = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+        shop.run(f"CREATE FUNCTION skene_insert_mine() {body}")
+        shop.run("CREATE TRIGGER skene_mine AFTER INSERT ON users EXECUTE FUNCTION skene_insert_mine()")
     else:
         shop.run("CREATE TRIGGER skene_mine AFTER INSERT ON users BEGIN SELECT 1; END")
     mine = shop.traces() - before

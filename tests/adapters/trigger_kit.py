@@ -37,6 +37,10 @@ class Shop(ABC):
     storage: PostgresStorage | SqliteStorage
 
     @abstractmethod
+    def again(self) -> PostgresStorage | SqliteStorage:
+        """Another storage over the same data."""
+
+    @abstractmethod
     def run(self, statement: str) -> None:
         """One statement, or several, committed."""
 
@@ -72,6 +76,9 @@ class PostgresShop(Shop):
         self.storage = PostgresStorage(dsn)
         self.run(USERS.format(key="BIGINT PRIMARY KEY", bytes="BYTEA"))
 
+    def again(self) -> PostgresStorage:
+        return PostgresStorage(self.dsn)
+
     def run(self, statement: str) -> None:
         self.server.execute(statement, self.name)
 
@@ -83,10 +90,9 @@ class PostgresShop(Shop):
         return [tuple(row.values()) for row in json.loads(found)]
 
     def traces(self) -> int:
-        query = "SELECT 1 FROM pg_trigger WHERE tgname LIKE 'skene%' UNION ALL SELECT 1 FROM pg_proc WHERE proname LIKE"
-        return len(
-            self.rows(f"{query} 'skene_insert%' OR proname LIKE 'skene_up%' OR proname LIKE 'skene_delete%'")
-        )
+        triggers = "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'skene%'"
+        functions = "SELECT proname FROM pg_proc WHERE proname ~ '^skene_(insert|update|delete)_'"
+        return len(self.rows(f"{triggers} UNION ALL {functions}"))
 
 
 class SqliteShop(Shop):
@@ -94,6 +100,9 @@ class SqliteShop(Shop):
         self.path = path
         self.storage = SqliteStorage(path)
         self.run(USERS.format(key="INTEGER PRIMARY KEY", bytes="BLOB"))
+
+    def again(self) -> SqliteStorage:
+        return SqliteStorage(self.path)
 
     def run(self, statement: str) -> None:
         db = sqlite3.connect(self.path)

@@ -147,7 +147,7 @@ class PostgresQueries:
                 records = await clock.bound(lambda: driver.fetch(f"FETCH FORWARD {size:d} FROM {cursor}"))
                 more = len(records) == size
                 if records:
-                    yield [as_row(record, compiled.types) for record in records]
+                    yield [as_row(dict(record), compiled.types) for record in records]
 
     @asynccontextmanager
     async def _reading(self, clock: "_Clock", select: Select | None = None) -> "AsyncGenerator[Driver, None]":
@@ -242,12 +242,10 @@ def _given(select: Select, values: Mapping[str, JsonValue]) -> list[JsonValue]:
     return [values[name] for name in select.names]
 
 
-def _writes(plan: Any) -> bool:
+def _writes(plan: JsonValue) -> bool:
     """Whether a node of a plan changes or locks rows."""
     if isinstance(plan, list):
-        return any(_writes(part) for part in plan)
+        return any(map(_writes, plan))
     if not isinstance(plan, dict):
         return False
-    return plan.get("Node Type") in ("ModifyTable", "LockRows") or any(
-        _writes(part) for part in plan.values()
-    )
+    return plan.get("Node Type") in ("ModifyTable", "LockRows") or any(map(_writes, plan.values()))

@@ -51,8 +51,8 @@ END
 _UNLESS_SECRET = """
 ARRAY(  -- all columns but those that look secret
         SELECT col.attname::text
-          FROM (SELECT attname,
-                       '_' || lower(regexp_replace(attname, '([a-z0-9])([A-Z])', E'\\\\1_\\\\2', 'g')) || '_' AS words
+          FROM (SELECT attname, '_' || lower(regexp_replace(
+                           attname, '([a-z0-9])([A-Z])', E'\\\\1_\\\\2', 'g')) || '_' AS words
                   FROM pg_attribute
                  WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped
                    AND atttypid <> 'bytea'::regtype) AS col

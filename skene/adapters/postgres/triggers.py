@@ -217,8 +217,8 @@ class PostgresTriggers:
             said = f"the triggers cannot be installed: {error.args[0]}"
             if sqlstate(error) == "42501":
                 said += (
-                    "; the role needs TRIGGER on the tables, and CREATE in the schema of skene's; or give those who"
-                    " have these rights what `skene db triggers --sql` prints"
+                    "; the role needs TRIGGER on the tables, and CREATE in the schema of skene's; or give"
+                    " those who have these rights what `skene db triggers --sql` prints"
                 )
             raise ConfigurationError(said) from error
 

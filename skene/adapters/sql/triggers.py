@@ -33,8 +33,8 @@ PLACE = "\0"
 LONGEST_COPY = 10_000
 """Characters of a value that is copied into a firing."""
 
-# Understood alike by Python and by PostgreSQL; for names in lower case with `_` around and between their words.
-# Three, because PostgreSQL takes ten times as long for one that says it all.
+# Understood alike by Python and by PostgreSQL; for names in lower case with `_` around and between their
+# words. Three, because PostgreSQL takes ten times as long for one that says it all.
 SECRET = (
     "passw|passphrase|passcode|pwd|secret|token|hash|credential",
     "(?:api|private|access|signing|encryption)_?key|card_?(?:number|no|num)",

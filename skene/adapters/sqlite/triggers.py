@@ -6,13 +6,11 @@ triggers first.
 """
 
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 from anyio import to_thread
 
 from skene.adapters.sql.triggers import (
@@ -56,7 +54,8 @@ BEGIN
                     WHEN 'text' THEN length(value) <= {longest}
                     WHEN 'real' THEN abs(value) <= 1.7976931348623157e308
                     ELSE 1 END),
-            'pending', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), 0, 0);
+            'pending',
+            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), 0, 0);
 END
 """.strip()
 
@@ -132,22 +131,19 @@ class SqliteTriggers:
         return await self._in_thread(work)
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def alone() -> T:
-            with self._transaction() as db:
-                return work(db)
+        # Once begun it is seen through, whatever happens to the caller.
+        return await to_thread.run_sync(self._transact, work)
 
-        with anyio.CancelScope(shield=True):  # it is over soon, and half of it would be of no use
-            return await to_thread.run_sync(alone)
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work in one transaction, which waits for everybody else's."""
         try:
             uri = f"{self._path.absolute().as_uri()}?mode=rw"
             db = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
             try:
                 db.execute("BEGIN IMMEDIATE")
-                yield db
+                done = work(db)
                 db.execute("COMMIT")
+                return done
             finally:
                 db.close()  # which undoes what was not committed
         except sqlite3.OperationalError as error:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from skene.cli import check, database, demo, mail, people, reports, worker
+from skene.cli import check, database, demo, mail, people, reports, triggers, worker
 from skene.cli.output import examples, say
 
-__all__ = ["app", "run"]
+__all__ = ["app", "run", "triggers"]
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 

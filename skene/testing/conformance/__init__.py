@@ -38,6 +38,8 @@ _PARTS = (
     "happening",
     "journeys",
     "people",
+    "grant_returns",
+    "grants",
     "plans",
     "proof",
     "pruning",
@@ -80,6 +82,12 @@ from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
 )
+from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
+    GrantConcurrencyConformance,
+    GrantReturnConformance,
+    GrantRollingConformance,
+)
+from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
 from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
     SyncConformance,
@@ -130,6 +138,9 @@ class StorageConformance(
     RefundConformance,
     KeyConformance,
     NoticeConformance,
+    GrantConformance,
+    GrantRollingConformance,
+    GrantReturnConformance,
     SyncConformance,
     TieConformance,
     LookupConformance,
@@ -161,5 +172,6 @@ class StorageConformance(
     LifeConformance,
     ConcurrencyConformance,
     RushConformance,
+    GrantConcurrencyConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

@@ -1,6 +1,7 @@
 """Grants where the window slides, what a call that failed gives back to them, and everybody at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -176,6 +177,22 @@ class GrantConcurrencyConformance(ConformanceBase):
             partial(storage.consume, call(item)) for _ in range(20) for storage in (one, two)
         )
         assert sum(r.admitted for r in results) == 1
+
+    async def test_two_plans_at_once(self, storage_factory: StorageFactory) -> None:
+        """L1: counted apart, they share the grants: 15 units, each spent once."""
+        one, two = await storage_factory(), await storage_factory()
+        for number in range(3):
+            await give(one, 5, f"part {number}")
+        free = call(charge({"free": 0, "paid": 0}))
+        paid = replace(free, default_plan="paid")
+        results = await gather(
+            partial(storage.consume, asked)
+            for _ in range(10)
+            for storage in (one, two)
+            for asked in (free, paid)
+        )
+        assert sum(r.admitted for r in results) == 15
+        assert sum((await spent(two)).values()) == 15
 
     async def test_a_grant_is_made_once(self, storage_factory: StorageFactory) -> None:
         """Contract of `grant`: of 20 at once one is new."""

@@ -73,6 +73,12 @@ from skene.testing.conformance.firings import (  # noqa: E402 - see above
     FiringClaimConformance,
     LogConformance,
 )
+from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
+    GrantConcurrencyConformance,
+    GrantReturnConformance,
+    GrantRollingConformance,
+)
+from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
 from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     GoalConformance,
     JourneyConformance,
@@ -82,12 +88,6 @@ from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
 )
-from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
-    GrantConcurrencyConformance,
-    GrantReturnConformance,
-    GrantRollingConformance,
-)
-from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
 from skene.testing.conformance.plans import (  # noqa: E402 - see above
     LookupConformance,
     SyncConformance,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from skene.engine.decision import Decision
+    from skene.ports.grants import Granted
     from skene.ports.ledger import FunnelRow
     from skene.runtime.skene import Runtime
 
@@ -79,18 +80,22 @@ def usage(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show how a subject stands with every step.
+    """Show how a subject stands with every step, and what was granted.
 
     Plan, limit, used, when the window resets. Looking charges nothing.
     """
     skene = load_skene(config)
-    decisions = with_storage(skene, lambda one: one.usage(subject))
+    decisions, grants = with_storage(skene, lambda one: _standing(one, subject))
     if as_json:
-        print_json({"subject": subject, "usage": [_decision_as_json(one) for one in decisions]})
+        told = [_decision_as_json(one) for one in decisions]
+        print_json({"subject": subject, "usage": told, "grants": [_grant_as_json(one) for one in grants]})
         return
     columns = ("step", "meter", "plan", "limit", "used", "remaining", "window", "resets")
     rows = [_decision_row(one) for one in decisions]
     console().print(table(columns, rows, numbers=("limit", "used", "remaining")))
+    if grants:
+        headings = ("granted", "meter", "units", "spent", "expires", "reason")
+        console().print(table(headings, [_grant_row(one) for one in grants], numbers=("units", "spent")))
 
 
 def funnel_table(rows: Sequence["FunnelRow"]) -> "Table":
@@ -137,6 +142,20 @@ def _row_as_json(row: "FunnelRow") -> dict[str, Any]:
 def _decision_as_json(one: "Decision") -> dict[str, Any]:
     names = ("step", "meter", "plan", "limit", "used", "remaining", "period", "window_start", "resets_at")
     return {"allowed": one.allowed, **{name: getattr(one, name) for name in names}}
+
+
+async def _standing(skene: "Runtime", subject: str) -> tuple[tuple["Decision", ...], tuple["Granted", ...]]:
+    return await skene.usage(subject), await skene.grants(subject)
+
+
+def _grant_as_json(one: "Granted") -> dict[str, Any]:
+    names = ("key", "meter", "units", "spent", "granted_at", "expires_at", "reason", "loop")
+    return {name: getattr(one, name) for name in names}
+
+
+def _grant_row(one: "Granted") -> list[str]:
+    counts = [one.meter, str(one.units), str(one.spent)]
+    return [instant(one.granted_at), *counts, instant(one.expires_at), one.reason or one.loop or "–"]
 
 
 def _decision_row(one: "Decision") -> list[str]:

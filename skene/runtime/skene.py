@@ -23,6 +23,7 @@ from skene.runtime.counting import CountingVerbs
 from skene.runtime.events import EventVerbs
 from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
+from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
@@ -39,7 +40,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, PeopleVerbs, EventVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.

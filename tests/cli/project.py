@@ -135,6 +135,17 @@ class Project:
 
         anyio.run(consume)
 
+    def grant(self, subject: str, units: int) -> None:
+        """Grant units as the app would."""
+
+        async def grant() -> None:
+            async with self._skene() as skene:
+                await skene.grant(
+                    subject, "calls", units, expires="30d", reason="invited a friend", key="invite:bob"
+                )
+
+        anyio.run(grant)
+
     def states(self) -> list[MessageState]:
         """What became of every message."""
 

@@ -125,6 +125,23 @@ def test_whoever_only_watches_lets_through_and_says_so() -> None:
     assert decided(watching, used=400, plan="paid").reason is Reason.UNLIMITED
 
 
+def test_the_limit_is_the_one_that_was_held_against_the_count() -> None:
+    made = decided(compiled(3), used=4, limit=5)
+    assert (made.allowed, made.limit, made.remaining) == (True, 5, 1)
+    refused = {"fits": False, "admitted": False}
+    assert decided(compiled(0), used=0, limit=0, **refused).reason is Reason.NOT_IN_PLAN
+    spent = decided(compiled(0), used=2, limit=2, **refused)
+    assert (spent.reason, spent.status_code) == (Reason.LIMIT_REACHED, 402)
+
+
+def test_who_only_watches_refuses_nobody_with_a_grant() -> None:
+    watching = compiled(3, enforce=False)
+    assert decided(watching, used=5, granted=2).reason is Reason.WITHIN_LIMIT
+    over = decided(watching, used=6, granted=2)
+    assert (over.reason, over.limit) == (Reason.SHADOW, 5)
+    assert decided(watching, used=6, granted=2, plan="paid").limit is None
+
+
 @given(
     limit=st.none() | st.integers(0, 10),
     used=st.integers(0, 12),

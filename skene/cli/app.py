@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from skene.cli import check, database, demo, mail, people, reports, worker
+from skene.cli import check, contacts, database, demo, log, mail, outbox, people, reports, worker
 from skene.cli.output import examples, say
 
 __all__ = ["app", "run"]
@@ -25,7 +25,10 @@ for group in (
     worker.commands,
     check.commands,
     reports.commands,
+    log.commands,
+    outbox.commands,
     people.commands,
+    contacts.commands,
     mail.commands,
     demo.commands,
 ):

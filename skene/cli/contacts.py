@@ -42,7 +42,7 @@ def unsubscribe(
         was = with_storage(skene, lambda one: one.resubscribe(subject))
         say(f"{subject}: {'subscribed again' if was else 'was not unsubscribed'}")
     else:
-        new = with_storage(skene, lambda one: one.unsubscribe(subject))
+        new = with_storage(skene, lambda one: one.unsubscribe(subject, source="command"))
         say(f"{subject}: {'unsubscribed' if new else 'was unsubscribed already'}")
 
 

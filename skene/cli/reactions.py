@@ -129,18 +129,17 @@ def _before(reaction: "Reaction", all_: "Reactions") -> "Reaction | None":
 
 
 def _row(trigger: DatabaseTrigger) -> str:
-    what = {
-        "insert": f"a row is inserted into {trigger.table}",
-        "update": f"a row of {trigger.table} is updated",
-        "delete": f"a row of {trigger.table} is deleted",
-    }[trigger.event]
-    if trigger.columns:
-        what += f" and {' or '.join(trigger.columns)} changes"
-    if trigger.where:
-        verb = "comes to have" if trigger.event == "update" else "has"
-        cells = (f"{column} = {_cell(value)}" for column, value in trigger.where.items())
-        what += f" that {verb} {' and '.join(cells)}"
-    return f"{what}; {trigger.subject} names the subject"
+    cells = [f"{column} = {_cell(value)}" for column, value in (trigger.where or {}).items()]
+    such = f" with {' and '.join(cells)}" if cells else ""
+    if trigger.event == "insert":
+        what = f"a row{such} is inserted into {trigger.table}"
+    elif trigger.event == "delete":
+        what = f"a row{such} is deleted from {trigger.table}"
+    else:
+        what = f"a row of {trigger.table} is updated"
+        what += f" and its {' or '.join(trigger.columns)} changes" if trigger.columns else ""
+        what += f" and it comes to be one{such}" if cells else ""
+    return f"{what}; its {trigger.subject} names the subject"
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -43,12 +45,22 @@ def worker(
     sent to its end, a scan or a condition is broken off, and everything else goes back.
     """
     skene = load_skene(config)
-    anyio.run(_work, skene, once)
+    if anyio.run(_work, skene, once):
+        _leave()
 
 
-async def _work(skene: "Runtime", once: bool) -> None:
+def _leave() -> None:
+    """End the process although a function of the app's still runs in a thread: Python would wait for it."""
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+async def _work(skene: "Runtime", once: bool) -> bool:
+    """Do what is due. Returns whether a signal has stopped it."""
+    scope = anyio.CancelScope()
     async with anyio.create_task_group() as tasks:
-        scope = anyio.CancelScope()
         tasks.start_soon(_stop_on_signal, scope)
         with scope:
             async with skene:
@@ -63,6 +75,7 @@ async def _work(skene: "Runtime", once: bool) -> None:
         if scope.cancelled_caught:
             say("stopped")
         tasks.cancel_scope.cancel()
+    return scope.cancelled_caught
 
 
 def _work_of(skene: "Runtime") -> str:

@@ -1,4 +1,4 @@
-"""`skene worker` told to stop in the middle of a scan, a condition, an action: it ends in time and loses nothing."""
+"""`skene worker` told to stop in the middle of a scan, a condition, an action: it ends in time."""
 
 import time
 from datetime import UTC, datetime, timedelta

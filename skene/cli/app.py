@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from skene.cli import check, database, demo, mail, people, reports, triggers, worker
+from skene.cli import (
+    check,
+    contacts,
+    database,
+    demo,
+    log,
+    mail,
+    outbox,
+    people,
+    reports,
+    triggers,
+    worker,
+)
 from skene.cli.output import examples, say
 
 __all__ = ["app", "run", "triggers"]
@@ -25,7 +37,10 @@ for group in (
     worker.commands,
     check.commands,
     reports.commands,
+    log.commands,
+    outbox.commands,
     people.commands,
+    contacts.commands,
     mail.commands,
     demo.commands,
 ):

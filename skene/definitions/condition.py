@@ -217,7 +217,8 @@ def function(
     """Holds when a function of yours says so.
 
     Args:
-        ask: Called with the `Occasion`: who, why, and the rows there are. It may be async.
+        ask: Called with the `Occasion`: who, why, and the rows there are. It may be async, else it runs in a
+            thread.
         timeout: How long to wait for it to become true. Left out, it is asked once.
     """
     return part(FunctionCondition, type="function", function=ask, timeout=timeout)

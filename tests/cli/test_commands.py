@@ -51,7 +51,7 @@ skene = Skene(
 
 
 def test_without_a_command_there_is_help(empty: Project) -> None:
-    for args in ((), ("db",), ("mail",), ("plan",)):
+    for args in ((), ("db",), ("mail",), ("outbox",), ("plan",)):
         result = empty.run(*args)
         assert result.exit_code == 0
         assert "Usage:" in result.stdout

@@ -210,25 +210,27 @@ async def test_every_type_has_a_json_form(queries: PostgresQueries) -> None:
     assert rows[0].pop("span_of")
     assert rows == [
         {
-
-                "whole": 7,
-                "price": 19.99,
-                "fine": "0.1234567890123456789",
-                "no_number": "NaN",
-                "endless": "inf"
-            ,
-            "half": 2.5, "at": "2026-03-01T08:00:00+00:00", "naive": "2026-03-01T10:00:00+00:00",
-            "day": "2026-03-01", "hour": "10:30:00", "span": 86402.0,
-            "id": "00000000-0000-0000-0000-000000000001", "jsonb": {"a": [1, "b", None]}, "json": "text",
-
-                "list": [1, None],
-                "empty": [],
-                "host": "10.0.0.1",
-                "record": [1, False],
-                "yes": True,
-                "nothing": None,
-                "given": "true"
-            ,
+            "whole": 7,
+            "price": 19.99,
+            "fine": "0.1234567890123456789",
+            "no_number": "NaN",
+            "endless": "inf",
+            "half": 2.5,
+            "at": "2026-03-01T08:00:00+00:00",
+            "naive": "2026-03-01T10:00:00+00:00",
+            "day": "2026-03-01",
+            "hour": "10:30:00",
+            "span": 86402.0,
+            "id": "00000000-0000-0000-0000-000000000001",
+            "jsonb": {"a": [1, "b", None]},
+            "json": "text",
+            "list": [1, None],
+            "empty": [],
+            "host": "10.0.0.1",
+            "record": [1, False],
+            "yes": True,
+            "nothing": None,
+            "given": "true",
         }
     ]
 

@@ -301,6 +301,8 @@ def _dump_items(values: tuple[Any, ...], raw: tuple[Any, ...], path: str, faults
 
 def _is_default(kind: type[Definition], key: str, value: Any) -> bool:
     default = kind.model_fields[key].default
+    if isinstance(value, Definition) and value._written.values:
+        return False  # what somebody wrote out is kept, even where it says nothing new
     if isinstance(default, timedelta) and isinstance(value, str):
         return value == format_duration(default)
     return type(value) is type(default) and bool(value == default)  # the type first, for True is not 1

@@ -106,7 +106,10 @@ def _schedule_faults(one: Step) -> Iterator[Fault]:
     elif names := read_select(query.query).names:
         bound = "$1" if names[0] == "subject" else f":{names[0]}"
         given = f"a query with {bound}, and at a schedule nobody is given yet"
-        yield Fault("condition.query", given, "a query that finds the subjects by itself")
+        where = "condition"
+        if isinstance(one.condition, AllCondition):
+            where += f".conditions[{one.condition.conditions.index(query)}]"
+        yield Fault(f"{where}.query", given, "a query that finds the subjects by itself")
 
 
 def _plan_faults(one: Step) -> Iterator[Fault]:

@@ -164,7 +164,9 @@ class PostgresTriggers:
     async def _lock(self, driver: "Driver") -> None:
         """One process at a time, and none while the tables are migrated."""
         await driver.execute("SET LOCAL lock_timeout = '30s'")
-        await driver.fetchval("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock_words(self._schema))
+        await driver.fetchval(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock_words(self._schema)
+        )
         await driver.execute("SET LOCAL lock_timeout = '5s'")
 
     async def _home(self, driver: "Driver") -> str:
@@ -234,7 +236,9 @@ async def _value_faults(driver: "Driver", trigger: RowTrigger, table: str) -> li
             if error.sqlstate[:2] not in ("22", "42"):
                 raise
             given = f"a value that {name} of {trigger.table} cannot be compared with"
-            faults.append(Fault(join(trigger.step, "trigger.where", name), given, "one that the column may have"))
+            faults.append(
+                Fault(join(trigger.step, "trigger.where", name), given, "one that the column may have")
+            )
         await driver.execute("ROLLBACK TO skene_value")
     return faults
 

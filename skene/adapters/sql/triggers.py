@@ -126,7 +126,10 @@ def column_faults(trigger: RowTrigger, columns: Sequence[str]) -> list[Fault]:
 
 def misfit(faults: Sequence[Fault]) -> ConfigurationError:
     """The error for triggers that do not fit the database."""
-    lines = [f"{len(faults)} trigger{'' if len(faults) == 1 else 's'} cannot be:", *(f"  {one}" for one in faults)]
+    lines = [
+        f"{len(faults)} trigger{'' if len(faults) == 1 else 's'} cannot be:",
+        *(f"  {one}" for one in faults),
+    ]
     error = ConfigurationError("\n".join(lines))
     error.faults = tuple(faults)
     return error

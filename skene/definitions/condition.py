@@ -140,8 +140,8 @@ def usage(
         group_by: `"route"` counts each route on its own.
         cost: Units that one call takes, from 1; or a function of the request that returns them.
         charge: `"success"` charges calls that succeed, `"attempt"` all that reach the handler.
-        at: Holds from this much use on: a float such as 0.8 is a share of the limit, an int is units. So `1.0`
-            is the whole limit, and `1` is one unit.
+        at: Holds from this much use on: a float such as 0.8 is a share of the limit, an int is units. So
+            `1.0` is the whole limit, and `1` is one unit.
         under: Holds below this much use, written alike: `1` is for those who have used nothing, `1.0` for
             those who have something left.
     """

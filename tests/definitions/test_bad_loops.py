@@ -24,7 +24,7 @@ from skene.definitions import (
     step,
     trigger,
 )
-from tests.definitions.seeds import BLOCK, FREE, PAID, PERIOD, PROMPT, only_fault, seed_with
+from tests.definitions.seeds import FREE, PAID, PERIOD, PROMPT, only_fault, seed_with
 
 
 def faulty_loop() -> Loop:

@@ -1,4 +1,4 @@
-"""Triggers, conditions and actions that look right and are not: each fault where it stands, in words that help."""
+"""Triggers, conditions and actions that look right and are not: each fault where it stands."""
 
 import math
 from typing import Any
@@ -149,7 +149,8 @@ BAD = [
     ),
     (
         database(colums=["a"]),
-        "trigger.colums: got an unknown key; give one of type, table, event, columns, where, subject, capture; "
+        "trigger.colums: got an unknown key; give one of type, table, event, columns, where, "
+        "subject, capture; "
         "did you mean columns?",
     ),
     (without(database(), "trigger", "table"), f"trigger.table: got nothing; give {TABLE}"),
@@ -167,7 +168,8 @@ BAD = [
     (schedule(grace="1 hour"), f'trigger.grace: got "1 hour" (str); give {DURATION}; did you mean "1h"?'),
     (
         schedule(timeZone="UTC"),
-        "trigger.timeZone: got an unknown key; give one of type, cron, timezone, grace; did you mean timezone?",
+        "trigger.timeZone: got an unknown key; give one of type, cron, timezone, grace; did you "
+        "mean timezone?",
     ),
     # trigger.webhook
     (without(webhook(), "trigger", "subject"), f"trigger.subject: got nothing; give {SUBJECT}"),
@@ -205,7 +207,8 @@ BAD = [
     (query(timeout="5min"), f'condition.timeout: got "5min" (str); give {DURATION}; did you mean "5m"?'),
     (
         query(subject=5),
-        'condition.subject: got 5 (int); give the column of the result that names the subject, such as "user_id"',
+        "condition.subject: got 5 (int); give the column of the result that names the subject, such "
+        'as "user_id"',
     ),
     (query(maxRows=0), "condition.maxRows: got 0 (int); give a whole number from 1 to 100,000,000"),
     (query(max_rows=True), "condition.max_rows: got True (bool); give a whole number from 1 to 100,000,000"),
@@ -245,7 +248,8 @@ BAD = [
     (asks("plan", plans={"free": 1}), f"condition.plans: got a dict of 1; give {PLAN}"),
     (
         asks("plan", plan="free"),
-        "condition.plan: got an unknown key; give one of type, plans, changedFrom, changedTo; did you mean plans?",
+        "condition.plan: got an unknown key; give one of type, plans, changedFrom, changedTo; did "
+        "you mean plans?",
     ),
     # condition.function
     (asks("function", function=5), f"condition.function: got 5 (int); give {ASKED}"),
@@ -275,12 +279,14 @@ BAD = [
     (
         asks("not", condition="free"),
         'condition.condition: got "free" (str); give condition.query("SELECT … WHERE user_id = $1"), '
-        'condition.usage(at=0.8), condition.plan("free"), condition.function(is_ready), condition.all_of(…, …), '
+        'condition.usage(at=0.8), condition.plan("free"), condition.function(is_ready), '
+        "condition.all_of(…, …), "
         "condition.any_of(…, …) or condition.not_(…)",
     ),
     (
         asks("allOf", conditions=[]),
-        'condition.type: got "allOf" (str); give "query", "usage", "plan", "function", "all_of", "any_of" or "not"; '
+        'condition.type: got "allOf" (str); give "query", "usage", "plan", "function", "all_of", '
+        '"any_of" or "not"; '
         'did you mean "all_of"?',
     ),
     (
@@ -316,7 +322,8 @@ BAD = [
     (grant(reason="a\nb"), 'action.reason: got "a\\nb" (str); give one line of up to 200 characters'),
     (
         grant(expire="90d"),
-        "action.expire: got an unknown key; give one of type, units, meter, expires, reason; did you mean expires?",
+        "action.expire: got an unknown key; give one of type, units, meter, expires, reason; did "
+        "you mean expires?",
     ),
     (does("function", function=5), f"action.function: got 5 (int); give {RUN}"),
     (
@@ -352,7 +359,8 @@ BAD = [
     ),
     (
         plain(trigger="users"),
-        'trigger: got "users" (str); give trigger.api("/api/features/*"), trigger.database("users", event="insert"), '
+        'trigger: got "users" (str); give trigger.api("/api/features/*"), trigger.database("users", '
+        'event="insert"), '
         'trigger.schedule("0 9 * * *"), trigger.webhook("crm", subject="data.user_id") or '
         'trigger.event("project.created")',
     ),

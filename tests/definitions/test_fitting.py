@@ -137,7 +137,8 @@ TOGETHER: list[tuple[str, list[Step], list[str]]] = [
             )
         ],
         [
-            "steps[0].condition.conditions[1].query: got a query with :plan, and at a schedule nobody is given yet; "
+            "steps[0].condition.conditions[1].query: got a query with :plan, and at a schedule "
+            "nobody is given yet; "
             "give a query that finds the subjects by itself"
         ],
     ),
@@ -164,7 +165,8 @@ TOGETHER: list[tuple[str, list[Step], list[str]]] = [
         [step(action=MAIL), step(condition=ABOUT_ONE, action=MAIL)],
         [
             "steps[0].trigger: got nothing; give trigger.database(…), .schedule(…), .webhook(…) or .event(…)",
-            "steps[1].trigger: got nothing; give trigger.database(…), .schedule(…), .webhook(…) or .event(…); "
+            "steps[1].trigger: got nothing; give trigger.database(…), .schedule(…), .webhook(…) or "
+            ".event(…); "
             "or then=wait(…) in steps[0], to go on with it",
         ],
     ),
@@ -251,7 +253,8 @@ def test_a_goal_is_one_of_journeys() -> None:
         ]
         assert faults_of(limit, step(trigger=ON_X, action=MAIL), goal=goal) == []
     assert faults_of(step(trigger=ON_X, action=MAIL), goal=5) == [
-        'goal: got 5 (int); give trigger.event("project.created") or condition.query("SELECT … WHERE user_id = $1")'
+        'goal: got 5 (int); give trigger.event("project.created") or condition.query("SELECT … '
+        'WHERE user_id = $1")'
     ]
     assert faults_of(step(trigger=ON_X, action=MAIL), goal=NINE)[0].startswith(
         "goal: got a value of type ScheduleTrigger; give trigger.event("

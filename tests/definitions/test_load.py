@@ -125,16 +125,17 @@ def test_any_path_like_object_will_do(tmp_path: Path) -> None:
     assert load_loop(Place()).to_json(indent=2) == TEXT
 
 
+WORDS = """
+    30d api usage block email fixed calendar /x Infinity database schedule webhook event query plan all_of any_of
+    not function grant insert update plan.changed users
+"""
 LEAVES = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
     | st.text(max_size=10)
-    | st.sampled_from(
-        """30d api usage block email fixed calendar /x Infinity \ud800 database schedule webhook event query plan
-        all_of any_of not function grant insert update plan.changed 0_9_*_*_* users""".split()
-    )
+    | st.sampled_from([*WORDS.split(), "0 9 * * *", "SELECT 1", "\ud800"])
 )
 NAMES = """
     type name opinion steps recovery trigger condition action limit period free endpoint method message

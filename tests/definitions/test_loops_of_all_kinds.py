@@ -326,7 +326,8 @@ def test_functions_cannot_be_dumped_and_the_dump_says_where_each_is() -> None:
     )
     with pytest.raises(DefinitionError) as caught:
         dump_loop(loop)
-    allowed = "got a function, which JSON cannot hold; give what JSON can hold; a loop with functions is kept as Python"
+    allowed = "got a function, which JSON cannot hold; give what JSON can hold; a loop with "
+    "functions is kept as Python"
     assert str(caught.value).splitlines() == [
         "the dump has 2 faults:",
         f"  steps[0].condition.conditions[1].condition.function: {allowed}",
@@ -337,7 +338,8 @@ def test_functions_cannot_be_dumped_and_the_dump_says_where_each_is() -> None:
 def test_levels_tell_units_from_shares_by_the_point() -> None:
     for level in (1, 1.0):
         loop = load_loop(
-            f'{{"type": "activation", "steps": [{{"trigger": {json.dumps(EVENT)}, "action": {json.dumps(MAIL)}, '
+            f'{{"type": "activation", "steps": [{{"trigger": '
+            f'{json.dumps(EVENT)}, "action": {json.dumps(MAIL)}, '
             f'"condition": {{"type": "usage", "at": {level}}}}}]}}'
         )
         asked: Any = loop.steps[0].condition

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -206,7 +207,7 @@ def looks(timeout: timedelta) -> list[timedelta]:
 def test_waiting_costs_few_looks_and_the_last_is_when_the_time_is_up(seconds: float) -> None:
     asked = looks(timedelta(seconds=seconds))
     assert asked[-1] == timedelta(seconds=seconds)
-    gaps = [later - sooner for sooner, later in zip(asked, asked[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(asked)]
     assert all(timedelta(0) < gap <= LATEST for gap in gaps)
     assert all(gap >= SOONEST for gap in gaps[:-1])
     assert len(asked) <= 6 + math.log(max(1, seconds)) / math.log(1.25) + seconds / LATEST.total_seconds()

@@ -130,7 +130,7 @@ def _actions(value: object) -> Action | tuple[Action, ...]:
     if given is None:
         return read_action(value)
     if not given:
-        raise refuse(value, "an action, or a list of some")
+        raise refuse(value, "an action, or a list of at least one")
     read: list[Action] = []
     faults: list[Fault] = []
     for place, one in enumerate(given):

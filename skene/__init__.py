@@ -46,6 +46,7 @@ from skene.errors import (
     SubjectInvalid,
     WebhookRejected,
 )
+from skene.ports.grants import Granted
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
 from skene.runtime.hold import Hold
@@ -65,6 +66,7 @@ __all__ = [
     "DeliveryUnknown",
     "Fault",
     "FunnelRow",
+    "Granted",
     "Hold",
     "IdempotencyConflict",
     "LinkInvalid",

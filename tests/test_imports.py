@@ -20,6 +20,7 @@ PUBLIC = [
     "DeliveryUnknown",
     "Fault",
     "FunnelRow",
+    "Granted",
     "Hold",
     "IdempotencyConflict",
     "LinkInvalid",

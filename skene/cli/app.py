@@ -5,10 +5,22 @@ from typing import Annotated
 
 import typer
 
-from skene.cli import check, database, demo, mail, people, reports, worker
+from skene.cli import (
+    check,
+    contacts,
+    database,
+    demo,
+    log,
+    mail,
+    outbox,
+    people,
+    reports,
+    triggers,
+    worker,
+)
 from skene.cli.output import examples, say
 
-__all__ = ["app", "run"]
+__all__ = ["app", "run", "triggers"]
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -25,7 +37,10 @@ for group in (
     worker.commands,
     check.commands,
     reports.commands,
+    log.commands,
+    outbox.commands,
     people.commands,
+    contacts.commands,
     mail.commands,
     demo.commands,
 ):

@@ -1,6 +1,6 @@
-"""`skene check`: does the configuration work, and what does it gate?"""
+"""`skene check`: does the configuration work, what does it do, and what does it gate?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +9,16 @@ import typer
 from skene.cli.failing import DebugOption, guarded, report, scrub
 from skene.cli.loading import ConfigOption, LoadError, find_config, load_object, load_skene
 from skene.cli.output import JsonOption, examples, print_json, say
+from skene.cli.people import with_storage
+from skene.cli.reactions import describe_goal, describe_reaction, goal_as_json, reaction_as_json
 from skene.cli.words import describe_step, step_as_json
 from skene.definitions.faults import Fault
-from skene.errors import ConfigurationError
+from skene.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
+    from skene.definitions import Loop
     from skene.engine.program import CompiledStep
+    from skene.engine.reactions import Reaction
     from skene.runtime.skene import Runtime
 
 __all__ = ["commands"]
@@ -48,12 +52,14 @@ class Found:
         config: where the configuration is.
         skene: what is there, if it loads.
         routes: method and path of what each step covers, by the step's key; None without an app.
+        missing: triggers that the database has not got; None when nobody looked.
         problems: everything that is wrong.
     """
 
     config: str
     skene: "Runtime | None" = None
     routes: Routes | None = None
+    missing: list[dict[str, str]] | None = None
     problems: list[Problem] = field(default_factory=list[Problem])
 
     def note(self, faults: Iterable[Fault | str], where: str = "") -> None:
@@ -70,6 +76,7 @@ class Found:
         "skene check",
         "skene check --app app:app",
         "skene check --app app:app --json",
+        "skene check --database",
         codes="there are problems; each is a line on standard error (with --json on standard output)",
     )
 )
@@ -79,16 +86,24 @@ def check(
         str | None,
         typer.Option(metavar="MODULE:NAME", help="Your FastAPI app, to see which routes are gated."),
     ] = None,
+    database: Annotated[
+        bool,
+        typer.Option(
+            "--database", help="Connect, prepare every query, and look for the triggers that rows need."
+        ),
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List loops in words, the routes they cover, and all problems.
+    """List loops in words, their routes, and all problems.
 
-    It starts nothing and connects to nothing.
+    It starts nothing, and connects to nothing without --database.
     """
     found = Found(find_config(config))
     _look(found, config, app)
+    if database and found.skene is not None:
+        _look_at_database(found, found.skene)
     if as_json:
         print_json(_as_json(found))
     else:
@@ -135,34 +150,62 @@ def _look_at_app(found: Found, skene: "Runtime", where: str) -> None:
     found.routes = {key: sorted(covered, key=lambda one: (one[1], one[0])) for key, covered in routes.items()}
 
 
+def _look_at_database(found: Found, skene: "Runtime") -> None:
+    try:
+        seen = with_storage(skene, lambda one: one.look_at_database())
+    except StorageError as error:
+        found.note([str(error)])
+        return
+    found.missing = [{"step": one.step, "table": one.table, "event": one.event} for one in seen.missing]
+    found.note([*seen.faults, *(f"could not be checked: {text}" for text in seen.unknown)])
+    for one in seen.missing:
+        what = f"{one.step}: the trigger for {one.event}s of {one.table} is not in the database, or outdated"
+        found.note([f"{what}; run `skene db triggers --install`"])
+
+
 def _print(found: Found) -> None:
     skene = found.skene
     if skene is not None:
         say(found.config)
         for loop in skene.loops:
             say(f"\nloop {loop.key}" + (f": {loop.opinion}" if loop.opinion else ""))
-            for step in skene.program.steps:
-                if step.loop == loop.key:
-                    _print_step(step, found.routes)
+            if loop.goal is not None:
+                say(f"  goal {describe_goal(loop.goal, loop.attribution)}")
+            for step in _steps_of(skene, loop):
+                _print_step(skene, step, found.routes)
         say()
     for problem in found.problems:
         report(str(problem))
     if not found.problems and skene is not None:
-        loops, steps = _count(len(skene.loops), "loop"), _count(len(skene.program.steps), "step")
-        say(f"ok: {loops}, {steps}{_gated(found)}")
+        steps = len(skene.program.steps) + len(skene.program.reactions.all)
+        say(f"ok: {_count(len(skene.loops), 'loop')}, {_count(steps, 'step')}{_gated(found, skene)}")
 
 
-def _print_step(step: "CompiledStep", routes: Routes | None) -> None:
+def _steps_of(skene: "Runtime", loop: "Loop") -> "list[CompiledStep | Reaction]":
+    """The steps of a loop, in the order they were written."""
+    program = skene.program
+    every: list[CompiledStep | Reaction] = [*program.steps, *program.reactions.all]
+    steps = [one for one in every if one.loop == loop.key]
+    return sorted(steps, key=lambda one: int(one.path.rpartition("[")[2].rstrip("]")))
+
+
+def _print_step(skene: "Runtime", step: "CompiledStep | Reaction", routes: Routes | None) -> None:
+    from skene.engine.program import CompiledStep
+
     say(f"  step {step.key}")
-    for heading, words in describe_step(step):
+    if isinstance(step, CompiledStep):
+        lines = describe_step(step)
+        covered = [f"{method} {path}" for method, path in (routes or {}).get(step.key, ())]
+        lines += [("" if number else "covers", one) for number, one in enumerate(covered)]
+    else:
+        lines = describe_reaction(step, skene.program.reactions, skene.clock.now())
+    for heading, words in lines:
         say(f"    {heading:<9} {words}")
-    for number, (method, path) in enumerate((routes or {}).get(step.key, ())):
-        say(f"    {'' if number else 'covers':<9} {method} {path}")
 
 
-def _gated(found: Found) -> str:
+def _gated(found: Found, skene: "Runtime") -> str:
     if found.routes is None:
-        return "; --app module:app shows the routes they cover"
+        return "; --app module:app shows the routes they cover" if skene.program.steps else ""
     return f", {_count(len({one for covered in found.routes.values() for one in covered}), 'gated route')}"
 
 
@@ -172,25 +215,30 @@ def _count(number: int, noun: str) -> str:
 
 def _as_json(found: Found) -> dict[str, Any]:
     skene = found.skene
-    loops = (
-        []
-        if skene is None
-        else [
-            {
-                "loop": loop.key,
-                "type": loop.type,
-                "opinion": loop.opinion,
-                "steps": _steps_as_json([s for s in skene.program.steps if s.loop == loop.key], found.routes),
-            }
-            for loop in skene.loops
-        ]
-    )
     problems = [_problem(one) for one in found.problems]
-    return {"ok": not problems, "config": found.config, "loops": loops, "problems": problems}
+    said: dict[str, Any] = {"ok": not problems, "config": found.config}
+    said["loops"] = [] if skene is None else [_loop_as_json(found, skene, loop) for loop in skene.loops]
+    if found.missing is not None:
+        said["missing_triggers"] = found.missing
+    return {**said, "problems": problems}
 
 
-def _steps_as_json(steps: Iterable["CompiledStep"], routes: Routes | None) -> Sequence[dict[str, Any]]:
-    return [step_as_json(step, None if routes is None else routes.get(step.key, [])) for step in steps]
+def _loop_as_json(found: Found, skene: "Runtime", loop: "Loop") -> dict[str, Any]:
+    return {
+        "loop": loop.key,
+        "type": loop.type,
+        "opinion": loop.opinion,
+        "goal": goal_as_json(loop.goal, loop.attribution),
+        "steps": [_step_as_json(found, skene, step) for step in _steps_of(skene, loop)],
+    }
+
+
+def _step_as_json(found: Found, skene: "Runtime", step: "CompiledStep | Reaction") -> dict[str, Any]:
+    from skene.engine.program import CompiledStep
+
+    if isinstance(step, CompiledStep):
+        return step_as_json(step, None if found.routes is None else found.routes.get(step.key, []))
+    return reaction_as_json(step, skene.program.reactions, skene.clock.now())
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         _set_up_logging(debug=debug)
         try:
             return command(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None

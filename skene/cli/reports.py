@@ -1,28 +1,31 @@
 """`skene funnel` and `skene usage`: what happened, and how somebody stands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded
+from skene.cli.finding import LoopOption, check_known_loop
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, duration, examples, instant, money, print_json, say, table
 from skene.cli.people import SubjectArgument, with_storage
 from skene.cli.times import read_past
-from skene.definitions.faults import nearest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from skene.engine.decision import Decision
+    from skene.ports.grants import Granted
     from skene.ports.ledger import FunnelRow
-    from skene.runtime.skene import Runtime
 
-__all__ = ["commands", "funnel_table"]
+__all__ = ["commands", "funnel_table", "lift_in_words"]
 
 commands = typer.Typer()
+
+_NONE = "–"
 
 _STAGES = ("walls", "prompts", "clicks", "checkouts", "conversions")
 
@@ -43,14 +46,15 @@ def funnel(
     until: Annotated[
         str | None, typer.Option(metavar="WHEN", help="The same; what began later is left out.")
     ] = None,
-    loop: Annotated[str | None, typer.Option(metavar="NAME", help="Only this loop.")] = None,
+    loop: LoopOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show who was stopped, asked, clicked and paid, for each loop.
+    """Show who was stopped, asked, paid, or reached a goal.
 
-    Counted are the walls (first refusals in a window) that opened in the span, and what became of them.
+    Counted are the walls (first refusals in a window) that opened in the span and the journeys that began
+    in it, and what became of them. Beside the goals stand those who were left alone (holdout).
     """
     skene = load_skene(config)
     now = skene.clock.now()
@@ -58,15 +62,18 @@ def funnel(
     end = read_past(until, "--until", now) if until is not None else None
     if start is not None and start >= (end or now):
         raise CommandError(f"--since {since} is not before {f'--until {until}' if until else 'now'}")
-    if loop is not None:
-        _check_loop(skene, loop)
+    check_known_loop(skene, loop)
     rows = with_storage(skene, lambda one: one.funnel(since=start, until=end, loop=loop))
     if as_json:
         print_json({"since": start, "until": end, "loops": [_row_as_json(row) for row in rows]})
     elif rows:
-        console().print(funnel_table(rows))
+        goals = [one.key for one in skene.loops if one.goal is not None]
+        console().print(funnel_table(rows, with_goal=goals))
+        for row in rows:
+            if row.loop in goals and (words := lift_in_words(row)):
+                say(words)
     else:
-        say(f"nobody has met a limit{_span(start, end)}")
+        say(f"nobody has met a limit or begun a journey{_span(start, end)}")
 
 
 @commands.command(
@@ -79,43 +86,116 @@ def usage(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show how a subject stands with every step.
+    """Show how a subject stands with every step, and what was granted.
 
     Plan, limit, used, when the window resets. Looking charges nothing.
     """
     skene = load_skene(config)
-    decisions = with_storage(skene, lambda one: one.usage(subject))
+    decisions, grants = with_storage(skene, lambda one: _standing(one, subject))
     if as_json:
-        print_json({"subject": subject, "usage": [_decision_as_json(one) for one in decisions]})
+        told = [_decision_as_json(one) for one in decisions]
+        print_json({"subject": subject, "usage": told, "grants": [_grant_as_json(one) for one in grants]})
         return
     columns = ("step", "meter", "plan", "limit", "used", "remaining", "window", "resets")
     rows = [_decision_row(one) for one in decisions]
     console().print(table(columns, rows, numbers=("limit", "used", "remaining")))
+    if grants:
+        headings = ("granted", "meter", "units", "spent", "expires", "reason")
+        console().print(table(headings, [_grant_row(one) for one in grants], numbers=("units", "spent")))
 
 
-def funnel_table(rows: Sequence["FunnelRow"]) -> "Table":
-    """The funnel for people."""
-    held_out = any(row.held_out for row in rows)
-    columns = ["loop", *_STAGES, "converted", "median time to pay", "revenue"]
-    columns += ["held out", "of them paid"] if held_out else []
-    cells: list[list[str]] = []
-    for row in rows:
-        line = [row.loop or "(no wall)", *(str(getattr(row, stage)) for stage in _STAGES)]
-        share = f"{row.conversions / row.walls:.1%}" if row.walls else "–"
-        line += [share, duration(row.median_time_to_pay), money(row.revenue)]
-        line += [str(row.held_out), str(row.held_out_conversions)] if held_out else []
-        cells.append(line)
-    return table(columns, cells, numbers=columns[1:])
+def funnel_table(rows: Sequence["FunnelRow"], *, with_goal: Collection[str] | None = None) -> "Table":
+    """The funnel for people: columns stand only where there is something to say.
+
+    Args:
+        rows: of the loops.
+        with_goal: the loops that have a goal; None for all.
+    """
+    aiming = [row for row in rows if _travelled(row) and (with_goal is None or row.loop in with_goal)]
+    columns = [one for one in _COLUMNS if any(one.shown(row) for row in rows)]
+    columns += [one for one in _GOAL_COLUMNS if any(one.shown(row) for row in aiming)]
+    lines = [
+        [
+            row.loop or "(no wall)",
+            *(one.cell(row) if one not in _GOAL_COLUMNS or row in aiming else _NONE for one in columns),
+        ]
+        for row in rows
+    ]
+    headings = [one.heading for one in columns]
+    return table(["loop", *headings], lines, numbers=headings)
 
 
-def _check_loop(skene: "Runtime", name: str) -> None:
-    known = [one.key for one in skene.loops]
-    if name not in known:
-        near = nearest(name, known)
-        hint = f"; did you mean {near}?" if near else ""
-        raise CommandError(
-            f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}"
-        )
+def lift_in_words(row: "FunnelRow") -> str:
+    """How many more reached the goal than of those who were left alone; empty without such a group."""
+    if not (row.journeys and row.held_out_journeys):
+        return ""
+    treated, alone = row.goals / row.journeys, row.held_out_goals / row.held_out_journeys
+    return (
+        f"{row.loop}: {treated:.1%} of {row.journeys:,} reached the goal, and {alone:.1%} of the "
+        f"{row.held_out_journeys:,} who were left alone: {(treated - alone) * 100:+.1f} percentage points"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column: its heading, whether a row has something to say in it, and its cell."""
+
+    heading: str
+    shown: Callable[["FunnelRow"], bool]
+    cell: Callable[["FunnelRow"], str]
+
+
+def _stopped(row: "FunnelRow") -> bool:
+    """Whether anything about walls is in it."""
+    return bool(row.walls or row.checkouts or row.conversions or row.held_out)
+
+
+def _travelled(row: "FunnelRow") -> bool:
+    """Whether anything about journeys is in it."""
+    return bool(row.journeys or row.held_out_journeys)
+
+
+def _always(_: "FunnelRow") -> bool:
+    return True
+
+
+def _of_walls(name: str) -> Callable[["FunnelRow"], str]:
+    return lambda row: str(getattr(row, name)) if _stopped(row) else _NONE
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else _NONE
+
+
+def _held_out(row: "FunnelRow") -> bool:
+    return bool(row.held_out)
+
+
+def _left_alone(row: "FunnelRow") -> bool:
+    return bool(row.held_out_journeys)
+
+
+_COLUMNS = (
+    _Column("walls", _stopped, _of_walls("walls")),
+    _Column("prompts", _always, lambda row: str(row.prompts)),
+    _Column("clicks", _always, lambda row: str(row.clicks)),
+    _Column("checkouts", _stopped, _of_walls("checkouts")),
+    _Column("conversions", _stopped, _of_walls("conversions")),
+    _Column("converted", _stopped, lambda row: _share(row.conversions, row.walls)),
+    _Column("median time to pay", _stopped, lambda row: duration(row.median_time_to_pay)),
+    _Column("revenue", _stopped, lambda row: money(row.revenue)),
+    _Column("held out", _held_out, _of_walls("held_out")),
+    _Column("of them paid", _held_out, _of_walls("held_out_conversions")),
+    _Column("journeys", _travelled, lambda row: str(row.journeys) if _travelled(row) else _NONE),
+)
+_GOAL_COLUMNS = (
+    _Column("goals", _always, lambda row: str(row.goals)),
+    _Column("reached", _always, lambda row: _share(row.goals, row.journeys)),
+    _Column("median time to goal", _always, lambda row: duration(row.median_time_to_goal)),
+    _Column("left alone", _left_alone, lambda row: str(row.held_out_journeys)),
+    _Column("of them reached", _left_alone, lambda row: _share(row.held_out_goals, row.held_out_journeys)),
+)
+"""Those of loops that have a goal."""
 
 
 def _span(start: datetime | None, end: datetime | None) -> str:
@@ -131,12 +211,31 @@ def _row_as_json(row: "FunnelRow") -> dict[str, Any]:
         "held_out_conversions": row.held_out_conversions,
         "median_seconds_to_pay": row.median_time_to_pay,
         "revenue": dict(row.revenue),
+        "journeys": row.journeys,
+        "goals": row.goals,
+        "held_out_journeys": row.held_out_journeys,
+        "held_out_goals": row.held_out_goals,
+        "median_seconds_to_goal": row.median_time_to_goal,
     }
 
 
 def _decision_as_json(one: "Decision") -> dict[str, Any]:
     names = ("step", "meter", "plan", "limit", "used", "remaining", "period", "window_start", "resets_at")
     return {"allowed": one.allowed, **{name: getattr(one, name) for name in names}}
+
+
+async def _standing(skene: "Runtime", subject: str) -> tuple[tuple["Decision", ...], tuple["Granted", ...]]:
+    return await skene.usage(subject), await skene.grants(subject)
+
+
+def _grant_as_json(one: "Granted") -> dict[str, Any]:
+    names = ("key", "meter", "units", "spent", "granted_at", "expires_at", "reason", "loop")
+    return {name: getattr(one, name) for name in names}
+
+
+def _grant_row(one: "Granted") -> list[str]:
+    counts = [one.meter, str(one.units), str(one.spent)]
+    return [instant(one.granted_at), *counts, instant(one.expires_at), one.reason or one.loop or "–"]
 
 
 def _decision_row(one: "Decision") -> list[str]:

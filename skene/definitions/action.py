@@ -130,7 +130,7 @@ def _actions(value: object) -> Action | tuple[Action, ...]:
     if given is None:
         return read_action(value)
     if not given:
-        raise refuse(value, "an action, or a list of some")
+        raise refuse(value, "an action, or a list of at least one")
     read: list[Action] = []
     faults: list[Fault] = []
     for place, one in enumerate(given):
@@ -233,8 +233,8 @@ def function(run: Callable[[Any], Any], *, repeatable: bool = False) -> Function
     """Calls a function of yours, from a worker.
 
     Args:
-        run: Called with the `Occasion`; it may be async, and may take up to 15 seconds. What it raises is
-            tried again as the loop's recovery says.
+        run: Called with the `Occasion`; it may be async, else it runs in a thread, and may take up to 15
+            seconds. What it raises is tried again as the loop's recovery says.
         repeatable: True if calling it twice for one occasion does no harm: then it is called again if the
             process dies in the middle. Otherwise that is left to a person.
     """

@@ -18,7 +18,7 @@ __all__ = ["FunctionAction", "GrantAction", "Personalization", "Provider", "Webh
 _PROVIDER = 'the name of a notifier such as "resend" (a-z 0-9 _ -, a letter first)'
 _VARIABLE = "the name of a variable: letters, digits and _"
 _UNITS = "a whole number from 1 to 2**63-1"
-_FUNCTION = "a function of one argument, the occasion"
+_FUNCTION = "a function of one argument, the occasion; it may be async"
 
 
 def _personalization(value: object) -> FrozenDict[str, str]:

@@ -1,6 +1,6 @@
 """What every definition has in common: frozen, strict, and dumped just as it was written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 
 from skene.definitions.faults import DefinitionError, Fault, describe, join, key_path, nearest, refuse, under
 from skene.definitions.units import format_duration
@@ -101,6 +101,8 @@ class Definition(BaseModel, frozen=True):
     """How this is written, for messages."""
     shorthand: ClassVar[str | None] = None
     """The field that a bare value stands for, where no object is needed."""
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Keys of other kinds of the same type that do not go with this one, and what to do with each."""
 
     _written: Written = PrivateAttr(default_factory=Written)
 
@@ -182,11 +184,15 @@ def part(kind: type[D], **values: Any) -> D:
     Returns:
         The part; or, when a value is not allowed, a stand-in that carries the faults to `define_loop`.
     """
-    kept = without_defaults(kind, **values)
+    return made_of(kind, without_defaults(kind, **values))
+
+
+def made_of(kind: type[D], values: Mapping[str, Any]) -> D:
+    """Makes a part like `part`, of just these values."""
     try:
-        return kind(**kept)
+        return kind(**values)
     except DefinitionError as error:
-        return cast(D, Faulty(kind, kept, error))
+        return cast(D, Faulty(kind, values, error))
 
 
 def without_defaults(kind: type[Definition], **values: Any) -> dict[str, Any]:
@@ -223,13 +229,19 @@ def _by_field(
     for key, value in given.items():
         name = names.get(key) if isinstance(key, str) else None
         if name is None:
-            allowed = ", ".join(to_camel(name) for name in cls.model_fields)
-            faults.append(Fault(key_path(key), "an unknown key", f"one of {allowed}", nearest(key, names)))
+            faults.append(_unknown_key(cls, key, names))
         elif name in values:
             faults.append(Fault(key, f"the key given twice, as {spelling[name]} and {key}", "it once"))
         else:
             values[name], spelling[name] = value, key
     return values, spelling
+
+
+def _unknown_key(cls: type[Definition], key: object, names: Iterable[str]) -> Fault:
+    if isinstance(key, str) and (name := to_snake(key)) in cls.elsewhere:
+        return Fault(key, "a key that does not go with the others", cls.elsewhere[name])
+    allowed = ", ".join(to_camel(name) for name in cls.model_fields)
+    return Fault(key_path(key), "an unknown key", f"one of {allowed}", nearest(key, names))
 
 
 def _cause(error: ValidationError) -> DefinitionError:
@@ -275,7 +287,8 @@ def _dump(value: Any, raw: Any, path: str, faults: list[Fault]) -> Any:
     if isinstance(raw, timedelta):
         return format_duration(raw)
     if callable(raw):
-        faults.append(Fault(path, "a function, which JSON cannot hold", "a whole number"))
+        allowed = "what JSON can hold; a loop with functions is kept as Python"
+        faults.append(Fault(path, "a function, which JSON cannot hold", allowed))
     return raw
 
 
@@ -288,6 +301,8 @@ def _dump_items(values: tuple[Any, ...], raw: tuple[Any, ...], path: str, faults
 
 def _is_default(kind: type[Definition], key: str, value: Any) -> bool:
     default = kind.model_fields[key].default
+    if isinstance(value, Definition) and value._written.values:
+        return False  # what somebody wrote out is kept, even where it says nothing new
     if isinstance(default, timedelta) and isinstance(value, str):
         return value == format_duration(default)
     return type(value) is type(default) and bool(value == default)  # the type first, for True is not 1

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import BeforeValidator
 
 from skene.definitions.base import Definition, Faulty, misplaced
-from skene.definitions.faults import nearest, refuse
+from skene.definitions.faults import describe, nearest, refuse
 from skene.definitions.units import parse_duration
 from skene.definitions.values import as_mapping
 
@@ -19,7 +19,8 @@ D = TypeVar("D", bound=Definition)
 def one_of(*kinds: type[D]) -> Callable[[object], D]:
     """Returns a reader of objects as the kind their `type` names, so that the faults are of that kind."""
     by_type = {str(kind.model_fields["type"].default): kind for kind in kinds}
-    examples = " or ".join(kind.example for kind in kinds)
+    *some, last = [kind.example for kind in kinds]
+    examples = f"{', '.join(some)} or {last}" if some else last
 
     def read(value: object) -> D:
         if isinstance(value, kinds):
@@ -62,10 +63,18 @@ def text(
             raise refuse(value, allowed, given=f"text of {len(value):,} characters")
         bare = re.sub(r"[\r\n\t]", "", value) if lines else value
         if len(value.strip()) < shortest or not printable(bare) or not whole.fullmatch(value):
-            raise refuse(value, allowed)
+            raise refuse(value, allowed, _nearest_text(value, whole))
         return value
 
     return BeforeValidator(check)
+
+
+def _nearest_text(value: str, whole: re.Pattern[str]) -> str | None:
+    """What was meant, if only spaces or capitals keep a name from being one; never what may be secret."""
+    name = re.sub(r"\s+", "_", value.strip())
+    shown = describe(value).startswith('"')
+    meant = (near for near in (name, name.lower()) if shown and near != value and whole.fullmatch(near))
+    return next((f'"{near}"' for near in meant), None)
 
 
 def printable(value: str) -> bool:

@@ -20,6 +20,7 @@ from skene.definitions.triggers import PLAN_CHANGED, EventTrigger, ScheduleTrigg
 __all__ = ["goal_faults", "scanning_query", "step_faults"]
 
 _LIMIT = 'condition.usage(limit={…}, period="30d")'
+_PLAN_CHANGED = f'trigger.event("{PLAN_CHANGED}")'
 
 
 def step_faults(steps: Sequence[Step | None]) -> list[Fault]:
@@ -29,10 +30,12 @@ def step_faults(steps: Sequence[Step | None]) -> list[Fault]:
         if one is None:
             continue
         before = steps[place - 1] if place else None
-        follows = place > 0 and (before is None or before.then is not None)
-        last = place == len(steps) - 1
+        goes_on = before is not None and before.then is not None
+        follows = goes_on or (place > 0 and before is None)  # whether a faulty step waits is not known
         found = _limit_faults(one) if _is_limit(one) else _firing_faults(one, follows=follows, place=place)
-        faults += [_at(place, fault) for fault in (*found, *_chain_faults(one, follows, place, last=last))]
+        faults += [_at(place, fault) for fault in (*found, *_chain_faults(one, goes_on, place))]
+        if one.then is not None and not _is_limit(one):
+            faults += [_at(place, fault) for fault in _wait_faults(steps[place + 1 :], place)]
     return faults
 
 
@@ -82,12 +85,14 @@ def _limit_faults(one: Step) -> Iterator[Fault]:
 
 
 def _firing_faults(one: Step, *, follows: bool, place: int) -> Iterator[Fault]:
+    changes = any(plan.changed for plan in _plans(one.condition))
     if one.trigger is None and not follows:
         allowed = "trigger.database(…), .schedule(…), .webhook(…) or .event(…)"
         if place:
             allowed += f"; or then=wait(…) in steps[{place - 1}], to go on with it"
-        yield Fault("trigger", "nothing", allowed)
-    yield from _plan_faults(one)
+        yield Fault("trigger", "nothing", _PLAN_CHANGED if changes else allowed)
+    elif changes:
+        yield from _plan_faults(one)
     if isinstance(one.trigger, ScheduleTrigger):
         yield from _schedule_faults(one)
 
@@ -101,14 +106,23 @@ def _schedule_faults(one: Step) -> Iterator[Fault]:
     elif names := read_select(query.query).names:
         bound = "$1" if names[0] == "subject" else f":{names[0]}"
         given = f"a query with {bound}, and at a schedule nobody is given yet"
-        yield Fault("condition.query", given, "a query that finds the subjects by itself")
+        where = "condition"
+        if isinstance(one.condition, AllCondition):
+            where += f".conditions[{one.condition.conditions.index(query)}]"
+        yield Fault(f"{where}.query", given, "a query that finds the subjects by itself")
 
 
 def _plan_faults(one: Step) -> Iterator[Fault]:
-    listens = isinstance(one.trigger, EventTrigger) and one.trigger.event == PLAN_CHANGED
-    if not listens and any(plan.changed for plan in _plans(one.condition)):
-        given = f"{describe(one.trigger and one.trigger.type)} with a plan that changes"
-        yield Fault("trigger", given, f'trigger.event("{PLAN_CHANGED}")')
+    """Of a step that asks for a change of plan."""
+    if one.trigger is None:
+        given = "a plan that changes, in a step that goes on with the one before"
+        yield Fault("condition", given, 'condition.plan("…"), which is the plan held by then')
+    elif not isinstance(one.trigger, EventTrigger):
+        given = f"a trigger of type {one.trigger.type!r} with a plan that changes"
+        yield Fault("trigger", given, _PLAN_CHANGED)
+    elif one.trigger.event != PLAN_CHANGED:
+        given = f"{describe(one.trigger.event)} with a plan that changes"
+        yield Fault("trigger.event", given, f'"{PLAN_CHANGED}"')
 
 
 def _plans(condition: Condition | None) -> Iterator[PlanCondition]:
@@ -124,9 +138,16 @@ def _plans(condition: Condition | None) -> Iterator[PlanCondition]:
             pass
 
 
-def _chain_faults(one: Step, follows: bool, place: int, *, last: bool) -> Iterator[Fault]:
-    if one.then is not None and last:
+def _wait_faults(behind: Sequence[Step | None], place: int) -> Iterator[Fault]:
+    """Of a step that waits, with those behind it."""
+    if not behind:
         yield Fault("then", "a wait after the last step", "another step behind it, or no then")
-    if follows and one.trigger is not None and not _is_limit(one):
+    elif behind[0] is not None and _is_limit(behind[0]):
+        given = f"a wait before steps[{place + 1}], which is a limit"
+        yield Fault("then", given, "a step without a trigger behind it, or no then")
+
+
+def _chain_faults(one: Step, goes_on: bool, place: int) -> Iterator[Fault]:
+    if goes_on and one.trigger is not None and not _is_limit(one):
         given = f"a trigger, and steps[{place - 1}] goes on here"
         yield Fault("trigger", given, f"none; or no then in steps[{place - 1}]")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, overload
 
 from pydantic import Field, PlainValidator
 
-from skene.definitions.base import Definition, part
+from skene.definitions.base import Definition, made_of, part, without_defaults
 from skene.definitions.checks import choice, one_of
 from skene.definitions.conditions import (
     FIRING_CONDITIONS,
@@ -68,6 +68,10 @@ class UsageCondition(Definition, frozen=True):
         cost: Units that one call takes, or a function of the request that says so.
         charge: `"success"` gives back what a failed call took; `"attempt"` does not.
     """
+
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("at", "under"), "it to a condition without limit and period: this one counts, at and under only ask"
+    )
 
     example: ClassVar[str] = 'condition.usage(limit={"free": 100}, period="30d")'
 
@@ -136,21 +140,24 @@ def usage(
         group_by: `"route"` counts each route on its own.
         cost: Units that one call takes, from 1; or a function of the request that returns them.
         charge: `"success"` charges calls that succeed, `"attempt"` all that reach the handler.
-        at: Holds from this much use on: a fraction such as 0.8 is a share of the limit, a whole number units.
-        under: Holds below this much use, written alike.
+        at: Holds from this much use on: a float such as 0.8 is a share of the limit, an int is units. So
+            `1.0` is the whole limit, and `1` is one unit.
+        under: Holds below this much use, written alike: `1` is for those who have used nothing, `1.0` for
+            those who have something left.
     """
-    if limit is None and (at is not None or under is not None):
-        return part(UsageLevelCondition, type="usage", meter=meter, at=at, under=under)
-    return part(
-        UsageCondition,
-        type="usage",
-        limit=limit,
-        period=period,
-        meter=meter,
-        group_by=group_by,
-        cost=cost,
-        charge=charge,
-    )
+    counting: dict[str, Any] = {
+        "limit": limit,
+        "period": period,
+        "meter": meter,
+        "group_by": group_by,
+        "cost": cost,
+        "charge": charge,
+    }
+    asking = without_defaults(UsageLevelCondition, at=at, under=under)
+    kept = without_defaults(UsageCondition, type="usage", **counting) | asking
+    given = {key: value for key, value in kept.items() if value is not None}
+    # What belongs to the other one of the two is refused by name.
+    return made_of(UsageLevelCondition if asking and limit is None else UsageCondition, given)
 
 
 def query(
@@ -217,7 +224,8 @@ def function(
     """Holds when a function of yours says so.
 
     Args:
-        ask: Called with the `Occasion`: who, why, and the rows there are. It may be async.
+        ask: Called with the `Occasion`: who, why, and the rows there are. It may be async, else it runs in a
+            thread.
         timeout: How long to wait for it to become true. Left out, it is asked once.
     """
     return part(FunctionCondition, type="function", function=ask, timeout=timeout)

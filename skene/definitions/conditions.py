@@ -1,7 +1,7 @@
 """The conditions that are asked of a firing, one class for each."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
@@ -34,10 +34,12 @@ __all__ = [
 METER = "a name of 1 to 100 of the characters a-z 0-9 _ . : -"
 _PLAN = "a plan's name of 1 to 100 characters, without control characters"
 _PLANS = 'plans, such as ["free", "team"]'
-_LEVEL = "a share of the limit such as 0.8, or a whole number of units"
+_LEVEL = "a share of the limit above 0 and up to 1.0, with a point, or a whole number of units from 1"
+_COUNTS = "it to a condition with limit and period, which counts; at and under only ask"
 _SUBJECT = 'the column of the result that names the subject, such as "user_id"'
 _CONDITIONS = "a list of two conditions or more"
-_FUNCTION = "an async function of one argument, the occasion, that returns True or False"
+_FUNCTION = "a function of one argument, the occasion, that returns True or False; it may be async"
+_DEEPEST = 20
 
 MeterName = Annotated[str, text(METER, 100, pattern=r"[a-z0-9_.:-]+")]
 
@@ -86,9 +88,15 @@ def _level(value: object) -> float | int:
             raise refuse(value, _LEVEL)
         return value
     if not 0 < value <= 1:
-        hint = f"{value / 100:g}" if 1 < value <= 100 else None
-        raise refuse(value, _LEVEL, hint)
+        raise refuse(value, _LEVEL, _nearest_level(value))
     return value
+
+
+def _nearest_level(value: float) -> str | None:
+    """Per cent were meant, or units; the whole limit is `1.0`, for `1` is one unit."""
+    share = [repr(value / 100)] if 1 < value <= 100 else []
+    units = [f"{value:.0f}"] if 1 < value <= LARGEST and value.is_integer() else []
+    return " or ".join((*share, *units)) or None
 
 
 def _max_rows(value: object) -> int:
@@ -140,11 +148,15 @@ class UsageLevelCondition(Definition, frozen=True):
 
     Attributes:
         meter: The meter; None for the only one.
-        at: At least so much is used: a share of the limit if it is a fraction, units if it is a whole number.
+        at: At least so much is used: a float such as 0.8 is a share of the limit, an int is units. So 1.0 is
+            the whole limit, and 1 is one unit.
         under: Less than so much is used, written alike.
     """
 
     example: ClassVar[str] = "condition.usage(at=0.8)"
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("limit", "period", "group_by", "cost", "charge"), _COUNTS
+    )
 
     type: Annotated[Literal["usage"], choice("usage")] = "usage"
     meter: MeterName | None = None
@@ -202,7 +214,20 @@ class FunctionCondition(Definition, frozen=True):
 
 
 def _one(value: object) -> "FiringCondition":
-    return read_firing_condition(value)
+    read = read_firing_condition(value)
+    if _depth(read) >= _DEEPEST:
+        raise refuse(value, f"conditions nested at most {_DEEPEST} deep", given="a deeper one")
+    return read
+
+
+def _depth(condition: "FiringCondition") -> int:
+    match condition:
+        case AllCondition() | AnyCondition():
+            return 1 + max(map(_depth, condition.conditions))
+        case NotCondition():
+            return 1 + _depth(condition.condition)
+        case _:
+            return 1
 
 
 def _several(value: object) -> "tuple[FiringCondition, ...]":
@@ -213,7 +238,7 @@ def _several(value: object) -> "tuple[FiringCondition, ...]":
     faults: list[Fault] = []
     for place, one in enumerate(given):
         try:
-            read.append(read_firing_condition(one))
+            read.append(_one(one))
         except DefinitionError as error:
             faults += under(f"[{place}]", error.faults)
     if faults:

@@ -35,6 +35,9 @@ def load_loop(source: Mapping[str, Any] | str | bytes | os.PathLike[str]) -> Loo
             loop = Loop.read(source)
     except DefinitionError as error:
         raise DefinitionError(error.faults, what) from None
+    except RecursionError:
+        faults = refuse(None, "the keys of a loop", given="values nested too deeply to read").faults
+        raise DefinitionError(faults, what) from None
     warn_of(loop)
     return loop
 

@@ -41,8 +41,13 @@ def _steps(value: object) -> tuple[Step, ...]:
             faults += under(f"[{place}]", error.faults)
     faults += [*_names_given_twice(given), *_meters_at_odds(given), *step_faults(steps)]
     if faults:
-        raise DefinitionError(faults)
+        raise DefinitionError(sorted(faults, key=_place))
     return tuple(one for one in steps if one is not None)
+
+
+def _place(fault: Fault) -> int:
+    """The step that a fault is of; within it, what is wrong in itself comes before what does not fit."""
+    return int(fault.path[1 : fault.path.index("]")])
 
 
 def _names_given_twice(steps: Sequence[object]) -> list[Fault]:

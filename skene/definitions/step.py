@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from skene.definitions.action import Action, BlockAction, FiringAction, StepAction
+from skene.definitions.action import Action, BlockAction, EmailAction, FiringAction, StepAction
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import Duration, Name, choice
 from skene.definitions.condition import Condition, StepCondition, UsageCondition
@@ -54,7 +54,7 @@ class Step(Definition, frozen=True):
     name: Name | None = None
     trigger: AnyTrigger | None = None
     condition: StepCondition | None = None
-    action: StepAction = Field(description=BlockAction.example)
+    action: StepAction = Field(description=f"an action: {BlockAction.example}, {EmailAction.example}, …")
     then: Wait | None = None
     cooldown: Duration | None = None
     max_fires: Annotated[int, BeforeValidator(_max_fires)] | None = None
@@ -86,7 +86,7 @@ def step(
     trigger: Trigger | None = None,
     condition: Condition | None = None,
     action: Action | Sequence[FiringAction],
-    then: Wait | None = None,
+    then: Wait | str | timedelta | None = None,
     cooldown: str | timedelta | None = None,
     max_fires: int | None = None,
     name: str | None = None,
@@ -98,7 +98,7 @@ def step(
             `@gate.enforce(…)`; left out after a step with `then`, it goes on with that one's subject.
         condition: What must hold. Left out: nothing.
         action: What happens then, or a list of several things.
-        then: The pause before the next step of the list, such as `wait("2d")`.
+        then: The pause before the next step of the list, such as `wait("2d")`, or `"2d"` for short.
         cooldown: How long to leave a subject alone after acting upon it, such as `"7d"`. A schedule without
             one acts once, until the subject has left the query's result.
         max_fires: How often to act upon one subject at most.

@@ -54,7 +54,14 @@ def _table(value: object) -> str:
         parts = value.split(".")
         if len(parts) <= 2 and all(_is_column(part) for part in parts):
             return value
-    raise refuse(value, _TABLE)
+    raise refuse(value, _TABLE, _nearest_table(value) if isinstance(value, str) else None)
+
+
+def _nearest_table(value: str) -> str | None:
+    """The name without quotes, which are skene's to add, and without a database before it."""
+    parts = re.sub(r"[\"'`;\s]", "", value).split(".")[-2:]
+    near = ".".join(parts)
+    return f'"{near}"' if near != value and all(_is_column(part) for part in parts) else None
 
 
 def _column(value: object) -> str:
@@ -123,7 +130,7 @@ class DatabaseTrigger(Definition, frozen=True):
     @model_validator(mode="after")
     def _columns_change_in_updates(self) -> Self:
         if self.columns is not None and self.event != "update":
-            given = f"columns that change, at an {self.event}"
+            given = f'columns that change, with event="{self.event}"'
             raise refuse(None, 'event="update", or no columns', path="columns", given=given)
         return self
 

@@ -200,7 +200,9 @@ def compile_loops(loops: Sequence[Loop], *, enforce: bool = True) -> tuple[Progr
                 steps.append(_compile(loop, index, step.limit, step, keys[index], enforce and loop.enforce))
         reactions += compile_reactions(loop, keys, enforce and loop.enforce)
     meters = tuple(dict.fromkeys(step.meter for step in steps))
-    faults += [*_key_faults([*steps, *reactions]), *_meter_faults(steps), *level_faults(reactions, meters)]
+    by_route = {step.meter for step in steps if step.by_route}
+    faults += [*_key_faults([*steps, *reactions]), *_meter_faults(steps)]
+    faults += level_faults(reactions, meters, by_route)
     recoveries = MappingProxyType({loop.key: loop.recovery for loop in loops})
     attribution = max((loop.attribution for loop in loops), default=timedelta(days=30))
     return Program(tuple(steps), recoveries, attribution, Reactions(tuple(reactions))), tuple(faults)

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 __all__ = ["QuietHours", "quiet_until"]
 
+_SECOND = timedelta(seconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
@@ -13,6 +15,12 @@ class QuietHours:
 
     start: time
     end: time
+
+    def cover(self, clock: time) -> bool:
+        """Whether a time of the day is among them."""
+        if self.start > self.end:
+            return clock >= self.start or clock < self.end
+        return self.start <= clock < self.end
 
 
 def quiet_until(hours: QuietHours, zone: str, now: datetime) -> datetime | None:
@@ -22,14 +30,34 @@ def quiet_until(hours: QuietHours, zone: str, now: datetime) -> datetime | None:
         hours: by the clocks of the zone.
         zone: IANA name.
         now: aware.
+
+    Returns:
+        The end in UTC. The clocks of the zone are out of the quiet hours then, also where they skip the end.
     """
-    local = now.astimezone(ZoneInfo(zone))
-    clock = local.time().replace(tzinfo=None)
-    over_night = hours.start > hours.end
-    quiet = (clock >= hours.start or clock < hours.end) if over_night else hours.start <= clock < hours.end
-    if not quiet:
+    where = ZoneInfo(zone)
+    local = now.astimezone(where)
+    if not hours.cover(local.time()):
         return None
-    day = local.date() + timedelta(days=1 if over_night and clock >= hours.start else 0)
-    end = datetime.combine(day, hours.end, ZoneInfo(zone)).astimezone(UTC)
-    # Where clocks are set back, the end can come twice: the one ahead is meant.
-    return end if end > now else end + timedelta(hours=1)
+    day = local.date()
+    while True:
+        # Where clocks are set back, an end may come twice: the first one ahead is meant.
+        for fold in (0, 1):
+            end = _instant(datetime.combine(day, hours.end, where).replace(fold=fold))
+            if end > now and not hours.cover(end.astimezone(where).time()):
+                return end
+        day += timedelta(days=1)
+
+
+def _instant(wall: datetime) -> datetime:
+    """When clocks show a time; when they skip it, the instant at which they do."""
+    late, early = wall.replace(fold=0).astimezone(UTC), wall.replace(fold=1).astimezone(UTC)
+    if early >= late:
+        return wall.astimezone(UTC)
+    before = early.astimezone(wall.tzinfo).utcoffset()
+    while late - early > _SECOND:
+        middle = early + (late - early) / 2
+        if middle.astimezone(wall.tzinfo).utcoffset() == before:
+            early = middle
+        else:
+            late = middle
+    return late.replace(microsecond=0)

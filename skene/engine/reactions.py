@@ -1,6 +1,6 @@
 """The steps that firings set off, compiled once: which of them hears what, and what it then does."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -199,24 +199,39 @@ def parts_of(condition: FiringCondition | None) -> Iterator[FiringCondition]:
         yield from parts_of(condition.condition)
 
 
-def level_faults(reactions: Sequence[Reaction], meters: Sequence[str]) -> list[Fault]:
-    """Levels and grants of meters that no limit counts on, or that leave open which is meant."""
+def level_faults(
+    reactions: Sequence[Reaction], meters: Sequence[str], by_route: Collection[str] = ()
+) -> list[Fault]:
+    """Levels and grants of meters that no limit counts on, or that leave open which is meant.
+
+    Args:
+        reactions: of all loops.
+        meters: those that limits count on, in the order they were written.
+        by_route: those of them with a counter for each route, so that there is no one level to ask about.
+    """
     faults: list[Fault] = []
     for one in reactions:
         levels = [part for part in parts_of(one.condition) if isinstance(part, UsageLevelCondition)]
         grants = [action for action in one.actions if isinstance(action, GrantAction)]
         for where, named in (("condition", levels), ("action", grants)):
             for part in named:
-                faults += _meter_faults(f"{one.path}.{where}.meter", part.meter, meters)
+                faults += _meter_faults(f"{one.path}.{where}.meter", part.meter, meters, by_route)
     return faults
 
 
-def _meter_faults(path: str, meter: str | None, meters: Sequence[str]) -> list[Fault]:
-    known = ", ".join(meters) or "none"
+def _meter_faults(
+    path: str, meter: str | None, meters: Sequence[str], by_route: Collection[str]
+) -> list[Fault]:
+    whole = [one for one in meters if one not in by_route]
+    known = ", ".join(whole) or "none"
     if meter is None and len(meters) != 1:
         return [Fault(path, "nothing", f"one of the meters that limits count on: {known}")]
-    if meter is not None and meter not in meters:
-        near = get_close_matches(meter, meters, 1)
+    meant = meters[0] if meter is None else meter
+    if meant in by_route:
+        given = f"{meant!r}, which has a counter for each route"
+        return [Fault(path, given, f"a meter with one counter, without group_by: {known}")]
+    if meant not in meters:
+        near = get_close_matches(meant, whole, 1)
         hint = near[0] if near else None
-        return [Fault(path, f"{meter!r}", f"a meter that a limit counts on: {known}", hint)]
+        return [Fault(path, f"{meant!r}", f"a meter that a limit counts on: {known}", hint)]
     return []

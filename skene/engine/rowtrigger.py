@@ -17,8 +17,8 @@ class RowTrigger:
         table: `users` or `billing.users`; a part that is no plain word may stand in double quotes.
         event: what happens to a row.
         columns: an update counts only if it changes one of them; any column if there are none.
-        where: column and value, all of which the row must have. An update counts when the row comes to have them:
-            the new row does and the old one did not. None is NULL.
+        where: column and value, all of which the row must have. An update counts when the row comes to have
+            them: the new row does and the old one did not. None is NULL.
         subject: the column with the subject's id. A row without one sets nothing off.
         capture: the columns that are copied into the firing; None for all but those that look secret.
     """

@@ -29,7 +29,7 @@ class Suppression:
         subject: whom, for `UNSUBSCRIBED`; None for an address.
         address: SHA-256 of the address in lower case, for the others; None for a subject.
         at: since when.
-        source: how it is known: `link`, `resend`, `code`.
+        source: how it is known: `link`, `resend`, `code`, `command`.
     """
 
     kind: Suppressed

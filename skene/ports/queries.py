@@ -15,8 +15,8 @@ Row = dict[str, JsonValue]
 """A row by its columns' names, as plain JSON.
 
 Instants are ISO 8601 with their zone (without one they count as UTC), dates and times ISO 8601, durations
-seconds, UUIDs text; exact numbers are numbers where JSON's hold them exactly, and text otherwise; JSON is parsed
-where the database knows it as such; bytes are left out. Of two columns with one name the last one counts.
+seconds, UUIDs text; exact numbers are numbers where JSON's hold them exactly, and text otherwise; JSON is
+parsed where the database knows it as such; bytes are left out. Of two columns with one name the last counts.
 """
 
 
@@ -24,12 +24,12 @@ class Queries(Protocol):
     """Runs SELECTs on connections of its own, so that a slow one never keeps anybody from counting.
 
     Nothing that a query does outlasts it: it cannot write, and the next one finds every setting as it was.
-    `values` has what the query binds, by name; `subject` is one of them. Values are bound as the type that the
-    query needs: the text `42` fits a column of numbers. Values that the query does not name are ignored.
+    `values` has what the query binds, by name; `subject` is one of them. Values are bound as the type that
+    the query needs: the text `42` fits a column of numbers. Values that the query does not name are ignored.
 
     All verbs raise:
-        QueryRefused: it will never work: it does not compile, it would write, it names a value that is not given,
-            or one that does not fit the type it is compared with.
+        QueryRefused: it will never work: it does not compile, it would write, it names a value that is not
+            given, or one that does not fit the type it is compared with.
         QueryTimeout: it was stopped; that takes a second more than its time-out at most.
         StorageUnavailable: the database is away, or too busy to begin. Another try later is right.
     """

@@ -1,4 +1,4 @@
-"""The port to the triggers in a user's database, which write firings in the transaction of the user's own write."""
+"""The port to the triggers in a user's database: they write firings in the transaction of a user's write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Changes:
 class RowTriggers(Protocol):
     """Installs triggers, and removes them; never touches one that is not skene's.
 
-    A trigger adds a row to `skene_firings` for each row of the user's that it is about, in the user's transaction:
-    both are committed, or neither.
+    A trigger adds a row to `skene_firings` for each row of the user's that it is about, in the user's
+    transaction: both are committed, or neither.
 
     All verbs but `sql` raise:
         StorageUnavailable: the database cannot be reached, or somebody holds a lock on the table.
@@ -55,7 +55,7 @@ class RowTriggers(Protocol):
         What is right already is left alone, so that it may be called at every start.
 
         Raises:
-            ConfigurationError: no such table, no such column, or no right to create triggers; all faults at once.
+            ConfigurationError: no such table, no such column, or no right to create triggers; all at once.
         """
         ...
 

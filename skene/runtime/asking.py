@@ -1,6 +1,5 @@
 """Asking the conditions of a firing."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +23,7 @@ from skene.engine.occasion import Occasion
 from skene.engine.program import CompiledStep
 from skene.errors import ConditionFailed, QueryRefused
 from skene.ports.queries import Row
+from skene.runtime.calling import call
 from skene.runtime.gate import Ask, Gatekeeper
 from skene.runtime.parts import Parts
 
@@ -119,9 +119,7 @@ class Asking:
     async def _function(self, condition: FunctionCondition, occasion: Occasion) -> bool:
         try:
             with anyio.fail_after(LOOK_SECONDS):
-                answer: Any = condition.function(occasion)
-                if inspect.isawaitable(answer):
-                    answer = await answer
+                answer: Any = await call(condition.function, occasion)
         except TimeoutError:
             raise ConditionFailed("the function took too long") from None
         except Exception as error:

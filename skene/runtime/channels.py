@@ -1,6 +1,5 @@
 """Actions that are no message to anybody: they go the way of messages, and so happen once."""
 
-import inspect
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -13,6 +12,7 @@ from skene.errors import DeliveryFailed, DeliveryRefused
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant
 from skene.ports.notifier import Body, MessageContext, Notifier
+from skene.runtime.calling import call
 from skene.runtime.parts import Parts
 
 __all__ = ["channel_of"]
@@ -102,9 +102,7 @@ class FunctionChannel(_Inner):
     async def send(self, body: Body, *, idempotency_key: str) -> str | None:
         """Call it; see `Notifier.send`. What it raises is a failure that is tried again."""
         try:
-            answer: Any = self._action.function(self._told(body))
-            if inspect.isawaitable(answer):
-                await answer
+            await call(self._action.function, self._told(body))
         except Exception as error:
             raise DeliveryFailed(f"the function raised {type(error).__name__}") from error
         return None

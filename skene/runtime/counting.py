@@ -11,7 +11,7 @@ from skene.runtime.gate import Admission, Ask, Gatekeeper
 from skene.runtime.hold import Hold
 from skene.runtime.parts import Parts
 
-__all__ = ["CountingVerbs"]
+__all__ = ["CountingVerbs", "whole_units"]
 
 
 class CountingVerbs:
@@ -71,8 +71,7 @@ class CountingVerbs:
             await self._gatekeeper.release(admission, cost=units - hold.settled)
 
     def _ask(self, meter: str, units: int) -> Ask:
-        if type(units) is not int or not 1 <= units <= LARGEST:  # a bool is no count
-            raise ValueError(f"units: got {units!r}; give a whole number from 1 to 2**63-1")
+        whole_units(units)
         try:
             return Ask(self._parts.program.metered(meter)[0], units)
         except LookupError as error:
@@ -89,3 +88,14 @@ class CountingVerbs:
         return await self._gatekeeper.admit(
             subject, (ask,), idempotency_key=digest, fingerprint=f"{meter}:{units}"
         )
+
+
+def whole_units(units: int) -> int:
+    """Units that can be counted.
+
+    Raises:
+        ValueError: anything but a whole number from 1 to 2**63-1.
+    """
+    if type(units) is not int or not 1 <= units <= LARGEST:  # a bool is no count
+        raise ValueError(f"units: got {units!r}; give a whole number from 1 to 2**63-1")
+    return units

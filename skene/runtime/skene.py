@@ -23,12 +23,20 @@ from skene.runtime.counting import CountingVerbs
 from skene.runtime.events import EventVerbs
 from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
+from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
-from skene.runtime.startup import check_database, check_gated, find_faults, providers
+from skene.runtime.startup import (
+    DatabaseReport,
+    check_database,
+    check_gated,
+    find_faults,
+    look_at_database,
+    providers,
+)
 from skene.runtime.upgrade import Upgrade
 from skene.runtime.webhooks import BillingSync
 from skene.runtime.worker import Worker
@@ -39,7 +47,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, PeopleVerbs, EventVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.
@@ -145,6 +153,15 @@ class Runtime(CountingVerbs, PeopleVerbs, EventVerbs):
     def faults(self) -> tuple[Fault, ...]:
         """Everything that keeps these parts from working together; empty when they do."""
         return (*self._loop_faults, *find_faults(self._parts, self.prefix))
+
+    async def look_at_database(self) -> DatabaseReport:
+        """What the database has to say of the loops: queries that cannot be run, triggers that are missing.
+
+        Raises:
+            SchemaOutdated, StorageUnavailable: the database is not ready.
+        """
+        await self._parts.storage.start()
+        return await look_at_database(self._parts)
 
     async def start(self) -> None:
         """Check the configuration and open the back-ends. May be called again.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
 from urllib.parse import urlsplit
@@ -11,13 +12,23 @@ from skene.definitions.faults import describe, nearest
 from skene.definitions.sql import read_select
 from skene.engine.program import CompiledStep, Program
 from skene.engine.reactions import Reaction, parts_of
+from skene.engine.rowtrigger import RowTrigger
 from skene.errors import ConfigurationError, QueryError, QueryRefused, StorageError, StorageUnavailable
 from skene.ports.notifier import About
 from skene.ports.triggers import RowTriggers
 from skene.runtime.parts import Parts
 from skene.runtime.scanning import subject_columns
 
-__all__ = ["check_database", "check_gated", "find_faults", "providers", "reaction_mails", "step_mails"]
+__all__ = [
+    "DatabaseReport",
+    "check_database",
+    "check_gated",
+    "find_faults",
+    "look_at_database",
+    "providers",
+    "reaction_mails",
+    "step_mails",
+]
 
 
 _CHOICES = ("deny", "allow")
@@ -45,13 +56,41 @@ def find_faults(parts: Parts, prefix: str) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """What a database has to say of the loops.
+
+    Attributes:
+        faults: queries that cannot be run there.
+        unknown: what could not be looked at, and why.
+        missing: triggers that are not installed, so that their rows set nothing off.
+    """
+
+    faults: tuple[Fault, ...]
+    unknown: tuple[str, ...]
+    missing: tuple[RowTrigger, ...]
+
+
 async def check_database(parts: Parts) -> None:
     """Prepare the queries of all conditions against the database, and look for missing triggers.
 
     Raises:
         ConfigurationError: with every query that cannot be run there.
     """
+    report = await look_at_database(parts)
+    for text in report.unknown:
+        parts.log.warning("not checked at the start: %s", text)
+    if report.faults:
+        raise ConfigurationError(report.faults)
+    if report.missing:  # no fault: they may be installed while the app runs
+        tables = ", ".join(dict.fromkeys(one.table for one in report.missing))
+        parts.log.warning("rows of %s set nothing off yet; run `skene db triggers --install`", tables)
+
+
+async def look_at_database(parts: Parts) -> DatabaseReport:
+    """Prepare every query of a condition, and look for the triggers that rows need. Changes nothing."""
     faults: list[Fault] = []
+    unknown: list[str] = []
     for reaction in parts.program.reactions.all:
         for where, query, scanning in _queries(reaction):
             try:
@@ -60,32 +99,25 @@ async def check_database(parts: Parts) -> None:
                 faults.append(Fault(where, f"a query that cannot be run: {error.reason}", "one that can"))
                 continue
             except (QueryError, StorageUnavailable) as error:
-                parts.log.warning("a query could not be checked at the start: %s", error)
+                unknown.append(f"{where}: {error}")
                 continue
             if scanning and columns and not any(name in columns for name in subject_columns(query)):
                 wanted = " or ".join(subject_columns(query))
                 given = f"a result with the columns {', '.join(columns)}"
                 hint = next((nearest(name, columns) for name in subject_columns(query)), None)
                 faults.append(Fault(where, given, f"one with a column {wanted}, or subject=…", hint))
-    if faults:
-        raise ConfigurationError(faults)
-    await _check_triggers(parts)
+    missing: tuple[RowTrigger, ...] = ()
+    try:
+        missing = await _missing_triggers(parts)
+    except (ConfigurationError, StorageError) as error:
+        unknown.append(f"the database's triggers: {error}")
+    return DatabaseReport(tuple(dict.fromkeys(faults)), tuple(unknown), missing)
 
 
-async def _check_triggers(parts: Parts) -> None:
-    """Say so where rows would set nothing off; they may be installed while the app runs."""
+async def _missing_triggers(parts: Parts) -> tuple[RowTrigger, ...]:
     wanted = parts.program.reactions.row_triggers
     triggers: RowTriggers | None = getattr(parts.storage, "triggers", None)
-    if not wanted or triggers is None:
-        return
-    try:
-        missing = await triggers.missing(wanted)
-    except (ConfigurationError, StorageError) as error:
-        parts.log.warning("the database's triggers could not be looked at: %s", error)
-        return
-    if missing:
-        tables = ", ".join(dict.fromkeys(one.table for one in missing))
-        parts.log.warning("rows of %s set nothing off yet; run `skene db triggers --install`", tables)
+    return await triggers.missing(wanted) if wanted and triggers is not None else ()
 
 
 def _queries(reaction: Reaction) -> Iterator[tuple[str, QueryCondition, bool]]:

@@ -237,6 +237,11 @@ class World:
         for who, meter, plan, units in self.storage.counts():
             if only in (None, who):
                 lines.append(f"  {who}: {units} used of {self._limit(meter, plan)} ({meter}, plan {plan})")
+        lines += [
+            f"  {one.subject}: {one.spent} spent of {one.units} granted ({one.meter})"
+            for one in self.storage.granted()
+            if only in (None, one.subject)
+        ]
         lines += [f"  {w.subject}: stopped by {w.step} at {w.used}" for w in self.walls(subject)]
         for draft, state, reason in self.storage.posted(only):
             why = reason or (_WAITING if state is MessageState.PENDING else "")

@@ -193,6 +193,35 @@ class ForgetsTooMuch(MemoryStorage):
         return erased
 
 
+class RaisesTheLimit(MemoryStorage):
+    async def consume(self, call: Consume) -> Counted:
+        seen = await self.peek(call)
+        raised = tuple(
+            replace(t.charge, limits=dict.fromkeys(t.charge.limits, t.limit)) for t in seen.tallies
+        )
+        kept, self._state.grants = self._state.grants, {}
+        counted = await super().consume(replace(call, charges=raised))
+        self._state.grants = kept
+        return counted
+
+
+class GrantsInEveryWindow(MemoryStorage):
+    async def consume(self, call: Consume) -> Counted:
+        counted = await super().consume(call)
+        for row in self._state.grants.get(call.subject, ()):
+            row.pot = replace(row.pot, spent=0)
+        return counted
+
+
+class KeepsWhatFailedCallsWereGranted(MemoryStorage):
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
+        kept = {row.pot.number: row.pot for row in self._state.grants.get(subject, ())}
+        await super().refund(subject, receipts, idempotency_key)
+        self._state.change_pots(subject, kept.values())
+
+
 class FoldsNames(MemoryStorage):
     async def consume(self, call: Consume) -> Counted:
         return await super().consume(replace(call, subject=normalize("NFC", call.subject)))
@@ -259,6 +288,10 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     (CountsHeldOutApart, "test_a_history_told_by_hand"),
     (ForgetsTooLittle, "test_a_late_webhook_brings_nobody_back"),
     (ForgetsTooMuch, "test_what_was_proven_is_still_counted"),
+    (ReadsThenWrites, "test_200_at_once_admit_exactly_25"),
+    (RaisesTheLimit, "test_granted_units_are_spent_once"),
+    (GrantsInEveryWindow, "test_200_at_once_admit_exactly_25"),
+    (KeepsWhatFailedCallsWereGranted, "test_failing_calls_cost_nothing"),
     (FoldsNames, "test_ids_that_look_alike_are_different"),
     *CARELESS_WITH_FIRINGS,
     *CARELESS_WITH_MESSAGES,

@@ -13,6 +13,7 @@ import pytest
 from skene.adapters.postgres import PostgresStorage
 from skene.engine.window import Anchored, Edges, Rolling, calendar_edges
 from skene.ports.counters import Charge, Consume
+from skene.ports.grants import Grant
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import PAYING, call, charge, refuse_once, set_plan, used
 from tests.support.postgres import PostgresAddress, PostgresServer
@@ -41,6 +42,9 @@ CALLS: dict[str, Consume] = {
     "refused with nothing": call(charge(0)),
     "the first of a rolling window": call(charge(rule=ROLLING, meter="r"), subject="new"),
     "the next of a rolling window": call(charge(rule=ROLLING, meter="r")),
+    "paid by a grant": call(charge(0), subject="grace"),
+    "with a grant that is not needed": call(subject="grace"),
+    "refused with a grant": call(charge(1, cost=9), subject="grace"),
     "in a month": call(charge(rule=MONTH, meter="m")),
     "with a key": call(key="k9", subject="keyed"),
     "repeated": call(key="k1", subject="keyed"),
@@ -55,6 +59,7 @@ CALLS: dict[str, Consume] = {
 async def prepared(storage: PostgresStorage) -> None:
     """What the calls above need to find."""
     await set_plan(storage, PAYING, subject="paula")
+    await storage.grant(Grant("k", "grace", "calls", 5))
     for subject in ("ada", "paula"):
         await storage.consume(call(subject=subject))
     await storage.consume(call(charge(1), subject="zoe"))
@@ -92,6 +97,7 @@ async def test_a_refusal_writes_nothing() -> None:
 async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
     await storage.consume(call(charge(1)))
     await storage.consume(call(charge(1, rule=ROLLING, meter="r")))
+    await storage.grant(Grant("k", "grace", "calls", 3))
     await refuse_once(storage, ManualClock((await storage.peek(call())).now))
     refused = (
         call(charge(1)),
@@ -100,10 +106,16 @@ async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
         call(charge(1, rule=ROLLING, meter="r")),
         call(charge(2, meter="b"), charge(1), subject="ada"),
         call(charge(5, cost=6), subject="new"),
+        call(charge(1, cost=5), subject="grace"),
     )
     stranger = await asyncpg.connect(dsn)
     state = "SELECT pg_current_wal_insert_lsn(), pg_snapshot_xmax(pg_current_snapshot())"
-    rows = "SELECT array_agg(xmin::text || xmax::text || ctid::text ORDER BY meter) FROM skene_usage"
+    rows = """
+        SELECT array_agg(row ORDER BY row)
+          FROM (SELECT xmin::text || xmax::text || ctid::text AS row FROM skene_usage
+                UNION ALL
+                SELECT xmin::text || xmax::text || ctid::text FROM skene_grants) AS kept
+    """
     for each in refused:  # what plans and buffers do once is over with
         await storage.consume(each)
     before = await stranger.fetchrow(state), await stranger.fetchval(rows)

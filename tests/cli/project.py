@@ -83,6 +83,72 @@ async def free() -> str:
 """
 
 
+REACTING = """
+from skene import Profile, Skene, UNLIMITED, action, condition, define_loop, step, trigger
+from skene.adapters.file import FileNotifier
+from skene.adapters.sqlite import SqliteStorage
+from skene.adapters.sqlite.queries import SqliteQueries
+from skene.definitions.step import wait
+
+
+async def tell_sales(occasion):
+    print("telling", flush=True)
+
+
+def is_ready(occasion):
+    return True
+
+
+WORDS = {"name": "{{user.name}}", "activationLink": "https://app.acme.test", "lastActivity": "2026-03-01"}
+freemium = define_loop(
+    type="freemium",
+    steps=[
+        step(
+            condition=condition.usage(limit={"free": 2, "paid": UNLIMITED}, period="30d", meter="calls"),
+            action=action.block("Enough."),
+        )
+    ],
+)
+activation = define_loop(
+    type="activation",
+    opinion="Welcome them",
+    holdout=0.25,
+    goal=trigger.event("project.created"),
+    steps=[
+        step(
+            name="welcome",
+            trigger=trigger.event("signed.up"),
+            action=action.email("activation_welcome", provider="resend", personalization=WORDS),
+            then=wait("2d"),
+        ),
+        step(
+            name="again",
+            action=action.email("re_engagement", personalization=WORDS, transactional=True),
+            max_fires=3,
+        ),
+    ],
+)
+
+
+async def load_profile(subject):
+    return Profile(email=f"{subject}@acme.test", name=subject)
+
+
+def make(*loops, storage=SqliteStorage("app.db"), queries=SqliteQueries("app.db"), **others):
+    mails = {"resend": FileNotifier("outbox")}
+    return Skene(*loops, storage=storage, queries=queries, notifiers=mails, profile=load_profile, **others)
+
+
+skene = make(freemium, activation)
+"""
+"""Loops that firings drive; a test may put others in front of the last line."""
+
+
+def reacting(loops: str, made: str) -> str:
+    """The configuration above with further definitions, and another last line."""
+    return f"{REACTING.rpartition('skene = ')[0]}{textwrap.dedent(loops)}\nskene = {made}\n"
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a program ended."""
@@ -134,6 +200,17 @@ class Project:
                     await skene.consume(subject, "calls")
 
         anyio.run(consume)
+
+    def grant(self, subject: str, units: int) -> None:
+        """Grant units as the app would."""
+
+        async def grant() -> None:
+            async with self._skene() as skene:
+                await skene.grant(
+                    subject, "calls", units, expires="30d", reason="invited a friend", key="invite:bob"
+                )
+
+        anyio.run(grant)
 
     def states(self) -> list[MessageState]:
         """What became of every message."""

@@ -196,8 +196,54 @@ BAD = {
         ("plan", "set", "ada", "paid", "--until", "2020-01-01"), ("--until", "which has passed")
     ),
     "a bad end": Bad(("plan", "set", "ada", "paid", "--until", "soon"), ("--until: got 'soon'",)),
+    # the outbox, the log, who is not written to
+    "an unknown state": Bad(
+        ("outbox", "list", "--state", "deed"),
+        ("--state: got 'deed'; give one of pending, claimed, sent,", "did you mean dead?"),
+    ),
+    "an unknown loop of messages": Bad(
+        ("outbox", "list", "--loop", "fremium"), ("no loop is called 'fremium'", "did you mean freemium?")
+    ),
+    "an empty subject of messages": Bad(("outbox", "list", "--subject", ""), ("subject",)),
+    "no messages at all": Bad(
+        ("outbox", "list", "--limit", "0"), ("--limit", "greater than or equal to 1"), 2
+    ),
+    "no such message": Bad(("outbox", "show", "7"), ("there is no message 7",)),
+    "a message that is no number": Bad(("outbox", "show", "ada"), ("a valid integer",), 2),
+    "a message beyond all numbers": Bad(("outbox", "show", str(2**70)), ("less than or equal to",), 2),
+    "nothing to retry": Bad(("outbox", "retry"), ("give numbers of messages, or --state dead or parked",), 2),
+    "two ways to retry": Bad(("outbox", "retry", "1", "--state", "dead"), ("not both",), 2),
+    "a state that is not retried as a whole": Bad(
+        ("outbox", "retry", "--state", "cancelled", "--yes"),
+        ("--state: got 'cancelled'; give one of dead, parked",),
+    ),
+    "nothing to discard": Bad(("outbox", "discard"), ("Missing argument 'ID...'",), 2),
+    "no reason": Bad(("outbox", "discard", "1", "--reason", " "), ("--reason: give one line",)),
+    "two lines of reason": Bad(("outbox", "discard", "1", "--reason", "a\nb"), ("--reason: give one line",)),
+    "an unknown outcome": Bad(
+        ("log", "--outcome", "act"),
+        ("--outcome: got 'act'; give one of acted, refused,", "did you mean acted?"),
+    ),
+    "an unknown loop of the log": Bad(("log", "--loop", "free"), ("no loop is called 'free'",)),
+    "a bad instant of the log": Bad(("log", "--since", "yesterday"), ("--since: got 'yesterday'",)),
+    "a log that lies ahead": Bad(("log", "--since", "2999-01-01"), ("--since 2999-01-01 is not before now",)),
+    "the database is away for the log": Bad(("log",), ("PostgreSQL cannot answer",), config=POSTGRES),
+    "no address": Bad(("suppressions", "--address", "ada"), ("--address: got 'ada'", "ada@acme.test")),
+    "half an address": Bad(
+        ("suppressions", "remove", "--address", "@acme.test"), ("give an e-mail address",)
+    ),
+    "no address to remove": Bad(("suppressions", "remove"), ("Missing option '--address'",), 2),
+    "an address nobody knows": Bad(
+        ("suppressions", "remove", "--address", "ada@acme.test"), ("nothing is known of this address",)
+    ),
+    "an empty subject to unsubscribe": Bad(("unsubscribe", ""), ("subject",)),
     "no customers": Bad(("link", "ada", "cus_1"), ("plans are set by hand here",)),
-    # check --app
+    # check --database, --app
+    "the database is away for check": Bad(
+        ("check", "--database"),
+        ("PostgreSQL cannot answer",),
+        config=POSTGRES,
+    ),
     "no such app": Bad(
         ("check", "--app", "ap:app"), ("--app: there is no module ap",), files={"app.py": APP}
     ),

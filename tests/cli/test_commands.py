@@ -51,7 +51,7 @@ skene = Skene(
 
 
 def test_without_a_command_there_is_help(empty: Project) -> None:
-    for args in ((), ("db",), ("mail",), ("plan",)):
+    for args in ((), ("db",), ("mail",), ("outbox",), ("plan",)):
         result = empty.run(*args)
         assert result.exit_code == 0
         assert "Usage:" in result.stdout
@@ -111,7 +111,8 @@ def test_db_on_postgres(empty: Project, postgres_dsn: str) -> None:
     missing = empty.run("db", "current", "--database", postgres_dsn, "--json")
     assert missing.exit_code == 1
     assert json.loads(missing.stdout)["version"] is None
-    assert "applied 0001" in empty.run("db", "upgrade", "--database", postgres_dsn).stdout
+    upgraded = empty.run("db", "upgrade", "--database", postgres_dsn)
+    assert f"applied {', '.join(KNOWN)}" in upgraded.stdout
     assert "nothing to do" in empty.run("db", "upgrade", "--database", postgres_dsn).stdout
     assert empty.run("db", "current", "--database", postgres_dsn).exit_code == 0
 
@@ -236,6 +237,22 @@ def test_usage_shows_how_a_subject_stands(project: Project) -> None:
     assert (one["plan"], one["limit"], one["used"], one["remaining"]) == ("free", 2, 1, 1)
     assert one["allowed"] is True
     assert project.run("usage", "nobody").stdout.count("not open yet") == 1
+
+
+def test_usage_shows_what_was_granted(project: Project) -> None:
+    project.grant("ada", 5)
+    project.use("ada", 4)
+    result = project.run("usage", "ada")
+    assert result.exit_code == 0
+    counts = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert counts[2][:6] == ["freemium", "calls", "free", "7", "4", "3"]
+    assert counts[-1][3:6] == ["calls", "5", "2"]
+    assert "invited a friend" in result.stdout
+    (one,) = json.loads(project.run("usage", "ada", "--json").stdout)["grants"]
+    assert (one["key"], one["meter"], one["units"], one["spent"]) == ("invite:bob", "calls", 5, 2)
+    assert (one["reason"], one["loop"]) == ("invited a friend", None)
+    assert one["expires_at"] > one["granted_at"]
+    assert json.loads(project.run("usage", "bob", "--json").stdout)["grants"] == []
 
 
 def test_funnel_counts_what_happened(project: Project) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from skene import Skene, action, condition, define_loop, dump_loop, load_loop, step, trigger
+from skene.adapters.sql.migrate import KNOWN
 from skene.cli.demo import app as demo_app
 from skene.cli.demo import stage as demo_stage
 from skene.testing.resend_server import FakeResend
@@ -59,7 +60,7 @@ def test_on_sqlite(empty: Project) -> None:
 
 
 def test_on_postgres_and_again(empty: Project, postgres_dsn: str) -> None:
-    for applied in ("migrations applied: 0001", "up to date"):
+    for applied in (f"migrations applied: {', '.join(KNOWN)}", "up to date"):
         ended = empty.program("demo", "--database", postgres_dsn)
         assert ended.code == 0, ended.err
         told(ended.out)

@@ -15,12 +15,25 @@ def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
     if inner is None:
         yield path
         return
+    if path and len(command.params) > 0:  # a group that does something by itself
+        yield path
     for name, one in inner.items():
         yield from paths(one, (*path, name))
 
 
 COMMANDS = sorted(paths(typer.main.get_command(app)))
-DATA = {("check",), ("db", "current"), ("db", "upgrade"), ("funnel",), ("mail", "preview"), ("usage",)}
+DATA = {
+    ("check",),
+    ("db", "current"),
+    ("db", "upgrade"),
+    ("funnel",),
+    ("log",),
+    ("mail", "preview"),
+    ("outbox", "list"),
+    ("outbox", "show"),
+    ("suppressions",),
+    ("usage",),
+}
 
 
 def test_these_are_the_commands() -> None:
@@ -32,8 +45,16 @@ def test_these_are_the_commands() -> None:
         "forget",
         "funnel",
         "link",
+        "log",
         "mail preview",
+        "outbox discard",
+        "outbox list",
+        "outbox retry",
+        "outbox show",
         "plan set",
+        "suppressions",
+        "suppressions remove",
+        "unsubscribe",
         "usage",
         "worker",
     ]
@@ -51,5 +72,5 @@ def test_help_has_an_example_and_the_exit_codes(path: tuple[str, ...], empty: Pr
 
 
 def test_no_summary_is_cut_off(empty: Project) -> None:
-    for args in ((), ("db",), ("mail",), ("plan",)):
+    for args in ((), ("db",), ("mail",), ("outbox",), ("plan",), ("suppressions", "--help")):
         assert "..." not in empty.run(*args).stdout.partition("Commands:")[2]

@@ -61,7 +61,7 @@ def test_once_delivers_what_is_due_and_ends(project: Project) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_delivers_until_a_signal(project: Project, number: signal.Signals) -> None:
     with project.start("worker") as worker:
-        wait_for(worker, "delivering the messages of freemium")
+        wait_for(worker, "at work for freemium: messages")
         project.use("ada", 3)
         wait_until_written(project)
         worker.send_signal(number)
@@ -93,5 +93,5 @@ def test_a_message_that_does_not_end_holds_nobody_up(project: Project) -> None:
         worker.terminate()
         _, err = worker.communicate(timeout=5)
     assert worker.returncode == 1
-    assert "stopped in the middle of a message" in err
+    assert "stopped in the middle of its work" in err
     assert project.states() == [MessageState.CLAIMED]

@@ -1,4 +1,4 @@
-"""The seed with one thing changed, and the places in it."""
+"""The seeds with one thing changed, and the places in it."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,8 @@ import pytest
 from skene.definitions import DefinitionError, load_loop
 
 SEED = Path(__file__).with_name("seed.json")
+ACTIVATION = Path(__file__).with_name("seed_activation.json")
+RETENTION = Path(__file__).with_name("seed_retention.json")
 ENDPOINT = "steps[0].trigger.endpoint"
 METHOD = "steps[0].trigger.method"
 FREE = "steps[0].condition.limit.free"
@@ -28,8 +30,8 @@ def place(loop: Any, path: str) -> tuple[Any, Any]:
     return loop, keys[-1]
 
 
-def seed_with(path: str, value: Any) -> dict[str, Any]:
-    loop: dict[str, Any] = json.loads(SEED.read_text(encoding="utf-8"))
+def seed_with(path: str, value: Any, seed: Path = SEED) -> dict[str, Any]:
+    loop: dict[str, Any] = json.loads(seed.read_text(encoding="utf-8"))
     holder, key = place(loop, path)
     holder[key] = value
     return loop

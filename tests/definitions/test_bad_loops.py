@@ -24,7 +24,7 @@ from skene.definitions import (
     step,
     trigger,
 )
-from tests.definitions.seeds import BLOCK, FREE, PAID, PERIOD, PROMPT, only_fault, seed_with
+from tests.definitions.seeds import FREE, PAID, PERIOD, PROMPT, only_fault, seed_with
 
 
 def faulty_loop() -> Loop:
@@ -196,7 +196,7 @@ def test_a_free_limit_above_the_paid_one_is_the_users_business() -> None:
         ("steps[0].condition.limit", {"api_key": "hunter2"}),
         (PROMPT + ".personalization", {"secret": 5, "password": ["hunter2"]}),
         (PROMPT + ".personalization", {"token": {"x": "hunter2"}}),
-        (BLOCK, ["hunter2"]),
+        (PROMPT, ["hunter2"]),
     ],
 )
 def test_no_message_shows_what_may_be_secret(path: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,62 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skene.definitions import DefinitionError, Loop, load_loop
+from skene.definitions import (
+    DefinitionError,
+    Loop,
+    SkeneWarning,
+    action,
+    condition,
+    define_loop,
+    load_loop,
+    step,
+    trigger,
+)
 
 SEED = json.loads(Path(__file__).with_name("seed.json").read_text(encoding="utf-8"))
 TEXT = json.dumps(SEED, indent=2)
+FULL: Any = {
+    "type": "activation",
+    "goal": {"type": "event", "event": "done"},
+    "steps": [
+        {
+            "trigger": {
+                "type": "database",
+                "table": "users",
+                "event": "update",
+                "columns": ["plan"],
+                "where": {"plan": "free"},
+                "capture": ["name"],
+            },
+            "condition": {
+                "type": "all_of",
+                "conditions": [
+                    {"type": "query", "query": "SELECT 1 FROM a WHERE id = $1", "timeout": "5m"},
+                    {"type": "not", "condition": {"type": "usage", "at": 0.8, "meter": "calls"}},
+                    {"type": "any_of", "conditions": [{"type": "plan", "plans": ["free"]}] * 2},
+                ],
+            },
+            "action": [
+                {"type": "email", "template": "a", "personalization": {"name": "{{user.name}}"}},
+                {"type": "webhook", "provider": "crm", "event": "x", "payload": {"a": "b"}},
+                {"type": "grant", "units": 5, "expires": "1d"},
+            ],
+            "then": {"type": "wait", "length": "2d"},
+            "cooldown": "1d",
+            "maxFires": 3,
+        },
+        {"action": {"type": "email", "template": "b"}},
+        {
+            "trigger": {"type": "schedule", "cron": "0 9 * * *", "timezone": "UTC"},
+            "condition": {"type": "query", "query": "SELECT * FROM users", "subject": "id", "maxRows": 10},
+            "action": {"type": "email", "template": "c"},
+        },
+        {
+            "trigger": {"type": "webhook", "source": "crm", "subject": "data.id"},
+            "action": {"type": "email", "template": "d"},
+        },
+    ],
+}
 
 
 def message(source: Any) -> str:
@@ -72,19 +125,23 @@ def test_any_path_like_object_will_do(tmp_path: Path) -> None:
     assert load_loop(Place()).to_json(indent=2) == TEXT
 
 
+WORDS = """
+    30d api usage block email fixed calendar /x Infinity database schedule webhook event query plan all_of any_of
+    not function grant insert update plan.changed users
+"""
 LEAVES = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
     | st.text(max_size=10)
-    | st.sampled_from(
-        ["30d", "api", "usage", "block", "email", "fixed", "calendar", "/x", "Infinity", "\ud800"]
-    )
+    | st.sampled_from([*WORDS.split(), "0 9 * * *", "SELECT 1", "\ud800"])
 )
 NAMES = """
     type name opinion steps recovery trigger condition action limit period free endpoint method message
     upgradePrompt upgrade_prompt template retries base length unit timezone notifyAt personalization
+    event table columns where subject capture cron grace source query timeout maxRows at under plans changedTo
+    conditions provider payload units expires then cooldown maxFires goal
 """
 KEYS = st.text(max_size=5) | st.sampled_from(NAMES.split())
 ANYTHING = st.recursive(
@@ -132,3 +189,53 @@ def test_anything_anywhere_in_the_seed_is_loaded_or_refused(place: tuple[Any, ..
         holder = holder[key]
     holder[place[-1]] = value
     loads_or_refuses(loop)
+
+
+@given(st.sampled_from(places(FULL)[1:]), ANYTHING)
+def test_anything_anywhere_in_a_loop_of_every_kind_is_loaded_or_refused(
+    place: tuple[Any, ...], value: Any
+) -> None:
+    loop = json.loads(json.dumps(FULL))
+    holder = loop
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    loads_or_refuses(loop)
+
+
+@given(st.sampled_from(places(FULL)[1:]), st.sampled_from(places(FULL)[1:]))
+def test_any_part_of_it_in_the_place_of_another_is_loaded_or_refused(
+    place: tuple[Any, ...], other: tuple[Any, ...]
+) -> None:
+    loop, value = json.loads(json.dumps(FULL)), FULL
+    for key in other:
+        value = value[key]
+    holder = loop
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    loads_or_refuses(loop)
+
+
+@given(ANYTHING, ANYTHING, ANYTHING)
+def test_anything_in_python_makes_a_loop_or_is_refused(start: Any, ask: Any, do: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkeneWarning)  # a free plan without a limit is no fault
+        try:
+            one = step(
+                trigger=trigger.database(start, event=ask, where=do, subject=start),
+                condition=condition.all_of(
+                    condition.query(ask, timeout=do),
+                    condition.usage(at=start, meter=ask),
+                    condition.plan(start, changed_to=ask),
+                    condition.not_(ask),
+                ),
+                action=[action.grant(do), action.webhook(start, ask, payload=do), do],
+                then=start,
+                cooldown=ask,
+                max_fires=do,
+            )
+            other = step(trigger=start, condition=ask, action=do)
+            define_loop(type="activation", steps=[one, other], goal=start)
+        except DefinitionError as error:
+            assert error.faults  # noqa: PT017 - whether it is raised depends on what is drawn

@@ -233,7 +233,8 @@ def test_a_function_cannot_be_dumped_and_the_dump_says_so() -> None:
         dump_loop(loop)
     assert str(caught.value) == (
         "the dump has 1 fault:\n"
-        "  steps[0].condition.cost: got a function, which JSON cannot hold; give a whole number"
+        "  steps[0].condition.cost: got a function, which JSON cannot hold; "
+        "give what JSON can hold; a loop with functions is kept as Python"
     )
 
 

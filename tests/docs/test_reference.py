@@ -165,7 +165,7 @@ def walk(command: Any, path: str = "skene") -> Iterator[tuple[str, Any]]:
 COMMANDS = {
     path: command
     for path, command in walk(typer.main.get_command(commands))
-    if path == "skene" or not hasattr(command, "commands")
+    if path == "skene" or command.params or not hasattr(command, "commands")
 }
 
 

@@ -125,6 +125,23 @@ def test_whoever_only_watches_lets_through_and_says_so() -> None:
     assert decided(watching, used=400, plan="paid").reason is Reason.UNLIMITED
 
 
+def test_the_limit_is_the_one_that_was_held_against_the_count() -> None:
+    made = decided(compiled(3), used=4, limit=5)
+    assert (made.allowed, made.limit, made.remaining) == (True, 5, 1)
+    refused = {"fits": False, "admitted": False}
+    assert decided(compiled(0), used=0, limit=0, **refused).reason is Reason.NOT_IN_PLAN
+    spent = decided(compiled(0), used=2, limit=2, **refused)
+    assert (spent.reason, spent.status_code) == (Reason.LIMIT_REACHED, 402)
+
+
+def test_who_only_watches_refuses_nobody_with_a_grant() -> None:
+    watching = compiled(3, enforce=False)
+    assert decided(watching, used=5, granted=2).reason is Reason.WITHIN_LIMIT
+    over = decided(watching, used=6, granted=2)
+    assert (over.reason, over.limit) == (Reason.SHADOW, 5)
+    assert decided(watching, used=6, granted=2, plan="paid").limit is None
+
+
 @given(
     limit=st.none() | st.integers(0, 10),
     used=st.integers(0, 12),
@@ -236,8 +253,8 @@ def test_what_only_watches_remembers_under_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
 def test_the_share_that_is_not_asked_is_the_share_that_was_wanted(share: float) -> None:
-    one, among = compiled(holdout=share), 20_000
-    out = sum(held_out(one, subject_digest("freemium", f"user-{n}")) for n in range(among))
+    among = 20_000
+    out = sum(held_out(share, subject_digest("freemium", f"user-{n}")) for n in range(among))
     deviation = (share * (1 - share) / among) ** 0.5
     assert abs(out / among - share) < 4 * deviation
 
@@ -248,15 +265,14 @@ def test_who_is_held_out_stays_so_and_a_larger_share_only_adds(
 ) -> None:
     low, high = sorted((share, more))
     digest = subject_digest("freemium", subject)
-    assert held_out(compiled(holdout=low), digest) == held_out(compiled(holdout=low), digest)
-    assert not held_out(compiled(holdout=low), digest) or held_out(compiled(holdout=high), digest)
-    assert not held_out(compiled(holdout=0.0), digest)
+    assert held_out(low, digest) == held_out(low, digest)
+    assert not held_out(low, digest) or held_out(high, digest)
+    assert not held_out(0.0, digest)
 
 
 def test_loops_divide_subjects_differently() -> None:
-    one = compiled(holdout=0.5)
     groups = [
-        [held_out(one, subject_digest(loop, f"user-{n}")) for n in range(1000)]
+        [held_out(0.5, subject_digest(loop, f"user-{n}")) for n in range(1000)]
         for loop in ("first", "second")
     ]
     agreeing = sum(a == b for a, b in zip(*groups, strict=True))

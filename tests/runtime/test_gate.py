@@ -320,7 +320,7 @@ async def test_who_is_held_out_is_refused_and_not_asked() -> None:
     shop = Shop(freemium(1, holdout=0.5, notify_at=(1.0,)))
     (step,) = shop.skene.program.steps
     people = [f"user-{n}" for n in range(40)]
-    out = {who for who in people if held_out(step, subject_digest("freemium", who))}
+    out = {who for who in people if held_out(step.holdout, subject_digest("freemium", who))}
     assert 5 < len(out) < 35
     await shop.refuse(*people)
     assert {wall.subject for wall in shop.memory.walls if wall.held_out} == out

@@ -3,7 +3,17 @@
 The comment names the argument that a type checker must point at.
 """
 
-from skene.definitions import Recovery, action, calendar, condition, define_loop, load_loop, step, trigger
+from skene.definitions import (
+    Recovery,
+    action,
+    calendar,
+    condition,
+    define_loop,
+    load_loop,
+    step,
+    trigger,
+    wait,
+)
 
 freemium = define_loop(
     type="premium",  # mistake: type
@@ -13,11 +23,7 @@ freemium = define_loop(
                 "/api/features/*",
                 methods="POST",  # mistake: methods
             ),
-            condition=condition.usage(
-                limt={"free": 100},  # mistake: limt
-                limit={"free": 100},
-                period="30d",
-            ),
+            condition=condition.usage(limt={"free": 100}, limit={}, period="30d"),  # mistake: limt
             action=action.block(
                 "You've reached your free tier limit.",
                 upgradePrompt=action.email("upgrade_prompt"),  # mistake: upgradePrompt
@@ -38,12 +44,8 @@ freemium = define_loop(
             ),
         ),
         step(
-            condition=condition.usage(
-                limit={"free": 100},
-                period=30,  # mistake: period
-                charge="sucess",  # mistake: charge
-            ),
-            action=action.email("upgrade_prompt"),  # mistake: action
+            condition=condition.usage(limit={"free": 100}, period=30),  # mistake: period
+            action="upgrade_prompt",  # mistake: action
         ),
         step(
             condition=condition.usage(
@@ -61,6 +63,78 @@ freemium = define_loop(
     ),
     holdout="10%",  # mistake: holdout
 )
+
+
+def nobody() -> bool:
+    return True
+
+
+drip = define_loop(
+    type="activation",
+    steps=[
+        step(
+            trigger=trigger.database(
+                "users",
+                event="inserted",  # mistake: event
+            ),
+            action=action.email("a"),
+            then=2,  # mistake: then
+        ),
+        step(
+            trigger=trigger.database(
+                "users",
+                event="update",
+                colums=["status"],  # mistake: colums
+            ),
+            condition=condition.query(
+                "SELECT 1",
+                timeout=5,  # mistake: timeout
+            ),
+            action=[
+                action.email("a"),
+                action.block("No."),  # mistake: block
+            ],
+        ),
+        step(
+            trigger=trigger.schedule(
+                "0 9 * * *",
+                timezone=2,  # mistake: timezone
+            ),
+            condition=condition.all_of(
+                condition.plan("free"),
+                condition.usage(limit={"free": 1}, period="1d"),  # mistake: usage
+            ),
+            action=action.grant(
+                "50",  # mistake: 50
+            ),
+        ),
+        step(
+            trigger=trigger.event(
+                5,  # mistake: 5
+            ),
+            condition=condition.function(
+                nobody,  # mistake: nobody
+            ),
+            action=action.webhook(
+                "crm",
+                "user.activated",
+                url="https://acme.test",  # mistake: url
+            ),
+            cooldwn="7d",  # mistake: cooldwn
+        ),
+        step(
+            condition=condition.usage(at=0.8, period="30d"),  # mistake: usage
+            action=action.function(
+                5,  # mistake: function
+            ),
+            max_fires="3",  # mistake: max_fires
+        ),
+    ],
+    goal=wait("2d"),  # mistake: goal
+)
+trigger.webhook("crm")  # mistake: webhook
+condition.usage(limit={"free": 1}, period="1d", charge="sucess")  # mistake: charge
+condition.usage(at="80%")  # mistake: at
 
 freemium.enforce = False  # mistake: enforce
 freemium.stepps  # mistake: stepps  # noqa: B018  # what is tried is the name

@@ -11,12 +11,16 @@ from skene.definitions import (
     BlockAction,
     EmailAction,
     FixedPeriod,
+    FunctionCondition,
+    GrantAction,
     Loop,
     Recovery,
     RollingPeriod,
     Step,
     Unlimited,
     UsageCondition,
+    UsageLevelCondition,
+    Wait,
     action,
     billing_cycle,
     calendar,
@@ -28,7 +32,12 @@ from skene.definitions import (
     rolling,
     step,
     trigger,
+    wait,
 )
+from skene.definitions.action import Action, FiringAction
+from skene.definitions.condition import Condition
+from skene.definitions.trigger import Trigger
+from skene.engine.occasion import Occasion
 
 freemium = define_loop(
     type="freemium",
@@ -101,13 +110,94 @@ everything = define_loop(
     attribution=timedelta(days=14),
 )
 
+
+async def has_started(occasion: Occasion) -> bool:
+    return occasion.plan == "free"
+
+
+def is_old(occasion: Occasion) -> bool:
+    return "created_at" in occasion.row
+
+
+async def tell_sales(occasion: Occasion) -> None:
+    print(occasion.subject)
+
+
+welcome = action.email("activation_welcome", provider="resend", transactional=False)
+drip = define_loop(
+    type="activation",
+    steps=[
+        step(
+            trigger=trigger.database(
+                "shop.orders",
+                event="update",
+                columns=["status"],
+                where={"status": "paid", "test": False, "amount": 5, "note": None},
+                subject="user_id",
+                capture=["status"],
+            ),
+            condition=condition.query("SELECT 1 FROM users WHERE id = $1", timeout=timedelta(minutes=5)),
+            action=[
+                welcome,
+                action.webhook("crm", "user.activated", payload={"name": "{{user.name}}"}),
+                action.grant(50, meter="calls", expires="90d", reason="invited a friend"),
+                action.function(tell_sales, repeatable=True),
+                action.function(print),
+            ],
+            then=wait("2d"),
+            cooldown="7d",
+            max_fires=3,
+        ),
+        step(action=welcome, then="12h"),
+        step(
+            condition=condition.all_of(
+                condition.any_of(condition.function(has_started, timeout="1h"), condition.function(is_old)),
+                condition.not_(condition.usage(under=1)),
+                condition.usage(at=0.8, under=1.0, meter="calls"),
+                condition.plan("free", "trial"),
+            ),
+            action=(welcome, action.grant(5)),
+        ),
+        step(trigger=trigger.event("project.created"), action=welcome),
+        step(trigger=trigger.webhook("crm", subject="data.id", event="deal.won"), action=welcome),
+        step(
+            trigger=trigger.event("plan.changed"),
+            condition=condition.plan(changed_from="trial", changed_to=["paid", "team"]),
+            action=welcome,
+        ),
+    ],
+    goal=trigger.event("project.finished"),
+)
+dormant = define_loop(
+    type="retention",
+    steps=[
+        step(
+            trigger=trigger.schedule("0 9 * * *", timezone="Europe/Helsinki", grace=timedelta(hours=2)),
+            condition=condition.query("SELECT * FROM users", timeout="10m", subject="id", max_rows=500),
+            action=welcome,
+            cooldown=timedelta(days=7),
+        )
+    ],
+    goal=condition.query("SELECT 1 FROM visits WHERE user_id = $1"),
+)
+
 assert_type(freemium, Loop)
 assert_type(freemium.steps, tuple[Step, ...])
-assert_type(freemium.steps[0].trigger, ApiTrigger | None)
-assert_type(freemium.steps[0].condition, UsageCondition)
-assert_type(freemium.steps[0].condition.limit, Mapping[str, int | Unlimited])
-assert_type(freemium.steps[0].action, BlockAction)
-assert_type(freemium.steps[0].action.upgrade_prompt, EmailAction | None)
+assert_type(freemium.steps[0].trigger, Trigger | None)
+assert_type(freemium.steps[0].condition, Condition | None)
+assert_type(freemium.steps[0].action, Action | tuple[Action, ...])
+assert_type(freemium.steps[0].actions, tuple[Action, ...])
+assert_type(freemium.steps[0].limit, tuple[UsageCondition, BlockAction] | None)
+assert_type(trigger.api("/x"), ApiTrigger)
+assert_type(condition.usage(limit={"free": 1}, period="1d"), UsageCondition)
+assert_type(condition.usage(limit={"free": 1}, period="1d").limit, Mapping[str, int | Unlimited])
+assert_type(condition.usage(at=0.8), UsageLevelCondition)
+assert_type(condition.usage(under=5, meter="calls"), UsageLevelCondition)
+assert_type(condition.function(is_old), FunctionCondition)
+assert_type(action.block("No.").upgrade_prompt, EmailAction | None)
+assert_type(action.grant(5), GrantAction)
+assert_type(wait("2d"), Wait)
+assert_type(drip.steps[0].then, Wait | None)
 assert_type(freemium.recovery.base, timedelta)
 assert_type(freemium.key, str)
 assert_type(rolling("1d"), RollingPeriod)
@@ -121,5 +211,10 @@ def from_elsewhere(path: Path, text: bytes, settings: dict[str, Any]) -> list[Lo
 
 
 def days(loop: Loop) -> int | None:
-    period = loop.steps[0].condition.period
+    limit = loop.steps[0].limit
+    period = limit[0].period if limit else None
     return period.length.days if isinstance(period, FixedPeriod) else None
+
+
+def mails(several: list[FiringAction]) -> Step:
+    return step(trigger=trigger.event("x"), action=several)

@@ -13,6 +13,7 @@ from skene.adapters.memory.firings import MemoryFirings
 from skene.adapters.memory.grants import MemoryGrants
 from skene.adapters.memory.ledger import MemoryLedger
 from skene.adapters.memory.outbox import MemoryOutbox
+from skene.adapters.memory.queries import MemoryQueries
 from skene.adapters.memory.state import Conversion, State
 from skene.adapters.system import SystemClock
 from skene.ports.clock import Clock
@@ -40,10 +41,14 @@ class MemoryStorage(
 
     Args:
         clock: where time comes from; this machine's clock if left out.
+
+    Attributes:
+        queries: answers queries as it was told to.
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         super().__init__(State(clock or SystemClock()))
+        self.queries = MemoryQueries()
 
     async def start(self) -> None:
         """Nothing to connect to."""

@@ -18,7 +18,9 @@ from skene.adapters.postgres import counting
 from skene.adapters.postgres.dsn import asyncpg_dsn
 from skene.adapters.postgres.engine import Home, check_engine, check_pooler, make_engine, refuse_trio
 from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only, sqlstate
+from skene.adapters.postgres.queries import PostgresQueries
 from skene.adapters.postgres.together import Together
+from skene.adapters.postgres.triggers import PostgresTriggers
 from skene.adapters.sql.migrate import revision_of, upgrade, verify
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.system import SystemClock
@@ -71,6 +73,10 @@ class PostgresStorage(SqlStorage):
         migrate: bring the tables up to date at start. Without it, `skene db upgrade` does so.
         timeout: how long any answer may take; the port promises one within 2 s.
 
+    Attributes:
+        queries: runs SELECTs of the user's, over connections beside those that count.
+        triggers: installs triggers on the user's tables.
+
     Raises:
         ConfigurationError: an address or engine that is not PostgreSQL's.
     """
@@ -89,6 +95,8 @@ class PostgresStorage(SqlStorage):
         self._theirs = check_engine(dsn_or_engine) if isinstance(dsn_or_engine, AsyncEngine) else None
         self._dsn = "" if theirs else asyncpg_dsn(str(dsn_or_engine))
         self._schema = schema
+        self.queries = PostgresQueries(dsn_or_engine)
+        self.triggers = PostgresTriggers(dsn_or_engine, schema=schema)
         self._clock = clock
         self._chance = (clock or SystemClock()).chance
         self._pool_size = pool_size
@@ -129,6 +137,8 @@ class PostgresStorage(SqlStorage):
     async def aclose(self) -> None:
         """Close the connections. May be called twice; the storage can be started again, in any event loop."""
         engine, home = self._engine, self._home
+        await self.queries.aclose()
+        await self.triggers.aclose()
         if engine is None or home is None or not home.is_here():
             self._let_go()
             return

@@ -31,8 +31,8 @@ class Apart:
     """A few connections of one's own, with no prepared statements, so that a pooler may stand between.
 
     Args:
-        dsn_or_engine: an address, or an `AsyncEngine` of the application's; of that only the way to connect is
-            used, not its pool.
+        dsn_or_engine: an address, or an `AsyncEngine` of the application's; of that only the way to connect
+            is used, not its pool.
         pool_size: connections at once.
 
     Raises:
@@ -167,7 +167,8 @@ class Apart:
                 await slots.acquire()
         except TimeoutError:
             raise StorageUnavailable(
-                f"all {self._pool_size} connections for queries are in use; make pool_size larger or queries quicker"
+                f"all {self._pool_size} connections for queries are in use; make pool_size larger, or the"
+                " queries quicker"
             ) from None
         try:
             yield

@@ -54,8 +54,8 @@ class PostgresQueries:
     """The port `Queries` in PostgreSQL, on asyncio.
 
     Args:
-        dsn_or_engine: an address, or an `AsyncEngine` over asyncpg. Of an engine only the way to connect is used:
-            queries have connections of their own.
+        dsn_or_engine: an address, or an `AsyncEngine` over asyncpg. Of an engine only the way to connect is
+            used: queries have connections of their own.
         pool_size: queries at once, per process.
 
     Raises:
@@ -108,7 +108,7 @@ class PostgresQueries:
     async def _rows(
         self, select: Select, values: Mapping[str, JsonValue], timeout: timedelta, size: int, *, whole: bool
     ) -> AsyncGenerator[list[Row], None]:
-        """Batches of a cursor. What was remembered of the tables may be old: then once again, knowing nothing."""
+        """Batches of a cursor. What is remembered of the tables may be old: then again, knowing nothing."""
         clock = _Clock(timeout.total_seconds())
         known = select in self._compiled
         begun = False
@@ -147,7 +147,7 @@ class PostgresQueries:
                 records = await clock.bound(lambda: driver.fetch(f"FETCH FORWARD {size:d} FROM {cursor}"))
                 more = len(records) == size
                 if records:
-                    yield [as_row(record, compiled.types) for record in records]
+                    yield [as_row(dict(record), compiled.types) for record in records]
 
     @asynccontextmanager
     async def _reading(self, clock: "_Clock", select: Select | None = None) -> "AsyncGenerator[Driver, None]":
@@ -198,7 +198,7 @@ class _Clock:
         return f"the query was stopped after {self.seconds:g} s"
 
     async def bound(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Wait for the server until the time is over, and a moment longer if it has been told to stop by then.
+        """Wait for the server until the time is over, and a moment longer: it may be stopping by itself.
 
         Raises:
             QueryTimeout: it is over.
@@ -242,12 +242,10 @@ def _given(select: Select, values: Mapping[str, JsonValue]) -> list[JsonValue]:
     return [values[name] for name in select.names]
 
 
-def _writes(plan: Any) -> bool:
+def _writes(plan: JsonValue) -> bool:
     """Whether a node of a plan changes or locks rows."""
     if isinstance(plan, list):
-        return any(_writes(part) for part in plan)
+        return any(map(_writes, plan))
     if not isinstance(plan, dict):
         return False
-    return plan.get("Node Type") in ("ModifyTable", "LockRows") or any(
-        _writes(part) for part in plan.values()
-    )
+    return plan.get("Node Type") in ("ModifyTable", "LockRows") or any(map(_writes, plan.values()))

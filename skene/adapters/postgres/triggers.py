@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from skene.adapters.postgres.apart import CONNECT_SECONDS, Apart, unavailable
 from skene.adapters.postgres.faults import FAULTS, sqlstate
-from skene.adapters.postgres.trigger_sql import condition, write
+from skene.adapters.postgres.trigger_sql import condition, quoted, write
 from skene.adapters.sql.migrate import lock_words
 from skene.adapters.sql.triggers import (
     MARK,
@@ -19,7 +19,6 @@ from skene.adapters.sql.triggers import (
     identifier,
     misfit,
     table_fault,
-    table_parts,
 )
 from skene.definitions.faults import Fault, join
 from skene.engine.rowtrigger import RowTrigger
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["PostgresTriggers"]
 
 # A table that is in use is not kept waiting behind us: what waits for its lock stops all who come after.
-_SETTINGS = "READ WRITE; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '30s'"
+TABLE_LOCK = "5s"
+_SETTINGS = "READ WRITE; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '30s'"
 _HOME = """
 SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.oid = to_regclass($1)
@@ -74,8 +74,8 @@ class _Wanted(NamedTuple):
 class PostgresTriggers:
     """The port `RowTriggers` in PostgreSQL.
 
-    The role that installs needs the right to create functions in the schema of skene's tables, and TRIGGER on the
-    user's tables. Those who write to these need no right on skene's.
+    The role that installs needs the right to create functions in the schema of skene's tables, and TRIGGER on
+    the user's tables. Those who write to these need no right on skene's.
 
     Args:
         dsn_or_engine: an address, or an `AsyncEngine` over asyncpg.
@@ -96,7 +96,7 @@ class PostgresTriggers:
         """The statements, for a person to read and to run. Needs no connection."""
         home = identifier(self._schema or "public")
         lines = [
-            f"-- {len(wanted)} trigger{'' if len(wanted) == 1 else 's'} for skene, whose tables are in {home}.",
+            f"-- {len(wanted)} trigger{'' if len(wanted) == 1 else 's'} for skene; its tables are in {home}.",
             "-- Run it as a role that may create functions there and triggers on these tables.",
             "-- A table with partitions gets FOR EACH ROW in place of FOR EACH STATEMENT from --install.",
             "",
@@ -104,7 +104,7 @@ class PostgresTriggers:
         ]
         for trigger in wanted:
             lines += ["", f"-- {trigger.step}: {trigger.event} on {trigger.table}"]
-            sql = write(trigger, f"{home}.", _quoted(trigger.table))
+            sql = write(trigger, f"{home}.")
             drop = f"DROP FUNCTION IF EXISTS {home}.{identifier(sql.name)}() CASCADE"
             lines += [f"{statement};" for statement in (drop, *sql.statements)]
         return "\n".join([*lines, "", "COMMIT;", ""])
@@ -163,9 +163,10 @@ class PostgresTriggers:
 
     async def _lock(self, driver: "Driver") -> None:
         """One process at a time, and none while the tables are migrated."""
-        await driver.execute("SET LOCAL lock_timeout = '30s'")
-        await driver.fetchval("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock_words(self._schema))
-        await driver.execute("SET LOCAL lock_timeout = '5s'")
+        await driver.fetchval(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock_words(self._schema)
+        )
+        await driver.execute(f"SET LOCAL lock_timeout = '{TABLE_LOCK}'")
 
     async def _home(self, driver: "Driver") -> str:
         table = f"{identifier(self._schema)}.skene_firings" if self._schema else "skene_firings"
@@ -191,16 +192,15 @@ class PostgresTriggers:
         faults: list[Fault] = []
         resolved: list[_Wanted] = []
         for trigger in wanted:
-            found = await driver.fetchrow(_TABLE, _quoted(trigger.table))
+            found = await driver.fetchrow(_TABLE, quoted(trigger.table))
             if found is None or found["relkind"] not in ("r", "p"):
                 given = f"{trigger.table!r}, which is no table" if found is not None else ""
                 tables = [row[0] for row in await driver.fetch(_TABLES)]
                 faults.append(table_fault(trigger, tables, given=given))
                 continue
             wrong = column_faults(trigger, found["columns"])
-            table = f"{identifier(found['nspname'])}.{identifier(found['relname'])}"
-            faults += wrong or await _value_faults(driver, trigger, table)
-            sql = write(trigger, f"{identifier(home)}.", table, each_row=found["each_row"])
+            faults += wrong or await _value_faults(driver, trigger)
+            sql = write(trigger, f"{identifier(home)}.", each_row=found["each_row"])
             resolved.append(_Wanted(trigger, sql, found["oid"]))
         if faults:
             raise misfit(faults)
@@ -212,29 +212,33 @@ class PostgresTriggers:
             async with self._apart.transaction(_SETTINGS, CONNECT_SECONDS) as driver:
                 yield driver
         except FAULTS as error:
-            if sqlstate(error) == "42501" and isinstance(error, asyncpg.PostgresError):
-                raise ConfigurationError(
-                    f"the triggers cannot be installed: {error.args[0]}; the role needs TRIGGER on the tables and"
-                    " CREATE in the schema of skene's, or give somebody who has them `skene db triggers --sql`"
-                ) from error
-            if sqlstate(error)[:2] == "42":
-                raise
-            raise unavailable(error) from error
+            if not isinstance(error, asyncpg.PostgresError) or sqlstate(error)[:2] not in ("0A", "42"):
+                raise unavailable(error) from error
+            said = f"the triggers cannot be installed: {error.args[0]}"
+            if sqlstate(error) == "42501":
+                said += (
+                    "; the role needs TRIGGER on the tables, and CREATE in the schema of skene's; or give"
+                    " those who have these rights what `skene db triggers --sql` prints"
+                )
+            raise ConfigurationError(said) from error
 
 
-async def _value_faults(driver: "Driver", trigger: RowTrigger, table: str) -> list[Fault]:
+async def _value_faults(driver: "Driver", trigger: RowTrigger) -> list[Fault]:
     """Whether the values of `where` are such that their columns could have them."""
     faults: list[Fault] = []
     for name, value in trigger.where:
         alone = RowTrigger(trigger.step, trigger.loop, trigger.table, trigger.event, where=((name, value),))
         await driver.execute("SAVEPOINT skene_value")
         try:
-            await driver.prepare(f"SELECT 1 FROM {table} AS r WHERE {condition(alone, 'r')}")  # noqa: S608 - quoted
+            table, fits = quoted(trigger.table), condition(alone, "r")
+            await driver.prepare(f"SELECT 1 FROM {table} AS r WHERE {fits}")  # noqa: S608 - quoted
         except asyncpg.PostgresError as error:
             if error.sqlstate[:2] not in ("22", "42"):
                 raise
             given = f"a value that {name} of {trigger.table} cannot be compared with"
-            faults.append(Fault(join(trigger.step, "trigger.where", name), given, "one that the column may have"))
+            faults.append(
+                Fault(join(trigger.step, "trigger.where", name), given, "one that the column may have")
+            )
         await driver.execute("ROLLBACK TO skene_value")
     return faults
 
@@ -242,7 +246,3 @@ async def _value_faults(driver: "Driver", trigger: RowTrigger, table: str) -> li
 def _is_there(wanted: _Wanted, ours: dict[str, _Ours]) -> bool:
     found = ours.get(wanted.sql.name)
     return found is not None and found.digest == wanted.sql.digest and wanted.table in found.tables
-
-
-def _quoted(table: str) -> str:
-    return ".".join(identifier(part) for part in table_parts(table))

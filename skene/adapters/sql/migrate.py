@@ -72,7 +72,7 @@ def upgrade(connection: sa.Connection, schema: str | None = None) -> list[str]:
 
 
 def lock_words(schema: str | None) -> str:
-    """What a process on PostgreSQL locks while it changes the schema: `hashtextextended` makes a key of it."""
+    """What a process on PostgreSQL locks while it changes the schema; `hashtextextended` makes it a key."""
     return f"skene migrations in {schema or ''}"
 
 

@@ -14,6 +14,8 @@ from anyio.lowlevel import RunVar
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.sqlite import counting
 from skene.adapters.sqlite.database import MIGRATION_SECONDS, Database
+from skene.adapters.sqlite.queries import SqliteQueries
+from skene.adapters.sqlite.triggers import SqliteTriggers
 from skene.adapters.system import SystemClock
 from skene.errors import ConfigurationError, StorageUnavailable
 from skene.ports.clock import Clock
@@ -41,6 +43,10 @@ class SqliteStorage(SqlStorage):
         clock: where time comes from; this machine's clock if left out.
         migrate: bring the tables up to date at start. With False, an old file is refused.
 
+    Attributes:
+        queries: runs SELECTs of the user's on the same file, which it cannot write to.
+        triggers: installs triggers on the user's tables in the same file.
+
     Raises:
         ConfigurationError: a path that names no file, such as `:memory:`.
     """
@@ -55,6 +61,8 @@ class SqliteStorage(SqlStorage):
                 " memory use skene.adapters.memory.MemoryStorage()"
             )
         self._path = Path(name)
+        self.queries = SqliteQueries(self._path)
+        self.triggers = SqliteTriggers(self._path)
         self._clock = clock or SystemClock()
         self._database = Database(self._path, migrate=migrate)
         # One for each event loop: limiters cannot be shared.

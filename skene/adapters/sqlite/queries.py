@@ -222,7 +222,7 @@ class _Explained:
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    # json_each, full-text search and the like describe their tables when they are first used; it looks like this.
+    # json_each, full-text search and the like describe their tables at their first use. It looks like this.
     inner = (action == sqlite3.SQLITE_UPDATE and first == "sqlite_master") or (
         action == sqlite3.SQLITE_PRAGMA and first == "data_version"
     )

@@ -35,7 +35,7 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the example app; 0 takes a free one.")] = 0,
     debug: DebugOption = False,
 ) -> None:
-    """See the freemium loop work in this terminal, without any keys.
+    """See the freemium loop work in this terminal, without keys.
 
     Starts the example app, a local Stripe and a local Resend on this machine, and drives them as a customer
     would: calls up to the limit, the refusal, the e-mail, its link, the payment, the next call. Everything

@@ -38,6 +38,8 @@ _PARTS = (
     "happening",
     "journeys",
     "people",
+    "grant_returns",
+    "grants",
     "plans",
     "proof",
     "pruning",
@@ -71,6 +73,12 @@ from skene.testing.conformance.firings import (  # noqa: E402 - see above
     FiringClaimConformance,
     LogConformance,
 )
+from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
+    GrantConcurrencyConformance,
+    GrantReturnConformance,
+    GrantRollingConformance,
+)
+from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
 from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     GoalConformance,
     JourneyConformance,
@@ -130,6 +138,9 @@ class StorageConformance(
     RefundConformance,
     KeyConformance,
     NoticeConformance,
+    GrantConformance,
+    GrantRollingConformance,
+    GrantReturnConformance,
     SyncConformance,
     TieConformance,
     LookupConformance,
@@ -161,5 +172,6 @@ class StorageConformance(
     LifeConformance,
     ConcurrencyConformance,
     RushConformance,
+    GrantConcurrencyConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

@@ -1,0 +1,60 @@
+"""What lists have in common: their filters, and the words for one that names nothing."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from skene.cli.failing import CommandError
+from skene.definitions.faults import nearest
+
+if TYPE_CHECKING:
+    from skene.runtime.skene import Runtime
+
+__all__ = ["LimitOption", "LoopOption", "SubjectOption", "check_known_loop", "read_choice"]
+
+E = TypeVar("E", bound=StrEnum)
+
+LimitOption = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="How many at most.")
+]
+LoopOption = Annotated[str | None, typer.Option("--loop", metavar="NAME", help="Only this loop.")]
+SubjectOption = Annotated[
+    str | None, typer.Option("--subject", metavar="SUBJECT", help="Only this subject, as your app names it.")
+]
+
+
+def read_choice(text: str, option: str, allowed: Iterable[E]) -> E:
+    """One of some words, in any case.
+
+    Args:
+        text: as typed.
+        option: for the message.
+        allowed: the words.
+
+    Raises:
+        CommandError: it is none of them.
+    """
+    words = list(allowed)
+    for one in words:
+        if one.value == text.strip().lower().replace("-", "_"):
+            return one
+    near = nearest(text, [one.value for one in words])
+    hint = f"; did you mean {near}?" if near else ""
+    raise CommandError(f"{option}: got {text!r}; give one of {', '.join(words)}{hint}")
+
+
+def check_known_loop(skene: "Runtime", name: str | None) -> None:
+    """Refuse a loop that the configuration does not have.
+
+    Raises:
+        CommandError: with those there are.
+    """
+    known = [one.key for one in skene.loops]
+    if name is not None and name not in known:
+        near = nearest(name, known)
+        hint = f"; did you mean {near}?" if near else ""
+        raise CommandError(
+            f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}"
+        )

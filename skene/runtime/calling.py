@@ -1,0 +1,25 @@
+"""Calling functions of the app's, which may be async or not, and may take long."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from anyio import to_thread
+
+__all__ = ["call"]
+
+
+async def call(function: Callable[[Any], Any], about: object) -> Any:
+    """Call a function of the app's with one argument; await what it returns, if that can be awaited.
+
+    One that is not async runs in a thread, or it would hold up everything else in the process: requests, the
+    signal that is to stop it. When the caller is cancelled, nobody waits for that thread any longer.
+
+    Raises:
+        Exception: whatever the function raises.
+    """
+    called = type(function).__call__  # of an object that can be called
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
+        return await function(about)
+    answer: Any = await to_thread.run_sync(function, about, abandon_on_cancel=True)
+    return await answer if inspect.isawaitable(answer) else answer

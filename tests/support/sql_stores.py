@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql.tables import METADATA
@@ -48,7 +49,7 @@ async def counts(storage: Sql) -> dict[str, int]:
             for name, table in tables.items()
         }
 
-    return await storage._read(count)
+    return await storage._read(count)  # noqa: SLF001 - no verb counts rows  # pyright: ignore[reportPrivateUsage]
 
 
 async def tick(storage: Sql, clock: ManualClock) -> Firing:
@@ -78,8 +79,8 @@ class Statements:
         execute = sa.Connection.execute
 
         def watched(connection: sa.Connection, *args: Any, **kwargs: Any) -> Any:
-            if not sa.event.contains(connection, "before_cursor_execute", self.note):
-                sa.event.listen(connection, "before_cursor_execute", self.note)
+            if not event.contains(connection, "before_cursor_execute", self.note):
+                event.listen(connection, "before_cursor_execute", self.note)
             return execute(connection, *args, **kwargs)
 
         patch.setattr(sa.Connection, "execute", watched)

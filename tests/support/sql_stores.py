@@ -49,7 +49,7 @@ async def counts(storage: Sql) -> dict[str, int]:
             for name, table in tables.items()
         }
 
-    return await storage._read(count)  # noqa: SLF001 - no verb counts rows  # pyright: ignore[reportPrivateUsage]
+    return await storage._read(count)  # pyright: ignore[reportPrivateUsage] - no verb counts rows
 
 
 async def tick(storage: Sql, clock: ManualClock) -> Firing:

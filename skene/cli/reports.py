@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skene.engine.decision import Decision
     from skene.ports.grants import Granted
     from skene.ports.ledger import FunnelRow
+    from skene.runtime.skene import Runtime
 
 __all__ = ["commands", "funnel_table", "lift_in_words"]
 

@@ -95,6 +95,7 @@ class Definition(BaseModel, frozen=True):
         loc_by_alias=False,
         extra="forbid",
         hide_input_in_errors=True,
+        defer_build=True,  # what checks a kind is made at its first use: `import skene` does not wait for it
     )
 
     example: ClassVar[str] = "a definition"

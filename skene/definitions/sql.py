@@ -158,7 +158,7 @@ def _actions(tokens: list[Token]) -> list[Fault]:
 
 
 def _does_more(name: str) -> bool:
-    # re keeps what it has compiled; at the import it would keep every app waiting, also those without queries.
+    # Compiled at the first query, which re remembers; at the import every app would wait for it.
     return bool(re.fullmatch(_FUNCTIONS, name.lower()))
 
 

@@ -9,7 +9,7 @@ __all__ = ["Token", "TokenError", "tokenize"]
 
 # Quotes match possessively (`*+`): an odd one must not be found again in the middle of another text. What is
 # not ASCII belongs to words, as in PostgreSQL.
-_TOKEN = r"""
+_PIECE = r"""
     (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
   | (?P<comment>/\*)
   | (?P<escape>[uU]&["'])
@@ -79,7 +79,7 @@ def tokenize(text: str) -> list[Token]:
 @cache
 def _pattern() -> re.Pattern[str]:
     """Compiled at the first query: it takes a while, and not every app has one."""
-    return re.compile(_TOKEN, re.VERBOSE | re.DOTALL | re.ASCII)
+    return re.compile(_PIECE, re.VERBOSE | re.DOTALL | re.ASCII)
 
 
 def _tokens(text: str) -> Iterator[Token]:

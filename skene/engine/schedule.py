@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-
 __all__ = ["Schedule"]
 
 _NEAR = timedelta(hours=3)

@@ -1,22 +1,15 @@
 """Firings in the SQL storages at the size, and with the faults, that only a database has."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from skene.adapters.postgres import PostgresStorage
-from skene.adapters.sql import pruning, recording
+from skene.adapters.sql import recording
 from skene.adapters.sql.tables import METADATA
-from skene.adapters.sql.tables import firings as firings_table
-from skene.adapters.sqlite import SqliteStorage
 from skene.engine.standing import Standing
 from skene.ports.contacts import Suppressed
 from skene.ports.firings import (
@@ -42,86 +35,19 @@ from skene.testing.conformance.happening import (
     begin_journey,
     fired,
     mail,
-    open_tick,
     post,
     send,
     take,
     take_firing,
 )
+from tests.support.sql_stores import Opener, Sql, counts, tick, whole
 
 pytestmark = pytest.mark.anyio
-
-PATIENT = timedelta(seconds=20)
-STEP = "digest.0"
-Sql = PostgresStorage | SqliteStorage
-Opener = Callable[[], Awaitable[Sql]]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture(params=["postgres", "sqlite"])
-async def another(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
-) -> AsyncIterator[Opener]:
-    """Opens one more storage over the same data and on the same clock."""
-    where = request.getfixturevalue("postgres") if request.param == "postgres" else str(tmp_path / "skene.db")
-    async with AsyncExitStack() as stack:
-
-        async def open_one() -> Sql:
-            storage: Sql
-            if request.param == "postgres":
-                storage = PostgresStorage(where, clock=clock, timeout=PATIENT)
-            else:
-                storage = SqliteStorage(where, clock=clock)
-            await storage.start()
-            stack.push_async_callback(storage.aclose)
-            return storage
-
-        yield open_one
 
 
 @pytest.fixture
 async def storage(another: Opener) -> Sql:
     return await another()
-
-
-def whole(subject: str, key: str) -> Entry:
-    """Everything that can follow from a firing."""
-    name = f"{key}:{subject}"
-    return Entry(
-        subject,
-        Outcome.ACTED,
-        (
-            mail(f"email:{name}", subject=subject, journey=f"j:{name}"),
-            mail(f"crm:{name}", subject=subject, marketing=False),
-        ),
-        (fired(f"next:{name}", subject=subject, after=DAY, journey=f"j:{name}"),),
-        Journey(f"j:{name}", "digest", subject, within=7 * DAY),
-    )
-
-
-async def counts(storage: Sql) -> dict[str, int]:
-    """How many rows there are of what `record` writes."""
-
-    def count(connection: sa.Connection, now: object) -> dict[str, int]:
-        names = ("outbox", "firings", "journeys", "recipients", "decisions")
-        tables = {name: METADATA.tables[f"skene_{name}"] for name in names}
-        number = sa.func.count()
-        return {
-            name: connection.execute(sa.select(number).select_from(table)).scalar_one()
-            for name, table in tables.items()
-        }
-
-    return await storage._read(count)
-
-
-async def tick(storage: Sql, clock: ManualClock) -> Firing:
-    """The next day's tick, claimed."""
-    await open_tick(storage, clock.advance(DAY), STEP)
-    return await take_firing(storage)
 
 
 async def test_what_breaks_half_way_leaves_nothing(storage: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,118 +138,6 @@ async def test_rules_of_repeating(storage: Sql, clock: ManualClock, repeat: Repe
         entries = tuple(Entry(name, Outcome.ACTED) for name in ("ada", "bob"))
         found.append((await storage.record(firing, entries, repeat=repeat, closing=SCANNED)).acted)
     assert found == acts
-
-
-class Statements:
-    """What a verb sends to the database; a statement with many rows of values is one."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.sent: list[tuple[str, Any]] = []
-        execute = sa.Connection.execute
-
-        def watched(connection: sa.Connection, *args: Any, **kwargs: Any) -> Any:
-            if not sa.event.contains(connection, "before_cursor_execute", self.note):
-                sa.event.listen(connection, "before_cursor_execute", self.note)
-            return execute(connection, *args, **kwargs)
-
-        patch.setattr(sa.Connection, "execute", watched)
-
-    def note(self, connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        self.sent.append((statement, parameters))
-
-
-async def test_a_thousand_entries_are_a_handful_of_statements(
-    storage: Sql, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A tick over a million rows must not send a million statements."""
-    firing = await tick(storage, clock)
-    with monkeypatch.context() as patch:
-        statements = Statements(patch)
-        entries = tuple(whole(f"s{n}", "t") for n in range(1_000))
-        recorded = await storage.record(firing, entries, repeat=EPISODE, closing=SCANNED)
-    assert recorded.acted == 1_000
-    assert 5 < len(statements.sent) <= 14, [statement[:60] for statement, _ in statements.sent]
-
-
-MANY = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
-ENDED = (
-    f"""{MANY} INSERT INTO skene_firings (key, loop, step, subject, data, state, occurred_at, settled_at)
-        SELECT 'k' || i, 'l', 's', 's' || i, '{{}}', 'done', :at, :at FROM n""",
-    f"""{MANY} INSERT INTO skene_outbox (key, kind, loop, step, subject, plan, channel, template, data,
-                                         cancel_on_upgrade, state, created_at, settled_at)
-        SELECT 'k' || i, 'email', 'l', 's', 's' || i, 'free', 'c', 't', '{{}}', false, 'sent', :at, :at
-          FROM n""",
-)
-
-
-async def test_claims_go_by_the_partial_indexes(
-    storage: Sql, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """100,000 rows that have ended are not looked at, whatever there is to do."""
-    at = sa.bindparam("at", clock.now(), type_=firings_table.c.occurred_at.type)
-
-    def work(connection: sa.Connection, _: object, *statements: str) -> None:
-        for statement in statements:
-            text = sa.text(statement)
-            connection.execute(text.bindparams(at) if ":at" in statement else text)
-
-    def plan(connection: sa.Connection, _: object, statement: str, parameters: Any) -> str:
-        explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        return "\n".join(map(str, connection.exec_driver_sql(f"{explain} {statement}", parameters)))
-
-    await storage._write(work, *ENDED)
-    await storage.emit("ada", tuple(fired(f"f{n}") for n in range(300)), {})
-    await post(storage, clock, *(mail(f"m{n}") for n in range(300)))
-    await storage._write(work, "ANALYZE")
-    with monkeypatch.context() as patch:
-        statements = Statements(patch)
-        assert len((await storage.claim_firings(10, LEASE))[1]) == 10
-        assert len(await storage.claim(10, LEASE)) == 10
-    ours = [one for one in statements.sent if "skene_firings" in one[0] or "skene_outbox" in one[0]]
-    plans = [await storage._write(plan, *one) for one in ours]
-    assert len(plans) == 3
-    assert sum("skene_firings_due" in one for one in plans) == 1, plans
-    assert sum("skene_outbox_due" in one for one in plans) == 1, plans
-    for one in plans:
-        assert "Seq Scan on skene" not in one, one
-        assert "SCAN skene_firings'" not in one, one
-        assert "SCAN skene_outbox'" not in one, one
-
-
-async def test_pruning_goes_in_batches(
-    storage: Sql, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No transaction deletes more than a batch, and in the end everything old is gone."""
-    for n in range(4):
-        firing = await tick(storage, clock)
-        entries = tuple(Entry(f"s{n}:{m}", Outcome.ACTED) for m in range(5))
-        await storage.record(firing, entries, repeat=EPISODE, closing=SCANNED)
-    before = await counts(storage)
-    assert before["decisions"] == 24
-    sizes: list[int] = []
-    write: Any = type(storage)._write
-
-    async def watched(self: Sql, work: Any, *args: Any) -> Any:
-        result = await write(self, work, *args)
-        if work in pruning.ALL:
-            sizes.append(result)
-        return result
-
-    monkeypatch.setattr(type(storage), "_write", watched)
-    monkeypatch.setattr(pruning, "BATCH", 3)
-    monkeypatch.setattr(pruning, "LOG_HOLDS", 20)
-    assert await storage.prune() == 4  # the log alone is too long
-    assert (await counts(storage))["decisions"] == 20
-    assert len(await storage.decisions(since=clock.now())) == 6, "the latest are those that stay"
-    clock.advance(90 * DAY)
-    assert await storage.prune() == 20 + 4
-    clock.advance(400 * DAY)
-    assert await storage.prune() == 3  # ticks, but not the latest
-    assert await storage.prune() == 0
-    assert max(sizes) == 3
-    after = await counts(storage)
-    assert after == {**before, "decisions": 0, "firings": 0}
-    assert await storage.last_tick(STEP) is not None
 
 
 async def test_a_pace_holds_over_two_storages(storage: Sql, another: Opener, clock: ManualClock) -> None:

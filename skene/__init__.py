@@ -20,13 +20,16 @@ from skene.definitions import (
     rolling,
     step,
     trigger,
+    wait,
 )
 from skene.definitions.faults import Fault, SkeneError, SkeneWarning
 from skene.engine.decision import Decision, Reason
+from skene.engine.occasion import Occasion
 from skene.errors import (
     BillingError,
     BillingUnavailable,
     CheckoutUnavailable,
+    ConditionFailed,
     ConfigurationError,
     DefinitionError,
     DeliveryError,
@@ -46,10 +49,13 @@ from skene.errors import (
     SubjectInvalid,
     WebhookRejected,
 )
+from skene.ports.firings import DecisionRow, Outcome
 from skene.ports.grants import Granted
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
+from skene.ports.outbox import MessageState
 from skene.runtime.hold import Hold
+from skene.runtime.policy import MailPolicy
 from skene.wiring import Skene
 
 __all__ = [
@@ -57,8 +63,10 @@ __all__ = [
     "BillingError",
     "BillingUnavailable",
     "CheckoutUnavailable",
+    "ConditionFailed",
     "ConfigurationError",
     "Decision",
+    "DecisionRow",
     "DefinitionError",
     "DeliveryError",
     "DeliveryFailed",
@@ -71,7 +79,11 @@ __all__ = [
     "IdempotencyConflict",
     "LinkInvalid",
     "Loop",
+    "MailPolicy",
+    "MessageState",
     "MeterUnknown",
+    "Occasion",
+    "Outcome",
     "Profile",
     "QueryError",
     "QueryRefused",
@@ -99,4 +111,5 @@ __all__ = [
     "rolling",
     "step",
     "trigger",
+    "wait",
 ]

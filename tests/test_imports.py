@@ -11,8 +11,10 @@ PUBLIC = [
     "BillingError",
     "BillingUnavailable",
     "CheckoutUnavailable",
+    "ConditionFailed",
     "ConfigurationError",
     "Decision",
+    "DecisionRow",
     "DefinitionError",
     "DeliveryError",
     "DeliveryFailed",
@@ -25,7 +27,11 @@ PUBLIC = [
     "IdempotencyConflict",
     "LinkInvalid",
     "Loop",
+    "MailPolicy",
+    "MessageState",
     "MeterUnknown",
+    "Occasion",
+    "Outcome",
     "Profile",
     "QueryError",
     "QueryRefused",
@@ -54,9 +60,10 @@ PUBLIC = [
     "rolling",
     "step",
     "trigger",
+    "wait",
 ]
 
-BACK_ENDS = {
+BACK_ENDS = {  # and what only some loops need
     "alembic",
     "asyncpg",
     "fastapi",

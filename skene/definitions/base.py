@@ -95,6 +95,7 @@ class Definition(BaseModel, frozen=True):
         loc_by_alias=False,
         extra="forbid",
         hide_input_in_errors=True,
+        defer_build=True,  # what checks a kind is made at its first use: `import skene` does not wait for it
     )
 
     example: ClassVar[str] = "a definition"
@@ -168,6 +169,11 @@ class Definition(BaseModel, frozen=True):
         if faults:
             raise DefinitionError(faults, "the dump")
         return dumped
+
+    @property
+    def spelt_out(self) -> bool:
+        """Whether any of its keys was written."""
+        return bool(self._written.values)
 
     def dump_fields(self, path: str, faults: list[Fault]) -> Any:
         """Does the work of `dump` for what stands at `path`, adding to `faults`."""
@@ -301,7 +307,7 @@ def _dump_items(values: tuple[Any, ...], raw: tuple[Any, ...], path: str, faults
 
 def _is_default(kind: type[Definition], key: str, value: Any) -> bool:
     default = kind.model_fields[key].default
-    if isinstance(value, Definition) and value._written.values:
+    if isinstance(value, Definition) and value.spelt_out:
         return False  # what somebody wrote out is kept, even where it says nothing new
     if isinstance(default, timedelta) and isinstance(value, str):
         return value == format_duration(default)

@@ -157,7 +157,9 @@ def usage(
     kept = without_defaults(UsageCondition, type="usage", **counting) | asking
     given = {key: value for key, value in kept.items() if value is not None}
     # What belongs to the other one of the two is refused by name.
-    return made_of(UsageLevelCondition if asking and limit is None else UsageCondition, given)
+    if asking and limit is None:
+        return made_of(UsageLevelCondition, given)
+    return made_of(UsageCondition, given)
 
 
 def query(

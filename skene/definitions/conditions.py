@@ -298,10 +298,6 @@ FIRING_CONDITIONS: tuple[type[FiringCondition], ...] = (
 read_firing_condition: Callable[[object], FiringCondition] = one_of(*FIRING_CONDITIONS)
 """Reads any condition that can be asked of a firing."""
 
-# Conditions inside conditions: their names exist only now.
-for _kind in (AllCondition, AnyCondition, NotCondition):
-    _kind.model_rebuild()
-
 
 def waiting_time(condition: FiringCondition | None) -> timedelta | None:
     """The longest that any part of a condition waits; None when it is asked once."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from cronsim import CronSim, CronSimError
 from pydantic import BeforeValidator
 
 from skene.definitions.faults import describe, nearest, refuse
@@ -213,6 +212,8 @@ def _near(field: _Field, text: str) -> str | None:
 
 def _comes(fields: list[str]) -> bool:
     """Whether any year has a date that is asked for."""
+    from cronsim import CronSim, CronSimError  # apps without a schedule never need it
+
     try:
         CronSim(" ".join(fields), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError:

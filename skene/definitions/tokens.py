@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 __all__ = ["Token", "TokenError", "tokenize"]
 
 # Quotes match possessively (`*+`): an odd one must not be found again in the middle of another text. What is
 # not ASCII belongs to words, as in PostgreSQL.
-_TOKEN = re.compile(
-    r"""
+_PIECE = r"""
     (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
   | (?P<comment>/\*)
   | (?P<escape>[uU]&["'])
@@ -23,9 +23,7 @@ _TOKEN = re.compile(
   | (?P<cast>::)
   | (?P<bind>:[A-Za-z_]\w*)
   | (?P<sign>.)
-    """,
-    re.VERBOSE | re.DOTALL | re.ASCII,
-)
+    """
 _COMMENT = re.compile(r"/\*|\*/")
 
 
@@ -78,10 +76,16 @@ def tokenize(text: str) -> list[Token]:
     return list(_tokens(text))
 
 
+@cache
+def _pattern() -> re.Pattern[str]:
+    """Compiled at the first query: it takes a while, and not every app has one."""
+    return re.compile(_PIECE, re.VERBOSE | re.DOTALL | re.ASCII)
+
+
 def _tokens(text: str) -> Iterator[Token]:
-    place = 0
+    token, place = _pattern(), 0
     while place < len(text):
-        found = _TOKEN.match(text, place)
+        found = token.match(text, place)
         assert found is not None  # a sign is any character
         kind, end = str(found.lastgroup), found.end()
         if kind == "open":

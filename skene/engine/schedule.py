@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
-
 __all__ = ["Schedule"]
 
 _NEAR = timedelta(hours=3)
@@ -46,6 +44,8 @@ class Schedule:
         The library is given readings without a zone: with one, its way back and its way through an hour that
         comes twice differ from its way forward.
         """
+        from cronsim import CronSim  # apps without a schedule never need it
+
         found: datetime | None = None
         better = max if back else min
         with suppress(OverflowError, StopIteration):  # the ends of the calendar

@@ -10,6 +10,7 @@ import anyio.lowlevel
 from skene.errors import StorageUnavailable
 from skene.ports.firings import Firing
 from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.storage import Storage
 from skene.runtime.delivery import Delivery
 from skene.runtime.firing import Evaluation
 from skene.runtime.parts import Parts
@@ -42,7 +43,8 @@ class Worker:
         self._scheduling = Scheduling(parts)
         self._wakes: list[anyio.Event] = []
         self._pruned: datetime | None = None
-        self._lapsed: datetime | None = None
+        # When lapses were last looked for, and in which storage: a test may swap it.
+        self._lapsed: tuple[Storage, datetime] | None = None
 
     def wake(self) -> None:
         """Something was written by this process that is due."""
@@ -127,11 +129,12 @@ class Worker:
         watchers = self._parts.watchers
         if not watchers:
             return
-        now = self._parts.clock.now()
-        if self._lapsed is not None and timedelta(0) <= now - self._lapsed < LAPSES_EVERY:
+        storage, now = self._parts.storage, self._parts.clock.now()
+        looked, at = self._lapsed or (None, now)
+        if looked is storage and timedelta(0) <= now - at < LAPSES_EVERY:
             return
-        if await self._parts.storage.note_lapses(watchers, LAPSES) < LAPSES:
-            self._lapsed = now
+        if await storage.note_lapses(watchers, LAPSES) < LAPSES:
+            self._lapsed = storage, now
 
     # -- messages ------------------------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class WorldContext:
             )
         clock = ManualClock(self._start)
         storage, box = MemoryStorage(clock=clock), Postbox()
+        for reaction, _ in skene.program.reactions.scheduled:
+            storage.begin_schedule(reaction.key, self._start)  # ticks from now on are the test's
         billing, stripe = self._stand_in(clock)
         # Everything that can fail is done; from here on the app is in the world.
         self._stack.enter_context(

@@ -11,8 +11,10 @@ from skene.engine.program import CompiledStep
 from skene.engine.subject import storable_id
 from skene.errors import DeliveryError
 from skene.ports.ledger import Wall
+from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
 from skene.testing.clock import ManualClock
+from skene.testing.happenings import Happenings
 from skene.testing.mails import Mail, Postbox, read
 from skene.wiring import Skene
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkout", "Conversion", "World"]
 
 _SESSION = re.compile(r"/c/pay/(cs_\w+)$")
+_MAILS = ("upgrade_prompt", "usage_warning", "email")
 _WAITING = "nothing is delivered until world.drain()"
 
 
@@ -81,7 +84,7 @@ class Checkout:
         return await self._world.skene.billing_sync.checkout_returned(returned)
 
 
-class World:
+class World(Happenings):
     """An app's loops on back-ends in memory. `skene.testing.world` makes it.
 
     Attributes:
@@ -177,7 +180,11 @@ class World:
     # -- what happens -------------------------------------------------------------------------------------
 
     async def drain(self) -> int:
-        """Deliver the messages that are due. Returns how many were dealt with, whatever became of them."""
+        """Do what is due: evaluate firings, deliver messages.
+
+        Returns:
+            How many were dealt with, whatever became of them.
+        """
         return await self.skene.worker.drain()
 
     async def follow(self, subject: str) -> Checkout:
@@ -206,14 +213,19 @@ class World:
 
     def mails(self, subject: str) -> list[Mail]:
         """The mails that were sent to a subject, oldest first."""
-        templates = {
-            f"skene-{draft.key}": draft.template for draft, _, _ in self.storage.posted(storable_id(subject))
-        }
+        posted = self.storage.posted(storable_id(subject))
+        templates = {f"skene-{draft.key}": draft.template for draft, _, _ in posted if draft.kind in _MAILS}
         return [read(templates[key], body) for key, body in self._box.kept.items() if key in templates]
 
     def sent(self, subject: str) -> list[str]:
         """The templates of the mails that were sent to a subject, oldest first."""
         return [mail.template for mail in self.mails(subject)]
+
+    def webhooks(self, subject: str) -> list[Body]:
+        """The bodies of the webhooks that were sent because of a subject, oldest first."""
+        posted = self.storage.posted(storable_id(subject))
+        keys = {f"skene-{draft.key}" for draft, _, _ in posted if draft.kind == "webhook"}
+        return [body for key, body in self._box.kept.items() if key in keys]
 
     def walls(self, subject: str | None = None) -> list[Wall]:
         """First refusals, oldest first; of everybody, or of one subject."""
@@ -245,10 +257,12 @@ class World:
         lines += [f"  {w.subject}: stopped by {w.step} at {w.used}" for w in self.walls(subject)]
         for draft, state, reason in self.storage.posted(only):
             why = reason or (_WAITING if state is MessageState.PENDING else "")
-            lines.append(f"  {draft.subject}: mail {draft.template!r} is {state}{why and f' ({why})'}")
+            what = "mail" if draft.kind in _MAILS else draft.kind
+            lines.append(f"  {draft.subject}: {what} {draft.template!r} is {state}{why and f' ({why})'}")
         lines += [
             f"  {c.subject}: began to pay (loop {c.loop or 'unknown'})" for c in self.conversions(subject)
         ]
+        lines += self._told(only)
         if self._stripe is not None and (lost := self._stripe.undelivered):
             lines.append(f"  webhooks not delivered: {', '.join(str(event['type']) for event in lost)}")
         return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing has happened"])

@@ -16,7 +16,9 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from skene.adapters.postgres import PostgresStorage
+from skene.definitions.sql import read_select
 from skene.errors import ConfigurationError
+from skene.ports.triggers import Changes
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import apply, call, charge, refuse_once
 from tests.support.postgres import PostgresAddress
@@ -133,3 +135,19 @@ async def test_an_engine_that_does_not_is_used(dsn: str) -> None:
     )
     await everything(PostgresStorage(engine))
     await engine.dispose()
+
+
+async def test_queries_and_triggers_work_behind_it(dsn: str) -> None:
+    storage = PostgresStorage(dsn)
+    select = read_select("SELECT n FROM generate_series(1, 20) AS n WHERE n > :least")
+
+    async def read() -> None:
+        found = await storage.queries.fetch(select, {"least": "15"}, timeout=timedelta(seconds=5), limit=50)
+        assert [row["n"] for row in found] == [16, 17, 18, 19, 20]
+
+    for _ in range(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(read)
+    assert await storage.triggers.install([]) == Changes()
+    await storage.aclose()

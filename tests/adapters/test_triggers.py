@@ -186,6 +186,15 @@ async def test_several_values_are_wanted_together(shop: Shop) -> None:
     assert shop.subjects() == ["1", "1", "2"]
 
 
+async def test_a_row_that_was_so_before_does_not_come_to_be_so(shop: Shop) -> None:
+    await shop.storage.triggers.install([on_update(where=(("plan", "paid"),))])
+    shop.run("INSERT INTO users (id, plan) VALUES (1, 'paid'), (2, 'free')")
+    shop.run("UPDATE users SET bio = 'new'")
+    assert shop.fired() == []
+    shop.run("UPDATE users SET bio = 'newer', plan = 'paid'")
+    assert shop.subjects() == ["2"]
+
+
 async def test_an_update_that_changes_nothing_is_none(shop: Shop) -> None:
     await shop.storage.triggers.install([on_update()])
     shop.run(ADA)

@@ -126,8 +126,8 @@ def test_any_path_like_object_will_do(tmp_path: Path) -> None:
 
 
 WORDS = """
-    30d api usage block email fixed calendar /x Infinity database schedule webhook event query plan all_of any_of
-    not function grant insert update plan.changed users
+    30d api usage block email fixed calendar /x Infinity database schedule webhook event query plan all_of
+    any_of not function grant insert update plan.changed users
 """
 LEAVES = (
     st.none()

@@ -326,8 +326,10 @@ def test_functions_cannot_be_dumped_and_the_dump_says_where_each_is() -> None:
     )
     with pytest.raises(DefinitionError) as caught:
         dump_loop(loop)
-    allowed = "got a function, which JSON cannot hold; give what JSON can hold; a loop with "
-    "functions is kept as Python"
+    allowed = (
+        "got a function, which JSON cannot hold; "
+        "give what JSON can hold; a loop with functions is kept as Python"
+    )
     assert str(caught.value).splitlines() == [
         "the dump has 2 faults:",
         f"  steps[0].condition.conditions[1].condition.function: {allowed}",

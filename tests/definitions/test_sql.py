@@ -105,7 +105,10 @@ def test_all_faults_come_in_one_error() -> None:
 
 
 def test_names_and_numbers() -> None:
-    text = "SELECT ':no', $$ :no $$ /* :no */ WHERE a = :plan AND b = $1::t AND c > :plan -- :no\n AND :subject = d;"
+    text = (
+        "SELECT ':no', $$ :no $$ /* :no */ WHERE a = :plan AND b = $1::t AND c > :plan -- :no\n"
+        " AND :subject = d;"
+    )
     select = read_select(text)
     assert select.names == ("plan", "subject")
     shown = "SELECT ':no', $$ :no $$ /* :no */ WHERE a = $1 AND b = $2::t AND c > $1 -- :no\n AND $2 = d"

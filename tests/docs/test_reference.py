@@ -13,6 +13,7 @@ import typer.main
 
 import skene.errors
 from skene import (
+    MailPolicy,
     Recovery,
     Skene,
     action,
@@ -24,6 +25,7 @@ from skene import (
     rolling,
     step,
     trigger,
+    wait,
 )
 from skene.adapters.file import FileNotifier
 from skene.adapters.manual import ManualBilling
@@ -53,10 +55,24 @@ TABLES = Page(REFERENCE / "tables.md")
 DESCRIBED = {
     "define_loop": define_loop,
     "step": step,
+    "wait": wait,
     "trigger.api": trigger.api,
+    "trigger.database": trigger.database,
+    "trigger.schedule": trigger.schedule,
+    "trigger.webhook": trigger.webhook,
+    "trigger.event": trigger.event,
     "condition.usage": condition.usage,
+    "condition.query": condition.query,
+    "condition.plan": condition.plan,
+    "condition.all_of": condition.all_of,
+    "condition.any_of": condition.any_of,
+    "condition.not_": condition.not_,
+    "condition.function": condition.function,
     "action.block": action.block,
     "action.email": action.email,
+    "action.webhook": action.webhook,
+    "action.grant": action.grant,
+    "action.function": action.function,
     "Recovery": Recovery,
     "rolling": rolling,
     "calendar": calendar,
@@ -64,6 +80,7 @@ DESCRIBED = {
     "lifetime": lifetime,
     "Skene": Skene,
     "Skene.from_env": Skene.from_env,
+    "MailPolicy": MailPolicy,
     "Gate": Gate,
     "PostgresStorage": PostgresStorage,
     "SqliteStorage": SqliteStorage,

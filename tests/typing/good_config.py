@@ -120,7 +120,7 @@ def is_old(occasion: Occasion) -> bool:
 
 
 async def tell_sales(occasion: Occasion) -> None:
-    print(occasion.subject)
+    assert occasion.subject
 
 
 welcome = action.email("activation_welcome", provider="resend", transactional=False)

@@ -1,6 +1,7 @@
 """Firings in memory."""
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -143,6 +144,10 @@ class MemoryFirings(Part):
     async def pending_firings(self) -> int:
         """How many firings are on their way."""
         return len(self._state.open_firings)
+
+    def begin_schedule(self, step: str, at: datetime) -> None:
+        """For tests: let a schedule begin, so that the next tick after `at` is its first."""
+        self._state.schedules[step] = Schedule(deque([at]))
 
     def log(self) -> tuple[DecisionRow, ...]:
         """For tests: the whole log, oldest first, without waiting."""

@@ -15,7 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 from skene.adapters.postgres.dsn import asyncpg_dsn
 from skene.adapters.postgres.engine import Home, check_engine, refuse_trio
 from skene.adapters.postgres.faults import FAULTS, explain
-from skene.errors import ConfigurationError, StorageUnavailable
+from skene.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     Driver = asyncpg.Connection[asyncpg.Record]
@@ -62,7 +62,7 @@ class Apart:
             StorageUnavailable: there is none in time.
         """
         async with self._slot(seconds):
-            engine = await self._started()
+            engine = self._started()
             held, driver = await self._begin(engine, settings, seconds)
             sound = False
             try:
@@ -84,7 +84,10 @@ class Apart:
         """Close the connections; the next use opens others."""
         engine, home = self._engine, self._home
         self._engine = self._home = None
-        if engine is None or home is None or not home.is_here():
+        if engine is None or home is None:
+            return
+        if not home.is_here():
+            engine.sync_engine.dispose(close=False)
             return
         with anyio.move_on_after(CONNECT_SECONDS, shield=True):
             await engine.dispose()
@@ -124,19 +127,14 @@ class Apart:
             return True
         return False
 
-    async def _started(self) -> AsyncEngine:
-        engine, home = self._engine, self._home
-        if engine is None or home is None or home.is_left_behind():
-            refuse_trio(type(self).__name__)
+    def _started(self) -> AsyncEngine:
+        if self._engine is None or self._home is None or not self._home.is_here():
+            refuse_trio("PostgreSQL")
+            if self._engine is not None:  # of another process or event loop: dropped without touching it
+                self._engine.sync_engine.dispose(close=False)
             # Nothing is awaited here, so no two tasks make an engine.
             self._engine, self._home = self._make(), Home()
-            return self._engine
-        if not home.is_here():
-            raise ConfigurationError(
-                "these connections to PostgreSQL belong to another event loop, and cannot change loops: close"
-                " the storage there first, or make one for each"
-            )
-        return engine
+        return self._engine
 
     def _make(self) -> AsyncEngine:
         if self._theirs is not None:  # the same creator, so that passwords that expire and the like work, too

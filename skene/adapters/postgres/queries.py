@@ -145,7 +145,7 @@ class PostgresQueries:
             more = True
             while more:
                 records = await clock.bound(lambda: driver.fetch(f"FETCH FORWARD {size:d} FROM {cursor}"))
-                more = len(records) == size
+                more = 0 < size == len(records)
                 if records:
                     yield [as_row(dict(record), compiled.types) for record in records]
 
@@ -189,7 +189,7 @@ class _Clock:
 
     def milliseconds(self) -> int:
         """What the server is told. 0 would mean for ever."""
-        return max(1, int(self.seconds * 1000))
+        return min(max(1, int(self.seconds * 1000)), 2**31 - 1)
 
     def is_over(self) -> bool:
         return anyio.current_time() >= self._end

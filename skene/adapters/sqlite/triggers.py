@@ -77,7 +77,7 @@ class SqliteTriggers:
 
     async def sql(self, wanted: Sequence[RowTrigger]) -> str:
         """The statements, for a person to read and to run."""
-        resolved = await self._in_thread(lambda db: _resolve(db, wanted))
+        resolved = await self._in_thread(lambda db: _resolve(db, wanted), "BEGIN")
         lines = [
             "-- A column that is added later is copied once this is made and run again.",
             "BEGIN IMMEDIATE;",
@@ -89,7 +89,7 @@ class SqliteTriggers:
 
     async def installed(self) -> tuple[str, ...]:
         """The names of the triggers that are there."""
-        return tuple(await self._in_thread(_ours))
+        return tuple(await self._in_thread(_ours, "BEGIN"))
 
     async def missing(self, wanted: Sequence[RowTrigger]) -> tuple[RowTrigger, ...]:
         """Those that are not there, or are there in another form."""
@@ -99,7 +99,7 @@ class SqliteTriggers:
             pairs = zip(wanted, resolved, strict=True)
             return tuple(trigger for trigger, sql in pairs if ours.get(sql.name) != sql.digest)
 
-        return await self._in_thread(look)
+        return await self._in_thread(look, "BEGIN")
 
     async def install(self, wanted: Sequence[RowTrigger]) -> Changes:
         """See to it that exactly these are there."""
@@ -130,17 +130,17 @@ class SqliteTriggers:
 
         return await self._in_thread(work)
 
-    async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _in_thread(self, work: Callable[[sqlite3.Connection], T], begin: str = "BEGIN IMMEDIATE") -> T:
         # Once begun it is seen through, whatever happens to the caller.
-        return await to_thread.run_sync(self._transact, work)
+        return await to_thread.run_sync(self._transact, work, begin)
 
-    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run work in one transaction, which waits for everybody else's."""
+    def _transact(self, work: Callable[[sqlite3.Connection], T], begin: str) -> T:
+        """Run work in one transaction: `BEGIN IMMEDIATE` waits for whoever writes, and then writes alone."""
         try:
             uri = f"{self._path.absolute().as_uri()}?mode=rw"
             db = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
             try:
-                db.execute("BEGIN IMMEDIATE")
+                db.execute(begin)
                 done = work(db)
                 db.execute("COMMIT")
                 return done

@@ -62,16 +62,12 @@ class Skene(Runtime):
 
         Args:
             loops: what `define_loop` or `load_loop` made.
-            storage: your database.
-            billing: who pays for what; without one, plans are set by hand.
+            storage, billing: your database; who pays for what (None: plans are set by hand).
             notifiers: who sends messages, by the name that loops call them (`provider=`).
-            profile: an async function from a subject's id to its `Profile`; without it the customer's
-                address is used.
+            profile: an async function from a subject's id to its `Profile`; None: the customer's address.
             clock: for tests.
-            public_url: where people reach your app; links in messages begin with it. `http://localhost:8000`
-                if None.
-            secret: signs those links; if None it is derived from the billing back-end's own secrets.
-            prefix: where skene's routes are mounted.
+            public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
+            secret: signs links in messages; if None it is derived from the billing back-end's own secrets.
             on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
             enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.

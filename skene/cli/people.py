@@ -133,7 +133,9 @@ def forget(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Erase a person: counters, messages, billing record. Walls and conversions stay, under no name.
+    """Erase a person: counters, messages, billing record.
+
+    Walls and conversions stay, under no name.
 
     This cannot be undone, and a webhook that comes later does not bring the person back.
     """

@@ -87,7 +87,7 @@ def usage(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show how a subject stands with every step, and what was granted.
+    """Show how a subject stands: limits and grants.
 
     Plan, limit, used, when the window resets. Looking charges nothing.
     """

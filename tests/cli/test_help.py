@@ -25,6 +25,7 @@ COMMANDS = sorted(paths(typer.main.get_command(app)))
 DATA = {
     ("check",),
     ("db", "current"),
+    ("db", "triggers"),
     ("db", "upgrade"),
     ("funnel",),
     ("log",),
@@ -40,6 +41,7 @@ def test_these_are_the_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
         "check",
         "db current",
+        "db triggers",
         "db upgrade",
         "demo",
         "forget",

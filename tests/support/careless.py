@@ -181,7 +181,8 @@ class ChecksTheCooldownFirst(MemoryStorage):
             e for e in entries if e.subject not in known or not self._repeats(known[e.subject], repeat, now)
         )
         await checkpoint()
-        return await super().record(firing, may, **{**how, "repeat": Repeat()})
+        without: dict[str, Any] = {**how, "repeat": Repeat()}
+        return await super().record(firing, may, **without)
 
 
 class LetsTheHeldOutComeAgain(MemoryStorage):

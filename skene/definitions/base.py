@@ -306,7 +306,7 @@ def _dump_items(values: tuple[Any, ...], raw: tuple[Any, ...], path: str, faults
 
 
 def _is_default(kind: type[Definition], key: str, value: Any) -> bool:
-    default = kind.model_fields[key].default
+    default = kind.model_fields[key].get_default(call_default_factory=True)
     if isinstance(value, Definition) and value.spelt_out:
         return False  # what somebody wrote out is kept, even where it says nothing new
     if isinstance(default, timedelta) and isinstance(value, str):

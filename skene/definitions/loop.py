@@ -124,7 +124,7 @@ class Loop(Definition, frozen=True):
     name: Name | None = None
     opinion: Annotated[str, text("text of up to 2,000 characters", 2000, shortest=0, lines=True)] = ""
     steps: Annotated[tuple[Step, ...], PlainValidator(_steps)] = Field(description=_AT_LEAST_ONE)
-    recovery: Recovery = Recovery()
+    recovery: Recovery = Field(default_factory=Recovery)  # made when a loop is, not when skene is imported
     enforce: Flag = True
     holdout: Annotated[float, BeforeValidator(_holdout)] = 0.0
     goal: Annotated[Goal, PlainValidator(one_of(EventTrigger, QueryCondition))] | None = None

@@ -37,7 +37,7 @@ class Profile(BaseModel):
         name: how to address the person; None lets the template fall back to a neutral greeting.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, defer_build=True)
 
     email: str | None = None
     name: str | None = None
@@ -71,7 +71,7 @@ class MessageContext(BaseModel):
             carries it in its headers too. None for a message that cannot be declined.
     """
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     template: str
     subject_line: str | None = None

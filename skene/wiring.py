@@ -21,7 +21,7 @@ from skene.runtime.kinds import check_kinds, check_loops
 from skene.runtime.parts import OnStorageError
 from skene.runtime.policy import MailPolicy
 from skene.runtime.skene import Runtime
-from skene.runtime.startup import providers
+from skene.runtime.startup import mail_providers
 
 if TYPE_CHECKING:
     from skene.adapters.stripe import StripeBilling
@@ -275,5 +275,5 @@ def _notifiers(
     from skene.adapters.file import FileNotifier
 
     files = FileNotifier(DEFAULT_OUTBOX)
-    names = providers(compile_loops(loops)[0]) - others
+    names = mail_providers(compile_loops(loops)[0]) - others
     return dict.fromkeys(sorted(names or {"file"}), files)

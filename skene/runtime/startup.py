@@ -25,6 +25,7 @@ __all__ = [
     "check_gated",
     "find_faults",
     "look_at_database",
+    "mail_providers",
     "providers",
     "reaction_mails",
     "step_mails",
@@ -165,15 +166,20 @@ def _webhook_faults(parts: Parts, where: str, one: WebhookAction) -> Iterator[Fa
 
 def providers(program: Program) -> set[str]:
     """The names of all notifiers that loops call."""
-    mails = [mail for step in program.steps for _, mail in step_mails(step)]
-    mails += [mail for reaction in program.reactions.all for _, mail in reaction_mails(reaction)]
     hooks = [
         one.provider
         for reaction in program.reactions.all
         for one in reaction.actions
         if isinstance(one, WebhookAction)
     ]
-    return {mail.provider for mail in mails if mail.provider} | set(hooks)
+    return mail_providers(program) | set(hooks)
+
+
+def mail_providers(program: Program) -> set[str]:
+    """The names of those that send mails."""
+    mails = [mail for step in program.steps for _, mail in step_mails(step)]
+    mails += [mail for reaction in program.reactions.all for _, mail in reaction_mails(reaction)]
+    return {mail.provider for mail in mails if mail.provider}
 
 
 def reaction_mails(reaction: Reaction) -> tuple[tuple[str, EmailAction], ...]:

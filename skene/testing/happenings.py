@@ -14,7 +14,7 @@ from skene.engine.reactions import Reaction, parts_of
 from skene.engine.rowtrigger import RowTrigger
 from skene.engine.schedule import Schedule
 from skene.engine.subject import storable_id
-from skene.ports.firings import DecisionRow, NewFiring
+from skene.ports.firings import DecisionRow, NewFiring, Outcome
 from skene.testing.clock import ManualClock
 from skene.wiring import Skene
 
@@ -133,7 +133,7 @@ class Happenings:
             if only in (None, one.subject)
         ]
         for one in self.storage.log():
-            if only in (None, one.subject):
+            if only in (None, one.subject) and one.outcome is not Outcome.REFUSED:  # told as a wall
                 why = f" ({one.reason})" if one.reason else ""
                 lines.append(f"  {one.subject or '(a tick)'}: {one.step} {one.outcome}{why}")
         return lines

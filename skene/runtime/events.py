@@ -1,7 +1,7 @@
 """What the app and others tell of: events, signed webhooks, reports on mails, people who unsubscribe."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -207,18 +207,4 @@ def _as_json(data: object) -> dict[str, object]:
     if size > LARGEST_DATA:
         raise ValueError(f"data: got {size:,} bytes of JSON; give up to {LARGEST_DATA:,}")
     read: dict[str, object] = json.loads(text)
-    if any("\0" in one for one in _texts(read)):
-        raise ValueError("data: got a text with a NUL character, which databases refuse; give it without")
     return read
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in cast("dict[str, object]", value).items():
-            yield key
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in cast("list[object]", value):
-            yield from _texts(inner)

@@ -10,7 +10,7 @@ from anyio.lowlevel import RunVar
 __all__ = ["call"]
 
 THREADS = 10
-"""How many functions may run at a time. Those that hang keep their threads, and take none from the app's own."""
+"""How many functions may run at a time. Those that hang keep their threads, and none of the app's own."""
 _limiter: RunVar[CapacityLimiter | None] = RunVar("skene.runtime.calling", None)
 
 

@@ -47,7 +47,7 @@ def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
     router.add_api_route("/webhooks/stripe", webhooks.billing, methods=["POST"])
     router.add_api_route("/webhooks/in/{source}", webhooks.event, methods=["POST"])
     router.add_api_route("/webhooks/{channel}", webhooks.report, methods=["POST"])
-    router.add_api_route("/unsubscribe", people.ask_to_unsubscribe, methods=["GET"])
+    router.add_api_route("/unsubscribe", people.ask_to_unsubscribe, methods=["GET", "HEAD"])
     router.add_api_route("/unsubscribe", people.unsubscribe, methods=["POST"])
     router.add_api_route("/upgrade", people.upgrade, methods=["GET"])
     router.add_api_route("/checkout/return", people.checkout_return, methods=["GET"])
@@ -84,7 +84,9 @@ class _WebhookRoutes:
             await receive(body, {name.lower(): value for name, value in request.headers.items()})
         except WebhookRejected as error:
             return problem(error.status, "webhook_rejected", "Webhook rejected", str(error))
-        except LookupError:
+        except LookupError as error:
+            if isinstance(error, KeyError | IndexError):
+                raise  # a mistake in a source of the app's, and no name that nobody knows
             return problem(404, "webhook_unknown", "Nobody listens here", "There is no such webhook.")
         except BillingUnavailable:
             return _billing_away()

@@ -128,7 +128,7 @@ class Draft:
         data: what the message is made of, JSON; no storage looks inside.
         wall: the wall it belongs to, or None.
         cancel_on_upgrade: do not send when the subject no longer holds `plan`.
-        journey: the journey it belongs to, or None; a message of a journey that is over is not sent.
+        journey: the journey it belongs to, or None; a mail of a journey that is over is not sent.
         marketing: a mail that people may unsubscribe from, and that caps and quiet hours hold back.
     """
 

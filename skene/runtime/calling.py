@@ -4,9 +4,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 
 __all__ = ["call"]
+
+THREADS = 10
+"""How many functions may run at a time. Those that hang keep their threads, and none of the app's own."""
+_limiter: RunVar[CapacityLimiter | None] = RunVar("skene.runtime.calling", None)
 
 
 async def call(function: Callable[[Any], Any], about: object) -> Any:
@@ -21,5 +26,12 @@ async def call(function: Callable[[Any], Any], about: object) -> Any:
     called = type(function).__call__  # of an object that can be called
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
         return await function(about)
-    answer: Any = await to_thread.run_sync(function, about, abandon_on_cancel=True)
+
+    def run() -> tuple[Any]:
+        return (function(about),)  # in a tuple, for trio refuses what returns something to await
+
+    limiter = _limiter.get()
+    if limiter is None:
+        _limiter.set(limiter := CapacityLimiter(THREADS))
+    (answer,) = await to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter)
     return await answer if inspect.isawaitable(answer) else answer

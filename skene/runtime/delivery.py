@@ -19,6 +19,10 @@ HURRY = 4.0
 """Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
 _MAILS = ("upgrade_prompt", "usage_warning", "email")
 """The kinds of message that need an address."""
+_NO_PROFILE = ("grant", "function")
+"""The kinds that say nothing of the person: whoever knows their profile may be away."""
+PATIENCE = timedelta(seconds=3)
+"""The longest wait for a channel's turn with a message in hand: all of it fits into a lease."""
 
 
 class Delivery:
@@ -79,16 +83,16 @@ class Delivery:
         if unwanted is not None:
             return Outcome(MessageState.CANCELLED, reason=unwanted)
         if notifier is None:
-            return Outcome(MessageState.DEAD, reason=f"no notifier is called {message.draft.channel!r}")
+            return Outcome(MessageState.DEAD, reason=_nobody(message))
         if _too_late(message, notifier):
             return Outcome(
                 MessageState.PARKED, reason="may have been sent, and the provider no longer remembers"
             )
         user, body = None, message.body
-        if body is None or message.draft.marketing:
+        if (body is None and message.draft.kind not in _NO_PROFILE) or message.draft.marketing:
             user = await profile_of(self._parts, message)
         if body is None:
-            assert user is not None  # resolved just above
+            user = user or Profile()
             if message.draft.kind in _MAILS and not user.email:
                 return Outcome(MessageState.SKIPPED, reason="no e-mail address: no profile and no customer")
             try:
@@ -118,6 +122,7 @@ class Delivery:
             address=_address(body) if message.draft.kind in _MAILS else None,
             cap=policy.cap if message.draft.marketing else None,
             pace=notifier.pace,
+            patience=PATIENCE,
         )
         match await self._parts.storage.begin_attempt(message, body, rules):
             case None:
@@ -183,7 +188,16 @@ def _unwanted(message: Claimed) -> str | None:
     draft = message.draft
     if draft.cancel_on_upgrade and message.current_plan not in (None, draft.plan):
         return f"the subject holds the plan {message.current_plan}"
-    return message.over
+    return (
+        message.over if draft.kind in _MAILS else None
+    )  # what was promised is kept: only words are needless
+
+
+def _nobody(message: Claimed) -> str:
+    draft = message.draft
+    if draft.kind == "function":
+        return f"the step {draft.step} calls no such function any more"
+    return f"no notifier is called {draft.channel!r}"
 
 
 def _too_late(message: Claimed, notifier: Notifier) -> bool:

@@ -75,7 +75,7 @@ class EventVerbs:
     def _nobody_listens(self, event: str) -> None:
         near = nearest(event, self._parts.program.reactions.events())
         hint = f"; did you mean {near!r}?" if near else ""
-        self._parts.log.warning("no loop listens to the event %s%s", describe(event), hint)
+        self._parts.log.warning("no loop listens to the event %.100r%s", event, hint)
 
     async def receive_event(self, source: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Take a signed webhook from elsewhere.

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from skene.definitions import EmailAction, FiringAction, QueryCondition, WebhookAction
+import anyio
+
+from skene.definitions import EmailAction, FiringAction, FiringCondition, QueryCondition, WebhookAction
 from skene.engine.actions import (
     action_data,
     action_key,
@@ -33,11 +35,14 @@ from skene.ports.firings import (
     Phase,
     Repeat,
 )
-from skene.runtime.asking import Asking
+from skene.runtime.asking import Asking, Held
 from skene.runtime.parts import Parts
 from skene.runtime.scanning import Scanning
 
 __all__ = ["Evaluation"]
+
+LOOK = 20.0
+"""Seconds for all the conditions of a firing together: the lease must not end before they are asked."""
 
 
 class Evaluation:
@@ -85,7 +90,7 @@ class Evaluation:
 
     async def _react(self, reaction: Reaction, firing: Firing) -> None:
         occasion = self._occasion(reaction, firing)
-        held = await self._asking.holds(reaction.condition, occasion)
+        held = await self._look(reaction.condition, occasion)
         if not held.met:
             await self._wait_or_end(firing, reaction.patience)
             return
@@ -115,7 +120,7 @@ class Evaluation:
         if not isinstance(goal, QueryCondition):
             await self._end(firing, Phase.TRIGGER, Outcome.SKIPPED, "the loop has no such goal any more")
             return
-        held = await self._asking.holds(goal, self._occasion(goals[0], firing))
+        held = await self._look(goal, self._occasion(goals[0], firing))
         if held.met:
             await self._parts.storage.emit(firing.subject, (), {firing.loop: within})
             await self._end(firing, Phase.CONDITION, Outcome.ACTED, "the goal is reached")
@@ -203,7 +208,12 @@ class Evaluation:
         return Occasion(firing.subject, reaction.loop, reaction.key, firing.key, at, plan, event)
 
     async def _row_holds(self, reaction: Reaction, occasion: Occasion) -> bool:
-        return (await self._asking.holds(reaction.condition, occasion)).met
+        return (await self._look(reaction.condition, occasion)).met
+
+    async def _look(self, condition: FiringCondition | None, occasion: Occasion) -> Held:
+        with anyio.move_on_after(LOOK):
+            return await self._asking.holds(condition, occasion)
+        raise ConditionFailed("the conditions took too long")
 
     # -- how it ends -----------------------------------------------------------------------------------------
 
@@ -221,9 +231,11 @@ class Evaluation:
         await self._parts.storage.record(firing, (), closing=Closing(phase, outcome, reason, state))
 
     async def _failed(self, firing: Firing, reason: str) -> None:
-        """Try again later, or give up when the loop's recovery does."""
+        """Try again later, or give up when the loop's recovery does; while there is time to wait, not yet."""
         recovery = self._parts.recovery(firing.loop)
         wait = next_delay(recovery, firing.failures + 1, chance=self._parts.clock.chance())
+        if wait is None and firing.deadline is not None and firing.now < firing.deadline:
+            wait = min(recovery.cap, firing.deadline - firing.now)
         if wait is None:
             await self._end(firing, Phase.CONDITION, Outcome.FAILED, reason, FiringState.DEAD)
             return

@@ -47,19 +47,20 @@ class PeopleVerbs:
 
         Args:
             subject: who.
-            plan: one that a limit table knows.
+            plan: one that billing or a limit table knows.
             until: when it ends; None: not by itself.
             paying: whether the subject pays for it: False for a trial, which is no conversion. Left out,
                 every plan but the default one is paid for.
 
         Raises:
-            ValueError: a plan that no limit table knows, or an end without a time zone.
+            ValueError: a plan that nobody knows, or an end without a time zone.
         """
         check_aware(until=until)
-        known = sorted({plan for step in self._parts.program.steps for plan in step.limits})
+        default = self._parts.default_plan
+        limited = {plan for step in self._parts.program.steps for plan in step.limits}
+        known = sorted({*limited, *self._parts.billing.plans, default})
         if plan not in known:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
-        default = self._parts.default_plan
         return await self._parts.storage.set_plan(
             stored(subject),
             Standing(plan, until, paying=plan != default if paying is None else paying),

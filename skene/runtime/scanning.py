@@ -12,7 +12,7 @@ from skene.definitions.sql import read_select
 from skene.engine.occasion import Occasion
 from skene.engine.reactions import Reaction
 from skene.engine.subject import storable_id
-from skene.errors import QueryRefused, StorageUnavailable
+from skene.errors import ConditionFailed, QueryRefused, QueryTimeout, StorageUnavailable
 from skene.ports.firings import Closing, Entry, Firing, Outcome, Phase, Repeat
 from skene.ports.queries import Row
 from skene.runtime.parts import Parts
@@ -33,6 +33,8 @@ class _Count:
     rows: int = 0
     acted: int = 0
     nameless: int = 0
+    undecided: int = 0
+    failure: str = ""
 
     def in_words(self, most: int) -> str:
         """For the log."""
@@ -58,10 +60,12 @@ class Scanning:
         """Act upon each row of a query, once per subject and episode, and close the firing.
 
         A scan that is cut off is begun anew by whoever takes the firing up; whom it had acted upon is passed
-        over then.
+        over then. So is one in which further conditions could not be asked about some of the rows: the others
+        are acted upon first.
 
         Raises:
             QueryRefused, QueryTimeout, StorageUnavailable: not read to the end.
+            ConditionFailed: read to the end, and some of the rows could not be decided.
         """
         parts, count = self._parts, _Count()
         repeat = Repeat(reaction.cooldown is None, reaction.cooldown, reaction.max_fires)
@@ -79,6 +83,8 @@ class Scanning:
                     parts.wake()
                 if count.rows >= query.max_rows:
                     break
+        if count.undecided:
+            raise ConditionFailed(f"{count.undecided} of {count.rows} rows undecided: {count.failure}")
         closing = Closing(Phase.TRIGGER, Outcome.SCANNED, count.in_words(query.max_rows))
         await parts.storage.record(firing, (), closing=closing)
 
@@ -94,9 +100,17 @@ class Scanning:
                 count.nameless += 1
             elif subject not in entries:
                 occasion = await self._occasion(reaction, firing, subject, row)
-                if reaction.condition is None or await self._holds(reaction, occasion):
+                if await self._chosen(reaction, occasion, count):
                     entries[subject] = self._entry(reaction, firing, occasion)
         return tuple(entries.values())
+
+    async def _chosen(self, reaction: Reaction, occasion: Occasion, count: _Count) -> bool:
+        """Whether the further conditions hold; a failure is counted, so that it stops no other row."""
+        try:
+            return reaction.condition is None or await self._holds(reaction, occasion)
+        except (ConditionFailed, QueryTimeout) as error:
+            count.undecided, count.failure = count.undecided + 1, str(error)
+            return False
 
     async def _occasion(self, reaction: Reaction, firing: Firing, subject: str, row: Row) -> Occasion:
         parts, plan = self._parts, ""

@@ -54,7 +54,7 @@ def find_faults(parts: Parts, prefix: str) -> tuple[Fault, ...]:
             faults.append(fault)
     for reaction in parts.program.reactions.all:
         faults += _reaction_faults(parts, reaction)
-    return tuple(faults)
+    return tuple(dict.fromkeys(faults))  # a loop's goal is checked with each of its steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ async def look_at_database(parts: Parts) -> DatabaseReport:
             if scanning and columns and not any(name in columns for name in subject_columns(query)):
                 wanted = " or ".join(subject_columns(query))
                 given = f"a result with the columns {', '.join(columns)}"
-                hint = next((nearest(name, columns) for name in subject_columns(query)), None)
+                near = (nearest(name, columns) for name in subject_columns(query))
+                hint = next(filter(None, near), None)
                 faults.append(Fault(where, given, f"one with a column {wanted}, or subject=…", hint))
     missing: tuple[RowTrigger, ...] = ()
     try:
@@ -145,9 +146,9 @@ def _reaction_faults(parts: Parts, reaction: Reaction) -> Iterator[Fault]:
         if isinstance(one, WebhookAction):
             where = f"{reaction.path}.action" + (f"[{index}]" if len(reaction.actions) > 1 else "")
             yield from _webhook_faults(parts, where, one)
-    if parts.own_queries is None and not hasattr(parts.storage, "queries") and list(_queries(reaction)):
-        given = "a query, and a storage that runs none"
-        yield Fault(f"{reaction.path}.condition.query", given, "Skene(queries=…)")
+    if parts.own_queries is None and not hasattr(parts.storage, "queries"):
+        for where, _, _ in _queries(reaction):
+            yield Fault(where, "a query, and a storage that runs none", "Skene(queries=…)")
 
 
 def _webhook_faults(parts: Parts, where: str, one: WebhookAction) -> Iterator[Fault]:

@@ -23,9 +23,12 @@ BATCH = 10
 FIRINGS = 20
 LANES = 2
 """How many firings one process evaluates at a time: a long scan keeps the others waiting in one lane only."""
-FRESH = 8.0
+FRESH = 5.0
 """Seconds after a claim in which a send may begin; the rest of the batch goes back. Even with the slowest
-profile, storage and provider it then ends before the lease does."""
+profile, turn of the channel and provider it then ends before the lease does."""
+AWAY = timedelta(seconds=5)
+"""How long a firing waits that could not be dealt with while something was away. The others go before it: it
+may be a database that only this one asks."""
 POLL = 2.0
 """Seconds between two looks when nobody wakes the worker: what other processes and triggers have written."""
 PRUNE_EVERY = timedelta(hours=1)
@@ -110,19 +113,27 @@ class Worker:
             now, claimed = await self._parts.storage.claim_firings(FIRINGS, LEASE)
         assert now is not None  # a shielded scope does not swallow what fails in it
         waiting, stale = list(claimed), anyio.current_time() + FRESH
-        opened = 0
+        opened, failed = 0, 0
         try:
             opened = await self._scheduling.open_due(now)
             while waiting and anyio.current_time() < stale:
                 await anyio.lowlevel.checkpoint()
-                firing = waiting[0]
-                await self._evaluation.deal_with(firing)
+                failed = 1
+                await self._evaluation.deal_with(waiting[0])
+                failed = 0
                 waiting.pop(0)
+        except StorageUnavailable:
+            await self._put_back(waiting[:failed], AWAY)
+            del waiting[:failed]
+            raise
         finally:
-            with anyio.move_on_after(2, shield=True), suppress(StorageUnavailable):
-                for rest in waiting:
-                    await self._parts.storage.postpone_firing(rest, timedelta(0))
+            await self._put_back(waiting, timedelta(0))
         return opened + len(claimed) - len(waiting)
+
+    async def _put_back(self, firings: list[Firing], wait: timedelta) -> None:
+        with anyio.move_on_after(2, shield=True), suppress(StorageUnavailable):
+            for one in firings:
+                await self._parts.storage.postpone_firing(one, wait)
 
     async def _note_lapses(self) -> None:
         """Write down the plans that have ended, where a loop wants to hear of it."""

@@ -133,8 +133,7 @@ class Happenings:
             if only in (None, one.subject)
         ]
         for one in self.storage.log():
-            # Walls are told of as such.
-            if only in (None, one.subject) and one.outcome is not Outcome.REFUSED:
+            if only in (None, one.subject) and one.outcome is not Outcome.REFUSED:  # told as a wall
                 why = f" ({one.reason})" if one.reason else ""
                 lines.append(f"  {one.subject or '(a tick)'}: {one.step} {one.outcome}{why}")
         return lines

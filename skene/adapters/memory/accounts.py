@@ -174,7 +174,7 @@ class MemoryAccounts(Part):
         paid = after.subscription
         amount, currency = (paid.amount, paid.currency) if paid else (None, None)
         state.conversions.append(Conversion(subject, now, wall, amount, currency))
-        state.converted[subject] = now
+        state.converted[subject] = len(state.conversions)
         return Applied(subject, False, before.plan, after.plan, True, wall)
 
     def _tell(

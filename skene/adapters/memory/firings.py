@@ -230,6 +230,7 @@ class MemoryFirings(Part):
             state.journeys[begun.id] = JourneyRow(
                 begun.id, begun.loop, begun.subject, now, begun.within, begun.held_out, begun.shadow
             )
+            state.begun[begun.id] = len(state.conversions)
             state.ways.setdefault((begun.subject, begun.loop), []).append(begun.id)
         state.post(entry.drafts, now)
         for following in entry.next:

@@ -1,7 +1,7 @@
 """Answers to queries, set by hand: for tests and demos without a database."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from inspect import isawaitable
 
@@ -72,7 +72,8 @@ class MemoryQueries:
         self, select: Select, values: Mapping[str, JsonValue], *, timeout: timedelta, batch: int
     ) -> AsyncGenerator[AsyncIterator[list[Row]], None]:
         """All rows, `batch` at a time."""
-        yield self._batches(select, values, timeout, batch)
+        async with aclosing(self._batches(select, values, timeout, batch)) as batches:
+            yield batches
 
     async def _batches(
         self, select: Select, values: Mapping[str, JsonValue], timeout: timedelta, size: int

@@ -204,7 +204,7 @@ class State:
         self.walls: dict[str, WallRow] = {}
         self.standing: dict[str, dict[tuple[str, str], WallRow]] = {}  # by subject, step and plan: the latest
         self.conversions: list[Conversion] = []
-        self.converted: dict[str, datetime] = {}  # by subject: the latest conversion
+        self.converted: dict[str, int] = {}  # by subject: how many conversions there were after the latest
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
         self.sending: list[tuple[datetime, int]] = []  # a heap of messages by when they are due
@@ -221,6 +221,7 @@ class State:
         self.schedules: dict[str, Schedule] = {}  # by step
         self.recipients: dict[str, dict[str, Recipient]] = {}  # by step, then by subject
         self.journeys: dict[str, JourneyRow] = {}
+        self.begun: dict[str, int] = {}  # by journey: how many conversions there were when it began
         self.ways: dict[tuple[str, str], list[str]] = {}  # by subject and loop: ids of journeys
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
@@ -268,8 +269,8 @@ class State:
         row = self.journeys.get(journey)
         if row is not None and row.goal_at is not None:
             return "the goal is reached"
-        paid = self.converted.get(subject)
-        if row is not None and paid is not None and paid >= row.begun_at:
+        # Counted, not timed: a test's clock stands still, and a plan that changes may begin a journey.
+        if row is not None and self.converted.get(subject, 0) > self.begun[row.id]:
             return "converted"
         return "unsubscribed" if marketing and self.unsubscribed(subject) else None
 

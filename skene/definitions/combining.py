@@ -40,7 +40,10 @@ def step_faults(steps: Sequence[Step | None]) -> list[Fault]:
 
 
 def goal_faults(goal: object, steps: Sequence[Step]) -> list[Fault]:
-    """A goal belongs to journeys, and those are begun by firings alone."""
+    """A goal belongs to journeys, which firings alone begin; what skene tells by itself reaches none."""
+    if isinstance(goal, EventTrigger) and goal.event == PLAN_CHANGED:
+        given = f'"{PLAN_CHANGED}", which steps alone hear of'
+        return [Fault("goal.event", given, "an event of your own; a payment ends a journey by itself")]
     if goal is None or any(not _is_limit(one) for one in steps):
         return []
     given = "a goal of a loop whose steps only hold limits"

@@ -121,8 +121,8 @@ class Notifier(Protocol):
             subject_line: the e-mail's subject given in the loop, if any; as in `MessageContext`.
             personalization: the action's own variables, which the template may use; as in `MessageContext`.
             about: which other values there will be. `limit`: `user` and the `data` of a message about a
-                limit. `loop`: `user`, `event`, `row`, `loop` and `unsubscribe_url`; whatever is asked of the
-                first three may be there.
+                limit. `loop`: `user`, `event`, `row`, `loop`, `upgrade_url`, `unsubscribe_url`; whatever is
+                asked of the first three may be there.
 
         Raises:
             LookupError: there is no such template; the message names the places that were searched.

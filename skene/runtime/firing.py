@@ -107,8 +107,8 @@ class Evaluation:
         since = firing.occurred_at if firing.journey is None else firing.due_at
         deadline = firing.deadline or (None if patience is None else since + patience)
         if deadline is None or firing.now >= deadline:
-            waited = "in time" if deadline is not None else "now"
-            await self._end(firing, Phase.CONDITION, Outcome.NOT_MET, f"the condition did not hold {waited}")
+            reason = "the condition did not hold" + (" in time" if deadline is not None else "")
+            await self._end(firing, Phase.CONDITION, Outcome.NOT_MET, reason)
             return
         begun = deadline - patience if patience is not None else since
         wait = next_look(firing.now - begun, deadline - firing.now)

@@ -78,12 +78,15 @@ def context_of(parts: Parts, message: Claimed, user: Profile) -> MessageContext:
     draft = message.draft
     data = draft.data
     link = parts.links.unsubscribe(draft.subject) if draft.marketing else None
+    values = dict(_texts(data.get("values")))
+    if draft.kind == "email":  # a wall's own link is among its values; this one leads on without a wall
+        values["upgrade_url"] = parts.links.upgrade(subject=draft.subject)
     return MessageContext.model_validate(
         {
             "template": draft.template,
             "subject_line": data.get("subject_line"),
             "user": user,
-            "data": data.get("values", {}),
+            "data": values,
             "personalization": data.get("personalization", {}),
             "event": data.get("event", {}),
             "row": data.get("row", {}),

@@ -45,6 +45,8 @@ class PeopleVerbs:
     ) -> Applied:
         """Put a subject on a plan by hand. Billing's next word about the subject's customer replaces it.
 
+        Only that the customer has never subscribed does not end a plan that has an end and is not paid for.
+
         Args:
             subject: who.
             plan: one that billing or a limit table knows.

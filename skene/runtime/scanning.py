@@ -38,7 +38,7 @@ class _Count:
 
     def in_words(self, most: int) -> str:
         """For the log."""
-        said = f"{self.rows} rows, {self.acted} acted upon"
+        said = f"{self.rows} row{'' if self.rows == 1 else 's'}, {self.acted} acted upon"
         said += f", {self.nameless} without a subject" if self.nameless else ""
         return said + (f"; the rest, beyond max_rows={most}, was left out" if self.rows >= most else "")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from skene.engine.standing import HOLDING_STATUSES
 from skene.engine.subject import storable_id
 from skene.errors import CheckoutUnavailable
 from skene.ports.accounts import Customer
@@ -60,7 +61,7 @@ class Upgrade:
     async def _checkout(self, buyer: _Buyer) -> str:
         parts = self._parts
         known = await parts.storage.get_customer(buyer.subject)
-        if known is not None and known.customer is not None and self._holds_plan(known):
+        if known is not None and await self._has_subscription(known):
             # Somebody who has a subscription, paid or on trial, changes it and does not need a second one.
             # Only after signing in: a link in a mail is passed on, and what is paid is nobody else's affair.
             return f"{parts.links.base_url}/portal"
@@ -94,8 +95,15 @@ class Upgrade:
             self._parts.log.warning("a profile could not be loaded for a checkout: %s", type(error).__name__)
         return found.email if found else None
 
-    def _holds_plan(self, known: Customer) -> bool:
-        """Whether a plan besides the default one is in force."""
-        if known.plan in (None, self._parts.default_plan):
+    async def _has_subscription(self, known: Customer) -> bool:
+        """Whether a subscription gives them a plan besides the default one, now."""
+        parts = self._parts
+        if known.customer is None or known.plan in (None, parts.default_plan):
             return False
-        return known.until is None or self._parts.clock.now() < known.until
+        if known.until is not None and known.until <= parts.clock.now():
+            return False
+        if known.paying or known.until is None:
+            return True
+        # A trial that has an end: of a subscription, or given by hand to somebody who has none yet.
+        account = await parts.billing.fetch(known.customer)
+        return any(one.status in HOLDING_STATUSES for one in account.subscriptions)

@@ -94,10 +94,31 @@ class BillingSync:
                 await parts.storage.record_event(event.id, event.type)
             return None
         named = account.subject or (event.subject if event else None) or subject
-        return await parts.storage.apply_billing(self._update(ticket, account, named, event))
+        trial = await self._trial(account, named)
+        return await parts.storage.apply_billing(self._update(ticket, account, named, event, trial))
+
+    async def _trial(self, account: Account, subject: str | None) -> Standing | None:
+        """A trial given by hand, which the news of a customer who has never subscribed does not end.
+
+        Such news comes as soon as somebody on trial opens a checkout, whether they then pay or leave.
+        """
+        parts = self._parts
+        if subject is None or account.deleted or account.subscriptions:
+            return None
+        known = await parts.storage.get_customer(storable_id(subject))
+        if known is None or known.plan is None or known.paying or known.until is None:
+            return None
+        others = known.customer not in (None, account.customer)
+        over = known.plan == parts.default_plan or known.until <= parts.clock.now()
+        return None if others or over else Standing(known.plan, known.until)
 
     def _update(
-        self, ticket: Ticket, account: Account, subject: str | None, event: BillingEvent | None
+        self,
+        ticket: Ticket,
+        account: Account,
+        subject: str | None,
+        event: BillingEvent | None,
+        trial: Standing | None,
     ) -> Update:
         parts = self._parts
         billing, now = parts.billing, parts.clock.now()
@@ -113,7 +134,7 @@ class BillingSync:
         return Update(
             ticket=ticket,
             subject=storable_id(subject) if subject else None,
-            standing=standing,
+            standing=trial or standing,
             default_plan=billing.default,
             attribution=parts.program.attribution,
             subscriptions_json=_as_json(account.subscriptions),

@@ -13,7 +13,7 @@ from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.ports.billing import Billing
 from skene.ports.notifier import ProfileResolver
 from skene.testing.clock import ManualClock
-from skene.testing.mails import KeepingNotifier, Postbox
+from skene.testing.mails import Postbox, keeping
 from skene.testing.worlds import World
 from skene.wiring import Skene
 
@@ -86,7 +86,7 @@ class WorldContext:
             skene.override(
                 storage=storage,
                 billing=billing,
-                notifiers={name: KeepingNotifier(one, box) for name, one in skene.notifiers.items()},
+                notifiers={name: keeping(one, box) for name, one in skene.notifiers.items()},
                 clock=clock,
                 profile=self._profile,
                 worker=False,

@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import unescape
 
 import anyio.lowlevel
 from pydantic import JsonValue
 
 from skene.errors import DeliveryError
-from skene.ports.notifier import About, Body, MessageContext, Notifier
+from skene.ports.notifier import About, Body, MessageContext, Notifier, Report, Reporting
 
-__all__ = ["KeepingNotifier", "Mail", "Postbox", "read"]
+__all__ = ["KeepingNotifier", "Mail", "Postbox", "keeping", "read"]
 
 _LINK = re.compile(r"https?://[^\s\"'<>]+/upgrade\?token=[A-Za-z0-9%._~-]+")
 
@@ -120,6 +120,25 @@ class KeepingNotifier:
 
     async def aclose(self) -> None:
         """Leave the app's own open: it was never used."""
+
+
+class _ReportingNotifier(KeepingNotifier):
+    """One whose provider reports what became of mails: the reports are the app's own notifier's to verify."""
+
+    def __init__(self, notifier: Notifier, box: Postbox, reporting: Reporting) -> None:
+        super().__init__(notifier, box)
+        self._reporting = reporting
+
+    def parse_report(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Report | None:
+        """As the app's own."""
+        return self._reporting.parse_report(body, headers, now)
+
+
+def keeping(notifier: Notifier, box: Postbox) -> KeepingNotifier:
+    """What stands in for an app's own notifier."""
+    if isinstance(notifier, Reporting):
+        return _ReportingNotifier(notifier, box, notifier)
+    return KeepingNotifier(notifier, box)
 
 
 def read(template: str, body: Body) -> Mail:

@@ -13,7 +13,7 @@ from skene.ports.notifier import MessageContext, Profile
 
 SUBJECT = '{% set subject = "S" %}\n'
 LINK = "https://app.acme.test/skene/unsubscribe?token=abc"
-LIMIT_WORDS = ("message", "meter", "plan", "limit", "used", "remaining", "period", "resets_at", "upgrade_url")
+LIMIT_WORDS = ("message", "meter", "plan", "limit", "used", "remaining", "period", "resets_at")
 
 
 @pytest.fixture

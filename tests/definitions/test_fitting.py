@@ -252,6 +252,10 @@ def test_a_goal_is_one_of_journeys() -> None:
             "give none: payments are the goal of a limit, and recorded as conversions"
         ]
         assert faults_of(limit, step(trigger=ON_X, action=MAIL), goal=goal) == []
+    assert faults_of(step(trigger=ON_X, action=MAIL), goal=trigger.event("plan.changed")) == [
+        'goal.event: got "plan.changed", which steps alone hear of; '
+        "give an event of your own; a payment ends a journey by itself"
+    ]
     assert faults_of(step(trigger=ON_X, action=MAIL), goal=5) == [
         'goal: got 5 (int); give trigger.event("project.created") or condition.query("SELECT … '
         'WHERE user_id = $1")'

@@ -40,10 +40,17 @@ def test_the_configuration_is_whole():
     assert SHOWN["skene_config.py"] == "# skene_config.py\n" + (EXAMPLE / "skene_config.py").read_text()
 
 
+def test_the_loop_that_begins_with_a_row_is_the_other_examples():
+    shown = [fence.body for fence in README.fences() if "trigger.database" in fence.body]
+    file = (ROOT / "examples" / "activation" / "skene_config.py").read_text()
+    assert len(shown) == 1
+    assert shown[0].partition("\n\n")[2] in file
+
+
 def test_a_difference_is_found():
     body = SHOWN["app.py"]
     file = "\n" + (EXAMPLE / "app.py").read_text()
-    assert in_order(parts(body.replace("freemium", "premium")), file)
+    assert in_order(parts(body.replace("summarise", "summarize")), file)
     assert in_order(list(reversed(parts(body))), file)
 
 

@@ -46,7 +46,11 @@ _SAMPLE: dict[str, JsonValue] = {
 }
 SAMPLES: Mapping[About, dict[str, JsonValue]] = {
     "limit": _SAMPLE,
-    "loop": {"loop": "activation", "unsubscribe_url": "https://app.acme.test/skene/unsubscribe?token=sample"},
+    "loop": {
+        "loop": "activation",
+        "upgrade_url": "https://app.acme.test/skene/upgrade?t=sample",
+        "unsubscribe_url": "https://app.acme.test/skene/unsubscribe?token=sample",
+    },
 }
 """What is put in while a template is checked or shown, by what the message is about."""
 

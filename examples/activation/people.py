@@ -1,0 +1,12 @@
+import store
+
+from skene import Profile
+
+
+async def load_profile(subject: str) -> Profile | None:
+    """Whom to write to: one query on the users table."""
+    user = await store.find_user(int(subject))
+    if user is None:
+        return None
+    link = "http://localhost:8000/projects"
+    return Profile(email=user["email"], name=user["name"], activation_link=link)

@@ -1,28 +1,23 @@
 """A tick of a schedule: reading whom it is about, and acting upon each, a batch at a time."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-
-import anyio
 
 from skene.definitions import QueryCondition
 from skene.definitions.sql import read_select
 from skene.engine.occasion import Occasion
 from skene.engine.reactions import Reaction
 from skene.engine.subject import storable_id
-from skene.errors import QueryRefused, StorageUnavailable
+from skene.errors import QueryRefused
 from skene.ports.firings import Closing, Entry, Firing, Outcome, Phase, Repeat
 from skene.ports.queries import Row
+from skene.runtime.keeping import LEASE
 from skene.runtime.parts import Parts
 
 __all__ = ["Scanning", "subject_columns"]
 
 BATCH = 500
-LEASE = timedelta(seconds=30)
-HEARTBEAT = 10.0
-"""Seconds between two renewals of the lease, while a query is read."""
 PATIENCE = timedelta(minutes=10)
 """How long a scan may take when its query does not say."""
 COLUMNS = ("subject", "user_id", "id")
@@ -34,11 +29,11 @@ class _Count:
     acted: int = 0
     nameless: int = 0
 
-    def in_words(self, most: int) -> str:
-        """For the log."""
+    def in_words(self, most: int | None) -> str:
+        """For the log; `most` if there were more."""
         said = f"{self.rows} rows, {self.acted} acted upon"
         said += f", {self.nameless} without a subject" if self.nameless else ""
-        return said + (f"; the rest, beyond max_rows={most}, was left out" if self.rows >= most else "")
+        return said + (f"; the rest, beyond max_rows={most}, was left out" if most is not None else "")
 
 
 class Scanning:
@@ -57,6 +52,8 @@ class Scanning:
     async def scan(self, reaction: Reaction, query: QueryCondition, firing: Firing) -> None:
         """Act upon each row of a query, once per subject and episode, and close the firing.
 
+        Its lease is the caller's business.
+
         A scan that is cut off is begun anew by whoever takes the firing up; whom it had acted upon is passed
         over then.
 
@@ -67,20 +64,23 @@ class Scanning:
         repeat = Repeat(reaction.cooldown is None, reaction.cooldown, reaction.max_fires)
         patience = query.timeout or PATIENCE
         streaming = parts.queries().stream(read_select(query.query), {}, timeout=patience, batch=BATCH)
-        async with self._kept(firing) as lost, streaming as batches:
+        outcome = Outcome.SCANNED
+        async with streaming as batches:
             async for rows in batches:
                 wanted = rows[: query.max_rows - count.rows]
+                if len(wanted) < len(rows):
+                    outcome = Outcome.CUT_SHORT
                 entries = await self._entries(reaction, query, firing, wanted, count)
                 done = await parts.storage.record(firing, entries, repeat=repeat, lease=LEASE)
-                if not done.held or lost.is_set():
+                if not done.held:
                     return  # somebody else has begun anew
                 count.acted += done.acted
                 if done.acted:
                     parts.wake()
-                if count.rows >= query.max_rows:
+                if outcome is Outcome.CUT_SHORT:
                     break
-        closing = Closing(Phase.TRIGGER, Outcome.SCANNED, count.in_words(query.max_rows))
-        await parts.storage.record(firing, (), closing=closing)
+        reason = count.in_words(query.max_rows if outcome is Outcome.CUT_SHORT else None)
+        await parts.storage.record(firing, (), closing=Closing(Phase.TRIGGER, outcome, reason))
 
     async def _entries(
         self, reaction: Reaction, query: QueryCondition, firing: Firing, rows: list[Row], count: _Count
@@ -106,29 +106,6 @@ class Scanning:
         # The row is the event as well: further conditions may bind its values.
         at = firing.occurred_at
         return Occasion(subject, reaction.loop, reaction.key, firing.key, at, plan, row, row)
-
-    @asynccontextmanager
-    async def _kept(self, firing: Firing) -> AsyncGenerator[anyio.Event]:
-        """Renew the lease in the background; the event says that it was lost all the same."""
-        lost = anyio.Event()
-
-        async def renew() -> None:
-            while not lost.is_set():
-                await anyio.sleep(HEARTBEAT)
-                with suppress(StorageUnavailable):
-                    if not await self._parts.storage.keep_firing(firing, LEASE):
-                        lost.set()
-
-        failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(renew)
-            try:
-                yield lost
-            except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
-                failure = error
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
 
 
 def subject_columns(query: QueryCondition) -> tuple[str, ...]:

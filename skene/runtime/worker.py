@@ -13,16 +13,16 @@ from skene.ports.outbox import Claimed, MessageState, Outcome
 from skene.ports.storage import Storage
 from skene.runtime.delivery import Delivery
 from skene.runtime.firing import Evaluation
+from skene.runtime.keeping import LEASE
 from skene.runtime.parts import Parts
 from skene.runtime.scheduling import Scheduling
 
 __all__ = ["Worker"]
 
-LEASE = timedelta(seconds=30)
 BATCH = 10
 FIRINGS = 20
 LANES = 2
-"""How many firings one process evaluates at a time: a long scan keeps the others waiting in one lane only."""
+"""How many firings one process evaluates at a time: scans, which may be long, in one lane only."""
 FRESH = 8.0
 """Seconds after a claim in which a send may begin; the rest of the batch goes back. Even with the slowest
 profile, storage and provider it then ends before the lease does."""
@@ -43,6 +43,7 @@ class Worker:
         self._scheduling = Scheduling(parts)
         self._wakes: list[anyio.Event] = []
         self._pruned: datetime | None = None
+        self._scans = False
         # When lapses were last looked for, and in which storage: a test may swap it.
         self._lapsed: tuple[Storage, datetime] | None = None
 
@@ -110,19 +111,50 @@ class Worker:
             now, claimed = await self._parts.storage.claim_firings(FIRINGS, LEASE)
         assert now is not None  # a shielded scope does not swallow what fails in it
         waiting, stale = list(claimed), anyio.current_time() + FRESH
-        opened = 0
+        done = 0
         try:
-            opened = await self._scheduling.open_due(now)
+            done += await self._scheduling.open_due(now)
             while waiting and anyio.current_time() < stale:
                 await anyio.lowlevel.checkpoint()
-                firing = waiting[0]
-                await self._evaluation.deal_with(firing)
-                waiting.pop(0)
+                done += await self._next(waiting)
         finally:
-            with anyio.move_on_after(2, shield=True), suppress(StorageUnavailable):
-                for rest in waiting:
-                    await self._parts.storage.postpone_firing(rest, timedelta(0))
-        return opened + len(claimed) - len(waiting)
+            await self._give_back(waiting)
+        return done
+
+    async def _next(self, waiting: list[Firing]) -> int:
+        """Evaluate the first of those that wait. Returns how many were dealt with."""
+        firing = waiting[0]
+        if firing.tick is None:
+            await self._deal_with(firing, waiting)
+            return 1
+        if self._scans:  # one after the other, or no lane were left for anything else
+            await self._parts.storage.postpone_firing(firing, timedelta(seconds=POLL))
+            waiting.pop(0)
+            return 0
+        self._scans = True
+        try:
+            rest = waiting[1:]
+            del waiting[1:]
+            await self._give_back(rest)  # a scan may take long, and others can have these meanwhile
+            await self._deal_with(firing, waiting)
+        finally:
+            self._scans = False
+        return 1
+
+    async def _deal_with(self, firing: Firing, waiting: list[Firing]) -> None:
+        try:
+            await self._evaluation.deal_with(firing)
+        except StorageUnavailable:
+            # Left to its lease: due again at once, it would come first again, and nothing else would ever
+            # be done if it alone were what the storage cannot take.
+            waiting.pop(0)
+            raise
+        waiting.pop(0)
+
+    async def _give_back(self, firings: list[Firing]) -> None:
+        with anyio.move_on_after(2, shield=True), suppress(StorageUnavailable):
+            for rest in firings:
+                await self._parts.storage.postpone_firing(rest, timedelta(0))
 
     async def _note_lapses(self) -> None:
         """Write down the plans that have ended, where a loop wants to hear of it."""

@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+import anyio
+
 from skene.definitions import QueryCondition
 from skene.definitions.sql import read_select
 from skene.engine.occasion import Occasion
 from skene.engine.reactions import Reaction
 from skene.engine.subject import storable_id
-from skene.errors import QueryRefused
+from skene.errors import QueryRefused, StorageUnavailable
 from skene.ports.firings import Closing, Entry, Firing, Outcome, Phase, Repeat
 from skene.ports.queries import Row
 from skene.runtime.keeping import LEASE
@@ -18,6 +20,9 @@ from skene.runtime.parts import Parts
 __all__ = ["Scanning", "subject_columns"]
 
 BATCH = 500
+FEWEST = 10
+SLOW = 0.2
+"""Seconds. A storage in a file has one writer: calls that are counted wait so long behind a scan."""
 PATIENCE = timedelta(minutes=10)
 """How long a scan may take when its query does not say."""
 COLUMNS = ("subject", "user_id", "id")
@@ -28,6 +33,14 @@ class _Count:
     rows: int = 0
     acted: int = 0
     nameless: int = 0
+    at_once: int = 100
+
+    def adapt(self, entries: int, took: float) -> None:
+        """Record more at once, or fewer, the next time."""
+        if took > SLOW:
+            self.at_once = max(FEWEST, self.at_once // 2)
+        elif took < SLOW / 3 and entries >= self.at_once:
+            self.at_once = min(BATCH, self.at_once * 2)
 
     def in_words(self, most: int | None) -> str:
         """For the log; `most` if there were more."""
@@ -71,16 +84,39 @@ class Scanning:
                 if len(wanted) < len(rows):
                     outcome = Outcome.CUT_SHORT
                 entries = await self._entries(reaction, query, firing, wanted, count)
-                done = await parts.storage.record(firing, entries, repeat=repeat, lease=LEASE)
-                if not done.held:
+                if not await self._record(firing, entries, repeat, count):
                     return  # somebody else has begun anew
-                count.acted += done.acted
-                if done.acted:
-                    parts.wake()
                 if outcome is Outcome.CUT_SHORT:
                     break
         reason = count.in_words(query.max_rows if outcome is Outcome.CUT_SHORT else None)
         await parts.storage.record(firing, (), closing=Closing(Phase.TRIGGER, outcome, reason))
+
+    async def _record(
+        self, firing: Firing, entries: tuple[Entry, ...], repeat: Repeat, count: _Count
+    ) -> bool:
+        """Record entries, as many at once as the storage takes quickly: others want to write as well.
+
+        Returns:
+            Whether the claim is still ours.
+        """
+        parts, start = self._parts, 0
+        while start < len(entries):
+            some, begun = entries[start : start + count.at_once], anyio.current_time()
+            try:
+                done = await parts.storage.record(firing, some, repeat=repeat, lease=LEASE)
+            except StorageUnavailable:
+                if count.at_once <= FEWEST:
+                    raise
+                count.at_once = max(FEWEST, count.at_once // 4)  # perhaps it was only too much at once
+                continue
+            if not done.held:
+                return False
+            start += len(some)
+            count.acted += done.acted
+            if done.acted:
+                parts.wake()
+            count.adapt(len(some), anyio.current_time() - begun)
+        return True
 
     async def _entries(
         self, reaction: Reaction, query: QueryCondition, firing: Firing, rows: list[Row], count: _Count

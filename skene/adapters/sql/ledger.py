@@ -133,7 +133,11 @@ def _times_to_goal(
     """The median of each loop. PostgreSQL finds it: there may be more journeys than can be sent in time."""
     reached = (*begun, journeys.c.goal_at.is_not(None))
     if connection.dialect.name == "postgresql":
-        took = sa.type_coerce(journeys.c.goal_at - journeys.c.begun_at, sa.Interval())
+        begin, goal = (
+            sa.type_coerce(column, sa.DateTime(timezone=True))
+            for column in (journeys.c.begun_at, journeys.c.goal_at)
+        )
+        took = sa.type_coerce(goal - begin, sa.Interval())
         middle = sa.func.percentile_cont(0.5).within_group(took)
         medians = sa.select(journeys.c.loop, middle).where(*reached).group_by(journeys.c.loop)
         return {row[0]: row[1] for row in connection.execute(medians)}

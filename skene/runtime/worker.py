@@ -23,9 +23,9 @@ BATCH = 10
 FIRINGS = 20
 LANES = 2
 """How many firings one process evaluates at a time: scans, which may be long, in one lane only."""
-FRESH = 8.0
+FRESH = 6.0
 """Seconds after a claim in which a send may begin; the rest of the batch goes back. Even with the slowest
-profile, storage and provider it then ends before the lease does."""
+claim, profile, storage and provider it then ends before the lease does."""
 POLL = 2.0
 """Seconds between two looks when nobody wakes the worker: what other processes and triggers have written."""
 PRUNE_EVERY = timedelta(hours=1)

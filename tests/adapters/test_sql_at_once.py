@@ -8,8 +8,7 @@ import asyncpg
 import pytest
 
 from skene.adapters.postgres import PostgresStorage
-from skene.ports.firings import Entry, Outcome
-from skene.testing.conformance.happening import ACTED, DAY, begin_journey, fired, mail, take_firing
+from skene.testing.conformance.happening import ACTED, fired, take_firing
 from tests.support.sql_stores import counts, whole
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import skene.runtime.delivery as delivery
 import skene.runtime.keeping as keeping
+import skene.runtime.mailing as mailing
 import skene.runtime.worker as worker
 from skene import Loop, action, condition, define_loop, step, trigger
 from skene.errors import StorageUnavailable
 from skene.ports.firings import Outcome
+from skene.ports.outbox import Begun, MessageState
 from skene.runtime.worker import LEASE
-from tests.runtime.shop import Shop
+from tests.runtime.shop import Shop, asked
 
 DAY = timedelta(days=1)
 PEOPLE = "SELECT id FROM users"
@@ -190,3 +193,29 @@ async def test_a_result_that_was_cut_short_ends_nobodys_episode() -> None:
     assert sorted(acted) == ["ada", "bob", "eve"]
     ends = [row for row in shop.memory.log() if row.subject == ""]
     assert [row.outcome for row in ends] == [Outcome.CUT_SHORT] * 3 + [Outcome.SCANNED]
+
+
+async def test_the_wait_for_a_turn_is_part_of_the_time_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A send that begins late because the channel is busy still ends before the lease does."""
+    monkeypatch.setattr(delivery, "SEND_TIMEOUT", 0.5)
+    shop = await asked("ada")
+    shop.mail.hold = anyio.Event()
+    pause = timedelta(seconds=0.4)
+    begin = shop.memory.begin_attempt
+
+    async def in_a_moment(*args: Any) -> Any:
+        assert await begin(*args) is not None
+        return Begun(pause)
+
+    monkeypatch.setattr(shop.memory, "begin_attempt", in_a_moment)
+    start = anyio.current_time()
+    await shop.skene.worker.work_once()
+    assert pause.total_seconds() <= anyio.current_time() - start < 0.8
+    assert shop.mail.attempts
+    assert shop.states() == [MessageState.PENDING]
+
+
+async def test_a_lease_outlasts_the_slowest_send() -> None:
+    """Claim, then a message that begins at the last moment: its profile, the record, the send."""
+    slowest = 2.0 + worker.FRESH + mailing.PROFILE_TIMEOUT + 2.0 + delivery.SEND_TIMEOUT
+    assert slowest <= LEASE.total_seconds()

@@ -65,6 +65,8 @@ class Outcome(StrEnum):
     """There was nobody to act upon: no subject, an unknown step, a tick that came too late."""
     SCANNED = "scanned"
     """A tick's rows were read to the end."""
+    CUT_SHORT = "cut_short"
+    """A tick's rows were read as far as `max_rows`, and there were more. It ends nobody's episode."""
     FAILED = "failed"
 
 

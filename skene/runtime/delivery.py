@@ -146,9 +146,10 @@ class Delivery:
         sending = False
         try:
             with limit:
+                # The wait for the channel's turn is part of it: the lease does not grow with it.
+                limit.deadline = min(limit.deadline, anyio.current_time() + SEND_TIMEOUT)
                 await anyio.sleep(wait.total_seconds())
                 sending = True
-                limit.deadline = min(limit.deadline, anyio.current_time() + SEND_TIMEOUT)
                 provider_id = await notifier.send(body, idempotency_key=f"skene-{message.draft.key}")
                 return Outcome(MessageState.SENT, provider_id=provider_id)
         except DeliveryError as error:

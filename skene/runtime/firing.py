@@ -36,6 +36,7 @@ from skene.ports.firings import (
     Repeat,
 )
 from skene.runtime.asking import Asking, Held
+from skene.runtime.keeping import kept
 from skene.runtime.parts import Parts
 from skene.runtime.scanning import Scanning
 
@@ -60,7 +61,8 @@ class Evaluation:
             StorageUnavailable: its claim ends by itself, and somebody takes it up again.
         """
         try:
-            await self._evaluate(firing)
+            async with kept(self._parts, firing):
+                await self._evaluate(firing)
         except StorageUnavailable:
             raise
         except QueryRefused as error:

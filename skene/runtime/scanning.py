@@ -1,7 +1,6 @@
 """A tick of a schedule: reading whom it is about, and acting upon each, a batch at a time."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,14 +14,15 @@ from skene.engine.subject import storable_id
 from skene.errors import ConditionFailed, QueryRefused, QueryTimeout, StorageUnavailable
 from skene.ports.firings import Closing, Entry, Firing, Outcome, Phase, Repeat
 from skene.ports.queries import Row
+from skene.runtime.keeping import LEASE
 from skene.runtime.parts import Parts
 
 __all__ = ["Scanning", "subject_columns"]
 
 BATCH = 500
-LEASE = timedelta(seconds=30)
-HEARTBEAT = 10.0
-"""Seconds between two renewals of the lease, while a query is read."""
+FEWEST = 10
+SLOW = 0.2
+"""Seconds. A storage in a file has one writer: calls that are counted wait so long behind a scan."""
 PATIENCE = timedelta(minutes=10)
 """How long a scan may take when its query does not say."""
 COLUMNS = ("subject", "user_id", "id")
@@ -35,12 +35,20 @@ class _Count:
     nameless: int = 0
     undecided: int = 0
     failure: str = ""
+    at_once: int = 100
 
-    def in_words(self, most: int) -> str:
-        """For the log."""
+    def adapt(self, entries: int, took: float) -> None:
+        """Record more at once, or fewer, the next time."""
+        if took > SLOW:
+            self.at_once = max(FEWEST, self.at_once // 2)
+        elif took < SLOW / 3 and entries >= self.at_once:
+            self.at_once = min(BATCH, self.at_once * 2)
+
+    def in_words(self, most: int | None) -> str:
+        """For the log; `most` if there were more."""
         said = f"{self.rows} row{'' if self.rows == 1 else 's'}, {self.acted} acted upon"
         said += f", {self.nameless} without a subject" if self.nameless else ""
-        return said + (f"; the rest, beyond max_rows={most}, was left out" if self.rows >= most else "")
+        return said + (f"; the rest, beyond max_rows={most}, was left out" if most is not None else "")
 
 
 class Scanning:
@@ -59,6 +67,8 @@ class Scanning:
     async def scan(self, reaction: Reaction, query: QueryCondition, firing: Firing) -> None:
         """Act upon each row of a query, once per subject and episode, and close the firing.
 
+        Its lease is the caller's business.
+
         A scan that is cut off is begun anew by whoever takes the firing up; whom it had acted upon is passed
         over then. So is one in which further conditions could not be asked about some of the rows: the others
         are acted upon first.
@@ -71,22 +81,48 @@ class Scanning:
         repeat = Repeat(reaction.cooldown is None, reaction.cooldown, reaction.max_fires)
         patience = query.timeout or PATIENCE
         streaming = parts.queries().stream(read_select(query.query), {}, timeout=patience, batch=BATCH)
-        async with self._kept(firing) as lost, streaming as batches:
+        outcome = Outcome.SCANNED
+        async with streaming as batches:
             async for rows in batches:
                 wanted = rows[: query.max_rows - count.rows]
+                if len(wanted) < len(rows):
+                    outcome = Outcome.CUT_SHORT
                 entries = await self._entries(reaction, query, firing, wanted, count)
-                done = await parts.storage.record(firing, entries, repeat=repeat, lease=LEASE)
-                if not done.held or lost.is_set():
+                if not await self._record(firing, entries, repeat, count):
                     return  # somebody else has begun anew
-                count.acted += done.acted
-                if done.acted:
-                    parts.wake()
-                if count.rows >= query.max_rows:
+                if outcome is Outcome.CUT_SHORT:
                     break
         if count.undecided:
             raise ConditionFailed(f"{count.undecided} of {count.rows} rows undecided: {count.failure}")
-        closing = Closing(Phase.TRIGGER, Outcome.SCANNED, count.in_words(query.max_rows))
-        await parts.storage.record(firing, (), closing=closing)
+        reason = count.in_words(query.max_rows if outcome is Outcome.CUT_SHORT else None)
+        await parts.storage.record(firing, (), closing=Closing(Phase.TRIGGER, outcome, reason))
+
+    async def _record(
+        self, firing: Firing, entries: tuple[Entry, ...], repeat: Repeat, count: _Count
+    ) -> bool:
+        """Record entries, as many at once as the storage takes quickly: others want to write as well.
+
+        Returns:
+            Whether the claim is still ours.
+        """
+        parts, start = self._parts, 0
+        while start < len(entries):
+            some, begun = entries[start : start + count.at_once], anyio.current_time()
+            try:
+                done = await parts.storage.record(firing, some, repeat=repeat, lease=LEASE)
+            except StorageUnavailable:
+                if count.at_once <= FEWEST:
+                    raise
+                count.at_once = max(FEWEST, count.at_once // 4)  # perhaps it was only too much at once
+                continue
+            if not done.held:
+                return False
+            start += len(some)
+            count.acted += done.acted
+            if done.acted:
+                parts.wake()
+            count.adapt(len(some), anyio.current_time() - begun)
+        return True
 
     async def _entries(
         self, reaction: Reaction, query: QueryCondition, firing: Firing, rows: list[Row], count: _Count
@@ -120,29 +156,6 @@ class Scanning:
         # The row is the event as well: further conditions may bind its values.
         at = firing.occurred_at
         return Occasion(subject, reaction.loop, reaction.key, firing.key, at, plan, row, row)
-
-    @asynccontextmanager
-    async def _kept(self, firing: Firing) -> AsyncGenerator[anyio.Event]:
-        """Renew the lease in the background; the event says that it was lost all the same."""
-        lost = anyio.Event()
-
-        async def renew() -> None:
-            while not lost.is_set():
-                await anyio.sleep(HEARTBEAT)
-                with suppress(StorageUnavailable):
-                    if not await self._parts.storage.keep_firing(firing, LEASE):
-                        lost.set()
-
-        failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(renew)
-            try:
-                yield lost
-            except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
-                failure = error
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
 
 
 def subject_columns(query: QueryCondition) -> tuple[str, ...]:

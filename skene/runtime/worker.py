@@ -13,19 +13,19 @@ from skene.ports.outbox import Claimed, MessageState, Outcome
 from skene.ports.storage import Storage
 from skene.runtime.delivery import Delivery
 from skene.runtime.firing import Evaluation
+from skene.runtime.keeping import LEASE
 from skene.runtime.parts import Parts
 from skene.runtime.scheduling import Scheduling
 
 __all__ = ["Worker"]
 
-LEASE = timedelta(seconds=30)
 BATCH = 10
 FIRINGS = 20
 LANES = 2
-"""How many firings one process evaluates at a time: a long scan keeps the others waiting in one lane only."""
+"""How many firings one process evaluates at a time: scans, which may be long, in one lane only."""
 FRESH = 5.0
 """Seconds after a claim in which a send may begin; the rest of the batch goes back. Even with the slowest
-profile, turn of the channel and provider it then ends before the lease does."""
+claim, profile, turn of the channel and provider it then ends before the lease does."""
 AWAY = timedelta(seconds=5)
 """How long a firing waits that could not be dealt with while something was away. The others go before it: it
 may be a database that only this one asks."""
@@ -46,6 +46,7 @@ class Worker:
         self._scheduling = Scheduling(parts)
         self._wakes: list[anyio.Event] = []
         self._pruned: datetime | None = None
+        self._scans = False
         # When lapses were last looked for, and in which storage: a test may swap it.
         self._lapsed: tuple[Storage, datetime] | None = None
 
@@ -113,24 +114,45 @@ class Worker:
             now, claimed = await self._parts.storage.claim_firings(FIRINGS, LEASE)
         assert now is not None  # a shielded scope does not swallow what fails in it
         waiting, stale = list(claimed), anyio.current_time() + FRESH
-        opened, failed = 0, 0
+        done = 0
         try:
-            opened = await self._scheduling.open_due(now)
+            done += await self._scheduling.open_due(now)
             while waiting and anyio.current_time() < stale:
                 await anyio.lowlevel.checkpoint()
-                failed = 1
-                await self._evaluation.deal_with(waiting[0])
-                failed = 0
-                waiting.pop(0)
-        except StorageUnavailable:
-            await self._put_back(waiting[:failed], AWAY)
-            del waiting[:failed]
-            raise
+                done += await self._next(waiting)
         finally:
-            await self._put_back(waiting, timedelta(0))
-        return opened + len(claimed) - len(waiting)
+            await self._give_back(waiting)
+        return done
 
-    async def _put_back(self, firings: list[Firing], wait: timedelta) -> None:
+    async def _next(self, waiting: list[Firing]) -> int:
+        """Evaluate the first of those that wait. Returns how many were dealt with."""
+        firing = waiting[0]
+        if firing.tick is None:
+            await self._deal_with(firing, waiting)
+            return 1
+        if self._scans:  # one after the other, or no lane were left for anything else
+            await self._parts.storage.postpone_firing(firing, timedelta(seconds=POLL))
+            waiting.pop(0)
+            return 0
+        self._scans = True
+        try:
+            rest = waiting[1:]
+            del waiting[1:]
+            await self._give_back(rest)  # a scan may take long, and others can have these meanwhile
+            await self._deal_with(firing, waiting)
+        finally:
+            self._scans = False
+        return 1
+
+    async def _deal_with(self, firing: Firing, waiting: list[Firing]) -> None:
+        try:
+            await self._evaluation.deal_with(firing)
+        except StorageUnavailable:
+            await self._give_back([waiting.pop(0)], AWAY)
+            raise
+        waiting.pop(0)
+
+    async def _give_back(self, firings: list[Firing], wait: timedelta = timedelta(0)) -> None:
         with anyio.move_on_after(2, shield=True), suppress(StorageUnavailable):
             for one in firings:
                 await self._parts.storage.postpone_firing(one, wait)

@@ -331,7 +331,7 @@ async def test_without_a_timeout_it_is_asked_once() -> None:
     shop = Shop(loop(on(condition=condition.query(MINE))))
     finds(shop, query=MINE)
     assert await decided(None, shop=shop) == [NOT_MET]
-    assert reasons(shop) == ["the condition did not hold now"]
+    assert reasons(shop) == ["the condition did not hold"]
 
 
 async def test_whoever_looks_too_late_looks_once_all_the_same() -> None:

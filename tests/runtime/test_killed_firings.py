@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import skene.runtime.keeping as keeping
 import skene.runtime.scanning as scanning
 from skene import condition, step
 from skene.engine.occasion import Occasion
@@ -130,7 +131,7 @@ async def test_killed_anywhere_each_mail_goes_out_once_and_each_tick_acts_once(a
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_killed_while_the_lease_is_renewed(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "HEARTBEAT", 0)
+    monkeypatch.setattr(keeping, "HEARTBEAT", 0)
     life = Life()
     await life.pass_by((when, "keep_firing", 1))
     assert life.now is not life.shop

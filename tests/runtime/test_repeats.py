@@ -59,7 +59,7 @@ async def test_the_latest_tick_that_was_missed_runs_within_its_grace() -> None:
     shop.clock.advance("5h20m")
     await drain(shop)
     assert got(shop) == ["re_engagement"]
-    assert reasons(shop)[-1] == "1 rows, 1 acted upon"
+    assert reasons(shop)[-1] == "1 row, 1 acted upon"
     assert sum(one is Outcome.SCANNED for one in outcomes(shop)) == 1
     shop.clock.advance("2h31m")
     await drain(shop)

@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 import skene.runtime.delivery as delivery
+import skene.runtime.keeping as keeping
 import skene.runtime.scanning as scanning
 import skene.runtime.worker as worker
 from skene import action, condition, step, trigger
@@ -84,7 +85,7 @@ async def test_a_long_scan_leaves_the_other_lane_and_delivery_going(
 async def test_a_scan_keeps_its_lease_however_long_it_takes(
     anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "HEARTBEAT", 0.005)
+    monkeypatch.setattr(keeping, "HEARTBEAT", 0.005)
     async with scanning_now() as (shop, door, _):
         twin = shop.twin()
         for _ in range(4):

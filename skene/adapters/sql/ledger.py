@@ -79,10 +79,8 @@ def funnel(
         numbers = counts.setdefault(counted["loop"], Counter())
         numbers.update({name: number for name, number in counted.items() if name != "loop"})
     paid = _by_loop(connection, _paid(chosen))
-    reached = _by_loop(connection, _reached(begun))
-    rows = [
-        _funnel_row(name, counts[name], paid.get(name, []), reached.get(name, [])) for name in sorted(counts)
-    ]
+    reached = _times_to_goal(connection, begun)
+    rows = [_funnel_row(name, counts[name], paid.get(name, []), reached.get(name)) for name in sorted(counts)]
     if loop is None:
         unexplained = connection.execute(_unexplained(since, until)).scalar_one()
         if unexplained:
@@ -129,9 +127,24 @@ def _ways(connection: sa.Connection, begun: Sequence[sa.ColumnElement[bool]]) ->
     return connection.execute(counts).mappings().all()
 
 
-def _reached(begun: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any, *tuple[Any, ...]]:
-    reached = sa.select(journeys.c.loop, journeys.c.begun_at, journeys.c.goal_at)
-    return reached.where(*begun, journeys.c.goal_at.is_not(None))
+def _times_to_goal(
+    connection: sa.Connection, begun: Sequence[sa.ColumnElement[bool]]
+) -> dict[str, timedelta | None]:
+    """The median of each loop. PostgreSQL finds it: there may be more journeys than can be sent in time."""
+    reached = (*begun, journeys.c.goal_at.is_not(None))
+    if connection.dialect.name == "postgresql":
+        begin, goal = (
+            sa.type_coerce(column, sa.DateTime(timezone=True))
+            for column in (journeys.c.begun_at, journeys.c.goal_at)
+        )
+        took = sa.type_coerce(goal - begin, sa.Interval())
+        middle = sa.func.percentile_cont(0.5).within_group(took)
+        medians = sa.select(journeys.c.loop, middle).where(*reached).group_by(journeys.c.loop)
+        return {row[0]: row[1] for row in connection.execute(medians)}
+    rows = _by_loop(
+        connection, sa.select(journeys.c.loop, journeys.c.begun_at, journeys.c.goal_at).where(*reached)
+    )
+    return {loop: _median(row["goal_at"] - row["begun_at"] for row in rows[loop]) for loop in rows}
 
 
 def _by_loop(
@@ -158,7 +171,7 @@ def _unexplained(since: datetime | None, until: datetime | None) -> sa.Select[in
 
 
 def _funnel_row(
-    loop: str, counts: Mapping[str, int], paid: Sequence[sa.RowMapping], reached: Sequence[sa.RowMapping]
+    loop: str, counts: Mapping[str, int], paid: Sequence[sa.RowMapping], to_goal: timedelta | None
 ) -> FunnelRow:
     revenue: Counter[str] = Counter()
     for row in paid:
@@ -171,7 +184,7 @@ def _funnel_row(
         held_out_conversions=sum(row["held_out"] for row in paid),
         revenue=tuple(sorted(revenue.items())),
         median_time_to_pay=_median(row["converted_at"] - row["opened_at"] for row in paid),
-        median_time_to_goal=_median(row["goal_at"] - row["begun_at"] for row in reached),
+        median_time_to_goal=to_goal,
     )
 
 

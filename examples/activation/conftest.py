@@ -2,16 +2,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import store
 from app import app
 from httpx import ASGITransport, AsyncClient
+from sqlalchemy.pool import NullPool
 
 
 @pytest.fixture(autouse=True)
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The app's tables, in a file of each test's own."""
     file = tmp_path / "app.db"
-    engine = store.connect(f"sqlite:///{file}")
+    engine = sa.create_engine(f"sqlite:///{file}", poolclass=NullPool)
     store.tables.create_all(engine)
     monkeypatch.setattr(store, "engine", engine)
     return file

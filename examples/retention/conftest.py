@@ -7,13 +7,14 @@ import sqlalchemy as sa
 import store
 from app import app
 from httpx import ASGITransport, AsyncClient
+from sqlalchemy.pool import NullPool
 
 
 @pytest.fixture(autouse=True)
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The app's tables, in a file of each test's own; ada has signed up."""
     file = tmp_path / "app.db"
-    engine = store.connect(f"sqlite:///{file}")
+    engine = sa.create_engine(f"sqlite:///{file}", poolclass=NullPool)
     store.tables.create_all(engine)
     with engine.begin() as connection:
         ada = {

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -41,6 +41,10 @@ class Profile(BaseModel):
 
     email: str | None = None
     name: str | None = None
+
+    if TYPE_CHECKING:  # without it they would not know that any further keyword is welcome
+
+        def __init__(self, *, email: str | None = None, name: str | None = None, **more: Any) -> None: ...
 
 
 ProfileResolver = Callable[[str], Awaitable[Profile | None]]

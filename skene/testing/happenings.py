@@ -20,7 +20,7 @@ from skene.wiring import Skene
 
 __all__ = ["Happenings"]
 
-Row = dict[str, JsonValue]
+Row = Mapping[str, Any]
 Answer = Callable[[Mapping[str, JsonValue]], Sequence[Row] | Awaitable[Sequence[Row]]]
 
 

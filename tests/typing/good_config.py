@@ -38,6 +38,7 @@ from skene.definitions.action import Action, FiringAction
 from skene.definitions.condition import Condition
 from skene.definitions.trigger import Trigger
 from skene.engine.occasion import Occasion
+from skene.ports.notifier import Profile
 
 freemium = define_loop(
     type="freemium",
@@ -218,3 +219,7 @@ def days(loop: Loop) -> int | None:
 
 def mails(several: list[FiringAction]) -> Step:
     return step(trigger=trigger.event("x"), action=several)
+
+
+async def load_profile(subject: str) -> Profile | None:
+    return Profile(email=f"{subject}@acme.test", name=None, team="Blue", seats=3)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from inspect import isawaitable
+from typing import Any
 
 import anyio
 from pydantic import JsonValue
@@ -14,7 +15,7 @@ from skene.ports.queries import Row
 
 __all__ = ["MemoryQueries"]
 
-Rows = Sequence[Row]
+Rows = Sequence[Mapping[str, Any]]
 Answer = Callable[[Mapping[str, JsonValue]], Rows | Awaitable[Rows]]
 
 

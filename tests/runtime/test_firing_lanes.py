@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,8 @@ from skene.errors import StorageUnavailable
 from skene.ports.firings import Outcome
 from skene.ports.outbox import Begun, MessageState
 from skene.runtime.worker import LEASE
-from tests.runtime.shop import Shop, asked
+from skene.testing.conformance.happening import mail, post
+from tests.runtime.shop import Shop, asked, freemium
 
 DAY = timedelta(days=1)
 PEOPLE = "SELECT id FROM users"
@@ -219,3 +221,22 @@ async def test_a_lease_outlasts_the_slowest_send() -> None:
     """Claim, then a message that begins at the last moment: its profile, the record, the send."""
     slowest = 2.0 + worker.FRESH + mailing.PROFILE_TIMEOUT + 2.0 + delivery.SEND_TIMEOUT
     assert slowest <= LEASE.total_seconds()
+
+
+async def test_a_campaign_keeps_no_notice_waiting() -> None:
+    """Decision 26: the provider is slow, and a thousand mails of a campaign are due before the notice."""
+    shop = Shop(digest(), freemium(1))
+    marketing = [mail(f"m{n}", subject=f"user-{n}", channel="mail") for n in range(30)]
+    await post(shop.memory, shop.clock, *(replace(one, template="upgrade_prompt") for one in marketing))
+    shop.clock.advance(timedelta(seconds=1))
+    await shop.refuse("ada")
+    seen: list[str] = []
+    begin = shop.memory.begin_attempt
+
+    async def watched(message: Any, *args: Any) -> Any:
+        seen.append(message.draft.kind)
+        return await begin(message, *args)
+
+    shop.memory.begin_attempt = watched  # type: ignore[method-assign]
+    await shop.skene.worker.work_once()
+    assert seen[0] == "upgrade_prompt"

@@ -126,11 +126,10 @@ async def test_two_scans_leave_a_lane_for_the_others(monkeypatch: pytest.MonkeyP
     """Two schedules at nine o'clock, both with a long result: an event is still heard at once."""
     monkeypatch.setattr(worker, "POLL", 0.01)
     monkeypatch.setattr(keeping, "HEARTBEAT", 0.001)
-    release, begun, long_ones = anyio.Event(), anyio.Event(), 0
+    release, begun, long_ones = anyio.Event(), anyio.Event(), list[int]()
 
     async def long(values: Mapping[str, object]) -> list[dict[str, Any]]:
-        nonlocal long_ones
-        long_ones += 1
+        long_ones.append(1)
         begun.set()
         await release.wait()
         return [{"id": "ada"}]
@@ -146,7 +145,7 @@ async def test_two_scans_leave_a_lane_for_the_others(monkeypatch: pytest.MonkeyP
             for _ in range(3):  # what is claimed behind a scan is anybody's when the lease has ended
                 shop.clock.advance(LEASE)
                 looked = shop.wire.count("claim_firings")
-                while shop.wire.count("claim_firings") < looked + 3 and long_ones != 2:
+                while shop.wire.count("claim_firings") < looked + 3 and len(long_ones) != 2:
                     await anyio.sleep(0.001)
             await shop.skene.emit("welcome.begins", "bob")
             while outcomes(shop, "welcome") != [Outcome.ACTED]:

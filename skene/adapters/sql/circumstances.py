@@ -45,7 +45,9 @@ class Circumstances:
         return UNSUBSCRIBED if marketing and subject in self.unsubscribed else None
 
 
-def look_up(connection: sa.Connection, now: datetime, rows: Sequence[Mapping[str, Any]]) -> Circumstances:
+def look_up(
+    connection: sa.Connection, now: datetime, rows: Sequence[sa.RowMapping | Mapping[str, Any]]
+) -> Circumstances:
     """Look up everybody whom rows with a `subject` and a `journey` are about."""
     subjects = {row["subject"] for row in rows} - {""}
     ids = {row["journey"] for row in rows} - {None}

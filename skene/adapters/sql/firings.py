@@ -96,7 +96,7 @@ def claim_firings(
     return now, tuple(sorted(taken, key=lambda firing: (firing.due_at, firing.id)))
 
 
-def _storable(connection: sa.Connection, row: sa.RowMapping) -> Mapping[str, Any]:
+def _storable(connection: sa.Connection, row: sa.RowMapping) -> sa.RowMapping | Mapping[str, Any]:
     """A row under the id that everything else knows its subject by: SQLite's triggers cannot make it."""
     subject = storable_id(row["subject"])
     if subject == row["subject"]:
@@ -147,7 +147,7 @@ def pending_firings(connection: sa.Connection, now: datetime) -> int:
     return connection.execute(on_their_way).scalar_one()
 
 
-def _firing(row: Mapping[str, Any], was_due: datetime, known: Circumstances) -> Firing:
+def _firing(row: sa.RowMapping | Mapping[str, Any], was_due: datetime, known: Circumstances) -> Firing:
     subject = row["subject"]
     return Firing(
         **row,

@@ -175,7 +175,9 @@ def query(
     for each row.
 
     Args:
-        sql: One SELECT. `$1` is the subject, `:name` a value of the trigger's row or payload.
+        sql: One SELECT. `$1` is the subject, `:name` a value of the trigger's row or payload. Of columns that
+            it does not name, as with `SELECT *`, those whose names sound secret and values over 10,000
+            characters are not kept for templates.
         timeout: After an event, how long to wait for a row, such as `"5m"`; left out, it is asked once. On a
             schedule, how long the whole reading may take; left out, 10 minutes.
         subject: On a schedule, the column that names the subject. Left out: `subject`, `user_id` or `id`.

@@ -165,8 +165,9 @@ class Outbox(Protocol):
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
         """Take up to `limit` messages that are due, or whose lease has ended: those due longest.
 
-        They come in the order they were written. Two workers never hold the same message at once. A message
-        is not due before its time.
+        Marketing is taken only where there is nothing else: a long campaign keeps no notice of a limit, no
+        grant and no webhook waiting. They come in the order they were written. Two workers never hold the
+        same message at once. A message is not due before its time.
         """
         ...
 

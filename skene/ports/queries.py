@@ -57,7 +57,8 @@ class Queries(Protocol):
                 async for rows in batches:
                     ...
 
-        No list is empty. The time-out is for all of it, what the caller does between the batches included.
+        No list is empty; where rows are long, the lists are shorter. The time-out is for all of it, what the
+        caller does between the batches included.
         """
         ...
 

@@ -21,6 +21,7 @@ from skene.definitions.sql import read_select
 from skene.engine.decision import Decision
 from skene.engine.occasion import Occasion
 from skene.engine.program import CompiledStep
+from skene.engine.secrets import copied
 from skene.errors import ConditionFailed, QueryRefused
 from skene.ports.queries import Row
 from skene.runtime.calling import call
@@ -35,7 +36,7 @@ LOOK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Whether a condition holds, and the row that a query found."""
+    """Whether a condition holds, and what is kept of the row that a query found."""
 
     met: bool
     row: Mapping[str, Any] | None = None
@@ -104,7 +105,7 @@ class Asking:
             timeout=timedelta(seconds=LOOK_SECONDS),
             limit=1,
         )
-        return Held(True, rows[0]) if rows else Held(False)
+        return Held(True, copied(rows[0], condition.query)) if rows else Held(False)
 
     async def _level(self, condition: UsageLevelCondition, subject: str) -> bool:
         step = self._step(condition.meter)

@@ -1,7 +1,7 @@
 """A tick of a schedule: reading whom it is about, and acting upon each, a batch at a time."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import anyio
@@ -10,6 +10,7 @@ from skene.definitions import QueryCondition
 from skene.definitions.sql import read_select
 from skene.engine.occasion import Occasion
 from skene.engine.reactions import Reaction
+from skene.engine.secrets import copied
 from skene.engine.subject import storable_id
 from skene.errors import ConditionFailed, QueryRefused, QueryTimeout, StorageUnavailable
 from skene.ports.firings import Closing, Entry, Firing, Outcome, Phase, Repeat
@@ -137,7 +138,8 @@ class Scanning:
             elif subject not in entries:
                 occasion = await self._occasion(reaction, firing, subject, row)
                 if await self._chosen(reaction, occasion, count):
-                    entries[subject] = self._entry(reaction, firing, occasion)
+                    kept = copied(row, query.query)
+                    entries[subject] = self._entry(reaction, firing, replace(occasion, event=kept, row=kept))
         return tuple(entries.values())
 
     async def _chosen(self, reaction: Reaction, occasion: Occasion, count: _Count) -> bool:

@@ -176,7 +176,7 @@ class Worker:
         claimed: tuple[Claimed, ...] = ()
         with anyio.CancelScope(shield=True):  # as above
             claimed = await self._parts.storage.claim(BATCH, LEASE)
-        waiting, stale = list(claimed), anyio.current_time() + FRESH
+        waiting, stale = sorted(claimed, key=_is_marketing), anyio.current_time() + FRESH
         try:
             while waiting and anyio.current_time() < stale:
                 await anyio.lowlevel.checkpoint()
@@ -196,3 +196,7 @@ class Worker:
             self._pruned = now
             await self._parts.storage.prune()
         return 0
+
+
+def _is_marketing(message: Claimed) -> bool:
+    return message.draft.marketing

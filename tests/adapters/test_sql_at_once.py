@@ -8,7 +8,9 @@ import asyncpg
 import pytest
 
 from skene.adapters.postgres import PostgresStorage
-from skene.testing.conformance.happening import ACTED, fired, take_firing
+from skene.engine.standing import Standing
+from skene.ports.firings import Watcher
+from skene.testing.conformance.happening import ACTED, DAY, fired, take_firing
 from tests.support.sql_stores import counts, whole
 
 pytestmark = pytest.mark.anyio
@@ -85,4 +87,34 @@ async def test_a_chain_that_goes_on_while_its_subject_is_forgotten(
     left = await counts(storage)
     assert left == {"outbox": 0, "firings": 0, "journeys": 1, "recipients": 0, "decisions": 0}
     assert await stranger.fetchval("SELECT subject FROM skene_journeys") == ""
+    await storage.aclose()
+
+
+async def test_who_pays_again_while_the_end_of_the_plan_is_noted(
+    postgres: str, stranger: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """Decision 15: whoever was told of the end is told of the new beginning."""
+    storage = PostgresStorage(postgres, timeout=PATIENT)
+    await storage.start()
+    watchers = (Watcher("welcome", "welcome.0"),)
+
+    async def pay() -> None:
+        standing = Standing("paid", paying=True)
+        await storage.set_plan("ada", standing, default_plan="free", attribution=DAY, watchers=watchers)
+
+    await pay()
+    other = await asyncpg.connect(postgres)
+    lock = other.transaction()
+    await lock.start()
+    # Held up where it writes the row, after it has read it.
+    await other.execute("SELECT 1 FROM skene_customers FOR UPDATE")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pay)
+        await blocked(stranger)
+        # What `note_lapses` does, by hand: it would pass over a row that is locked.
+        await other.execute("UPDATE skene_customers SET plan = 'free', until = NULL, paying = false")
+        await lock.commit()
+    await other.close()
+    told = await stranger.fetch("SELECT data ->> 'from', data ->> 'to' FROM skene_firings ORDER BY id")
+    assert [tuple(row) for row in told] == [("free", "paid"), ("free", "paid")]
     await storage.aclose()

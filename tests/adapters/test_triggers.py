@@ -10,11 +10,14 @@ import pytest
 
 from skene.adapters.sql.triggers import is_secret
 from skene.adapters.sqlite import SqliteStorage
+from skene.engine.subject import storable_id
 from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from skene.ports.triggers import Changes
+from skene.testing.conformance.happening import entry
 from tests.adapters.trigger_kit import PostgresShop, Shop, SqliteShop, on_delete, on_insert, on_update
 from tests.support.postgres import PostgresAddress
 
+LONG = "a" * 300
 ALL = [on_insert(), on_update(), on_delete()]
 ADA = "INSERT INTO users (id, email, plan) VALUES (1, 'ada@acme.test', 'free')"
 MANY = "INSERT INTO users (id, plan) VALUES (1, 'free'), (2, 'free'), (3, 'paid')"
@@ -44,6 +47,17 @@ async def test_a_committed_row_sets_off_one_firing_and_one_rolled_back_none(shop
     ((step, subject, data),) = shop.fired()
     assert (step, subject) == ("activation", "1")
     assert (data["id"], data["email"], data["plan"]) == (1, "ada@acme.test", "free")
+
+
+async def test_a_long_id_is_the_one_that_everything_else_knows(shop: Shop) -> None:
+    """Decisions 13 and 31: it is kept as a digest, and whoever has it can be forgotten."""
+    await shop.storage.triggers.install([on_insert(subject="email")])
+    shop.run(f"INSERT INTO users (id, email) VALUES (1, '{LONG}')")
+    _, (firing,) = await shop.storage.claim_firings(10, timedelta(seconds=30))
+    assert firing.subject == storable_id(LONG) != LONG
+    assert (await shop.storage.record(firing, (entry(firing.subject),), closing=None)).held
+    assert await shop.storage.forget(storable_id(LONG)) > 0
+    assert await shop.storage.pending_firings() == 0
 
 
 async def test_a_worker_can_claim_it(shop: Shop) -> None:

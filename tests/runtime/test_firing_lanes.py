@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,8 @@ from skene.errors import StorageUnavailable
 from skene.ports.firings import Outcome
 from skene.ports.outbox import Begun, MessageState
 from skene.runtime.worker import LEASE
-from tests.runtime.shop import Shop, asked
+from skene.testing.conformance.happening import mail, post
+from tests.runtime.shop import Shop, asked, freemium
 
 DAY = timedelta(days=1)
 PEOPLE = "SELECT id FROM users"
@@ -124,11 +126,10 @@ async def test_two_scans_leave_a_lane_for_the_others(monkeypatch: pytest.MonkeyP
     """Two schedules at nine o'clock, both with a long result: an event is still heard at once."""
     monkeypatch.setattr(worker, "POLL", 0.01)
     monkeypatch.setattr(keeping, "HEARTBEAT", 0.001)
-    release, begun, long_ones = anyio.Event(), anyio.Event(), 0
+    release, begun, long_ones = anyio.Event(), anyio.Event(), list[int]()
 
     async def long(values: Mapping[str, object]) -> list[dict[str, Any]]:
-        nonlocal long_ones
-        long_ones += 1
+        long_ones.append(1)
         begun.set()
         await release.wait()
         return [{"id": "ada"}]
@@ -144,7 +145,7 @@ async def test_two_scans_leave_a_lane_for_the_others(monkeypatch: pytest.MonkeyP
             for _ in range(3):  # what is claimed behind a scan is anybody's when the lease has ended
                 shop.clock.advance(LEASE)
                 looked = shop.wire.count("claim_firings")
-                while shop.wire.count("claim_firings") < looked + 3 and long_ones != 2:
+                while shop.wire.count("claim_firings") < looked + 3 and len(long_ones) != 2:
                     await anyio.sleep(0.001)
             await shop.skene.emit("welcome.begins", "bob")
             while outcomes(shop, "welcome") != [Outcome.ACTED]:
@@ -219,3 +220,22 @@ async def test_a_lease_outlasts_the_slowest_send() -> None:
     """Claim, then a message that begins at the last moment: its profile, the record, the send."""
     slowest = 2.0 + worker.FRESH + mailing.PROFILE_TIMEOUT + 2.0 + delivery.SEND_TIMEOUT
     assert slowest <= LEASE.total_seconds()
+
+
+async def test_a_campaign_keeps_no_notice_waiting() -> None:
+    """Decision 26: the provider is slow, and a thousand mails of a campaign are due before the notice."""
+    shop = Shop(digest(), freemium(1))
+    marketing = [mail(f"m{n}", subject=f"user-{n}", channel="mail") for n in range(30)]
+    await post(shop.memory, shop.clock, *(replace(one, template="upgrade_prompt") for one in marketing))
+    shop.clock.advance(timedelta(seconds=1))
+    await shop.refuse("ada")
+    seen: list[str] = []
+    begin = shop.memory.begin_attempt
+
+    async def watched(message: Any, *args: Any) -> Any:
+        seen.append(message.draft.kind)
+        return await begin(message, *args)
+
+    shop.memory.begin_attempt = watched  # type: ignore[method-assign]
+    await shop.skene.worker.work_once()
+    assert seen[0] == "upgrade_prompt"

@@ -1,5 +1,6 @@
 """How much of a scan is recorded at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ async def shop() -> Shop:
     return shop
 
 
-def watch(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, takes: Any) -> list[int]:
+def watch(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, takes: Callable[[int], float]) -> list[int]:
     """How many entries came at once, in a storage that takes some time for them, or fails."""
     sizes: list[int] = []
     record = shop.memory.record

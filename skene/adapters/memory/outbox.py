@@ -35,14 +35,15 @@ class MemoryOutbox(Part):
     """The port `Outbox`."""
 
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-        """Take messages that are due, or whose lease has ended, those due longest first."""
+        """Take messages that are due, or whose lease has ended: marketing last, those due longest first."""
         state, now = self._state, self._state.clock.now()
         due: list[Row] = []
-        while state.sending and len(due) < limit and state.sending[0][0] <= now:
-            at, name = heappop(state.sending)
-            row = state.open.get(name)
-            if row is not None and row.due == at:
-                due.append(row)
+        for waiting in state.sending:
+            while waiting and len(due) < limit and waiting[0][0] <= now:
+                at, name = heappop(waiting)
+                row = state.open.get(name)
+                if row is not None and row.due == at:
+                    due.append(row)
         return tuple([self._hand_over(row, now, lease) for row in sorted(due, key=lambda row: row.id)])
 
     async def begin_attempt(self, claimed: Claimed, body: Body, rules: Rules = NO_RULES) -> Attempt:
@@ -174,7 +175,7 @@ class MemoryOutbox(Part):
 
     def _put_off(self, row: Row, due: datetime) -> None:
         row.due = due
-        heappush(self._state.sending, (due, row.id))
+        heappush(self._state.sending[row.draft.marketing], (due, row.id))
 
     def _end(self, row: Row, now: datetime) -> None:
         row.settled_at = now

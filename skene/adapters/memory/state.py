@@ -207,7 +207,8 @@ class State:
         self.converted: dict[str, int] = {}  # by subject: how many conversions there were after the latest
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
-        self.sending: list[tuple[datetime, int]] = []  # a heap of messages by when they are due
+        # Heaps of messages by when they are due: first those that are no marketing, then those that are.
+        self.sending: tuple[list[tuple[datetime, int]], list[tuple[datetime, int]]] = ([], [])
         self.draft_keys: set[str] = set()
         self.last_message = 0
         self.marketing: dict[str, list[MessageRow]] = {}  # by subject: what its cap may count
@@ -247,7 +248,7 @@ class State:
             self.last_message += 1
             row = MessageRow(self.last_message, replace(draft, data=as_json(draft.data)), now, now)
             self.messages[row.id] = self.open[row.id] = row
-            heappush(self.sending, (row.due, row.id))
+            heappush(self.sending[draft.marketing], (row.due, row.id))
             if draft.marketing:
                 self.marketing.setdefault(draft.subject, []).append(row)
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from skene.adapters.postgres.apart import CONNECT_SECONDS, Apart, unavailable
 from skene.adapters.postgres.faults import FAULTS
 from skene.adapters.postgres.refusals import refusal
 from skene.adapters.postgres.values import as_row, as_text
+from skene.adapters.sql.portions import Portions
 from skene.definitions.sql import Select
 from skene.errors import QueryRefused, QueryTimeout
 from skene.ports.queries import Row
@@ -142,10 +144,13 @@ class PostgresQueries:
             if whole:  # the planner takes it that a tenth of a cursor's rows is wanted
                 await clock.bound(lambda: driver.execute("SET LOCAL cursor_tuple_fraction = 1"))
             await clock.bound(lambda: driver.execute(declare, *texts) if texts else driver.execute(declare))
-            more = True
+            portions, more = Portions(size), True
             while more:
-                records = await clock.bound(lambda: driver.fetch(f"FETCH FORWARD {size:d} FROM {cursor}"))
-                more = 0 < size == len(records)
+                some = portions.size if whole else size
+                fetch = partial(driver.fetch, f"FETCH FORWARD {some:d} FROM {cursor}")
+                records = await clock.bound(fetch)
+                more = 0 < some == len(records)
+                portions.weigh(records)
                 if records:
                     yield [as_row(dict(record), compiled.types) for record in records]
 

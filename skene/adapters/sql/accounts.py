@@ -167,8 +167,9 @@ def _forgotten(connection: sa.Connection, customer: str) -> bool:
     return connection.scalar(known) is not None
 
 
-def _row(connection: sa.Connection, subject: str) -> Row | None:
-    rows = connection.execute(sa.select(customers).where(customers.c.subject == subject))
+def _row(connection: sa.Connection, subject: str, *, lock: bool = False) -> Row | None:
+    chosen = sa.select(customers).where(customers.c.subject == subject)
+    rows = connection.execute(chosen.with_for_update() if lock else chosen)
     return rows.mappings().one_or_none()
 
 
@@ -255,7 +256,7 @@ def _stand(
     also: Mapping[str, Any],
     watchers: tuple[Watcher, ...],
 ) -> Applied:
-    row = _row(connection, subject)
+    row = _row(connection, subject, lock=True)  # or the end of the plan could be noted meanwhile
     before = standing_at(row, now) or Standing(default)
     after = standing.at(now, default)
     state = {

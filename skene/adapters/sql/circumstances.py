@@ -1,6 +1,6 @@
 """What a worker must know of the people in its hands: looked up for all of them at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,7 +45,9 @@ class Circumstances:
         return UNSUBSCRIBED if marketing and subject in self.unsubscribed else None
 
 
-def look_up(connection: sa.Connection, now: datetime, rows: Sequence[sa.RowMapping]) -> Circumstances:
+def look_up(
+    connection: sa.Connection, now: datetime, rows: Sequence[sa.RowMapping | Mapping[str, Any]]
+) -> Circumstances:
     """Look up everybody whom rows with a `subject` and a `journey` are about."""
     subjects = {row["subject"] for row in rows} - {""}
     ids = {row["journey"] for row in rows} - {None}

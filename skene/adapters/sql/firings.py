@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -9,6 +10,7 @@ from skene.adapters.sql.arrivals import enter
 from skene.adapters.sql.circumstances import Circumstances, look_up
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.tables import firings, journeys, ticks
+from skene.engine.subject import storable_id
 from skene.ports.firings import Firing, FiringState, NewFiring
 
 __all__ = [
@@ -88,10 +90,19 @@ def claim_firings(
         .values(state=FiringState.CLAIMED, claim=firings.c.claim + 1, due_at=now + lease)
         .returning(*(firings.c[field] for field in _FIELDS))
     )
-    rows = connection.execute(take).mappings().all()
+    rows = [_storable(connection, row) for row in connection.execute(take).mappings().all()]
     known = look_up(connection, now, rows)
     taken = [_firing(row, was_due[row["id"]], known) for row in rows]
     return now, tuple(sorted(taken, key=lambda firing: (firing.due_at, firing.id)))
+
+
+def _storable(connection: sa.Connection, row: sa.RowMapping) -> sa.RowMapping | Mapping[str, Any]:
+    """A row under the id that everything else knows its subject by: SQLite's triggers cannot make it."""
+    subject = storable_id(row["subject"])
+    if subject == row["subject"]:
+        return row
+    connection.execute(sa.update(firings).where(firings.c.id == row["id"]).values(subject=subject))
+    return {**row, "subject": subject}
 
 
 def held(firing: Firing) -> tuple[sa.ColumnElement[bool], ...]:
@@ -136,7 +147,7 @@ def pending_firings(connection: sa.Connection, now: datetime) -> int:
     return connection.execute(on_their_way).scalar_one()
 
 
-def _firing(row: sa.RowMapping, was_due: datetime, known: Circumstances) -> Firing:
+def _firing(row: sa.RowMapping | Mapping[str, Any], was_due: datetime, known: Circumstances) -> Firing:
     subject = row["subject"]
     return Firing(
         **row,

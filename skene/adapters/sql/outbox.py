@@ -29,25 +29,30 @@ def post(connection: sa.Connection, now: datetime, drafts: Iterable[Draft]) -> N
 
 
 def claim(connection: sa.Connection, now: datetime, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
-    """Take messages that are due, or whose lease has ended, those due longest first."""
+    """Take messages that are due, or whose lease has ended: marketing last, then those due longest first."""
     due = (
-        sa.select(outbox.c.id)
+        sa.select(outbox.c.id, outbox.c.marketing)
         .where(outbox.c.due_at <= now)
         .order_by(outbox.c.due_at, outbox.c.id)  # as the index has them, however many there are
         .limit(limit)
         .with_for_update(skip_locked=True)
-        .cte("due")
-        .prefix_with("MATERIALIZED", dialect="postgresql")  # or the planner may run it again for every row
     )
+    found = connection.execute(due).all()
+    if not found:
+        return ()
+    ids = [row.id for row in found]
+    if len(found) == limit and any(row.marketing for row in found):
+        # Behind a campaign there may be somebody who waits for an answer.
+        first = list(connection.scalars(due.with_only_columns(outbox.c.id).where(~outbox.c.marketing)))
+        ids = list(dict.fromkeys([*first, *ids]))[:limit]
     take = (
         sa.update(outbox)
-        .where(outbox.c.id.in_(sa.select(due.c.id)))
+        .where(outbox.c.id.in_(ids))
         .values(state=MessageState.CLAIMED, claim=outbox.c.claim + 1, due_at=now + lease)
         .returning(outbox)
     )
-    rows = sorted(connection.execute(take).mappings(), key=lambda row: row["id"])
-    if not rows:
-        return ()
+    taken = connection.execute(take).mappings()
+    rows = sorted(taken, key=lambda row: row["id"])
     known = look_up(connection, now, rows)
     return tuple(_claimed(row, known) for row in rows)
 

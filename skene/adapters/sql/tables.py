@@ -218,6 +218,7 @@ outbox = sa.Table(
     sa.Index("skene_outbox_subject", "subject"),
 )
 _partly("skene_outbox_due", outbox.c.due_at.is_not(None), outbox.c.due_at)
+_partly("skene_outbox_first", outbox.c.due_at.is_not(None) & ~outbox.c.marketing, outbox.c.due_at)
 _partly("skene_outbox_provider", outbox.c.provider_id.is_not(None), outbox.c.provider_id)
 _partly("skene_outbox_marketing", outbox.c.marketing, outbox.c.subject, outbox.c.settled_at)
 

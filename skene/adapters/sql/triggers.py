@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from skene.definitions.faults import Fault, join, nearest
 from skene.engine.rowtrigger import RowTrigger
+from skene.engine.secrets import LONGEST_COPY, SECRET, is_secret
 from skene.errors import ConfigurationError
 
 __all__ = [
@@ -30,18 +31,6 @@ MARK = "skene trigger "
 """Stands before the digest, in a comment: what bears it is ours."""
 PLACE = "\0"
 """Where the digest will be: no name or text in SQL can have this character."""
-LONGEST_COPY = 10_000
-"""Characters of a value that is copied into a firing."""
-
-# Understood alike by Python and by PostgreSQL; for names in lower case with `_` around and between their
-# words. Three, because PostgreSQL takes ten times as long for one that says it all.
-SECRET = (
-    "passw|passphrase|passcode|pwd|secret|token|hash|credential",
-    "(?:api|private|access|signing|encryption)_?key|card_?(?:number|no|num)",
-    "_(?:pass|pin|t?otp|mfa|2fa|salt|ssn|cards?|iban|cvc|cvv)[0-9]*_",
-)
-_SECRET = [re.compile(pattern) for pattern in SECRET]
-_HUMP = re.compile("([a-z0-9])([A-Z])")
 _TABLE = re.compile(r'("(?:[^"]|"")+"|[^".]+)')
 _DIGEST = re.compile(MARK + "([0-9a-f]{16})")
 
@@ -90,12 +79,6 @@ def table_parts(table: str) -> tuple[str, ...]:
 def identifier(name: str) -> str:
     """A name in double quotes: whatever it is, reserved word or mixed case, it stands for itself."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def is_secret(column: str) -> bool:
-    """Whether a column's name sounds as if its values were nobody else's business."""
-    words = "_" + _HUMP.sub(r"\1_\2", column).lower() + "_"
-    return any(pattern.search(words) for pattern in _SECRET)
 
 
 def table_fault(trigger: RowTrigger, tables: Iterable[str], *, given: str = "") -> Fault:

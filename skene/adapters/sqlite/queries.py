@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from math import isfinite
 from os import PathLike
@@ -18,6 +19,7 @@ from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import RunVar
 from pydantic import JsonValue
 
+from skene.adapters.sql.portions import Portions
 from skene.definitions.sql import Select
 from skene.errors import QueryRefused, QueryTimeout, StorageUnavailable
 from skene.ports.queries import Row
@@ -97,10 +99,14 @@ class SqliteQueries:
     async def _batches(
         self, reader: "_Reader", select: Select, values: Mapping[str, JsonValue], size: int
     ) -> AsyncGenerator[list[Row], None]:
-        rows = await self._in_thread(reader, lambda: reader.first(select, values, size))
+        portions = Portions(size)
+        asked = portions.size
+        rows = await self._in_thread(reader, lambda: reader.first(select, values, asked))
         while rows:
+            portions.weigh(row.values() for row in rows)
             yield rows
-            rows = await self._in_thread(reader, lambda: reader.next(size)) if len(rows) == size else []
+            more, asked = len(rows) == asked, portions.size
+            rows = await self._in_thread(reader, partial(reader.next, asked)) if more else []
 
     @asynccontextmanager
     async def _reader(self, seconds: float) -> AsyncGenerator["_Reader", None]:

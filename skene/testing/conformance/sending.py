@@ -58,10 +58,26 @@ class SuppressionConformance(ConformanceBase):
             mail("m4", subject="bob", marketing=False),
         )
         claimed = await storage.claim(10, LEASE)
-        answers = [await storage.begin_attempt(one, {}, Rules(address=DIGEST)) for one in claimed]
-        assert answers[1:] == [Begun()] * 3
-        assert isinstance(answers[0], Never)
-        assert Suppressed.UNSUBSCRIBED in answers[0].reason
+        rules = Rules(address=DIGEST)
+        answers = {one.draft.key: await storage.begin_attempt(one, {}, rules) for one in claimed}
+        refused = answers.pop("m1")
+        assert list(answers.values()) == [Begun()] * 3
+        assert isinstance(refused, Never)
+        assert Suppressed.UNSUBSCRIBED in refused.reason
+
+    async def test_marketing_goes_last(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 26: a campaign of thousands keeps nobody waiting for the notice of a limit."""
+        await post(storage, clock, *(mail(f"m{n}", subject=f"user-{n}") for n in range(30)))
+        clock.advance(SECOND)
+        await post(storage, clock, mail("n1", marketing=False))
+        await post(storage, clock, mail("n2", marketing=False))
+        claimed = await storage.claim(3, LEASE)
+        assert [one.draft.key for one in claimed] == ["m0", "n1", "n2"]
+        claimed = await storage.claim(3, LEASE)
+        assert [one.draft.key for one in claimed] == ["m1", "m2", "m3"]
+        clock.advance(LEASE)
+        again = await storage.claim(40, LEASE)
+        assert len(again) == 32
 
     async def test_a_wish_that_comes_last_is_honoured(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 27: between the claim and the attempt; also between two attempts."""

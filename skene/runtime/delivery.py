@@ -189,9 +189,8 @@ def _unwanted(message: Claimed) -> str | None:
     draft = message.draft
     if draft.cancel_on_upgrade and message.current_plan not in (None, draft.plan):
         return f"the subject holds the plan {message.current_plan}"
-    return (
-        message.over if draft.kind in _MAILS else None
-    )  # what was promised is kept: only words are needless
+    # Only words are needless once a journey is over; what else was promised is kept.
+    return message.over if draft.kind in _MAILS else None
 
 
 def _nobody(message: Claimed) -> str:

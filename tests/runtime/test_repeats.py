@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from skene import action, condition, step, trigger
@@ -77,10 +78,18 @@ async def test_a_schedule_that_is_new_begins_with_its_next_tick() -> None:
     assert got(shop) == ["re_engagement"]
 
 
+async def test_a_tick_that_is_open_costs_nothing_more() -> None:
+    shop = scheduled(loop(daily()))
+    finds(shop, "ada")
+    shop.clock.advance("1h")
+    for _ in range(5):
+        await drain(shop)
+        shop.clock.advance("1m")
+    assert (shop.wire.count("last_tick"), shop.wire.count("open_tick")) == (1, 1)
+
+
 @pytest.mark.parametrize("anyio_backend", BACKENDS)
 async def test_of_many_processes_one_opens_a_tick(anyio_backend: str) -> None:
-    import anyio
-
     shop = scheduled(loop(daily()))
     finds(shop, "ada", "bob")
     twins = [shop.twin() for _ in range(5)]

@@ -101,6 +101,7 @@ async def test_a_scan_keeps_its_lease_however_long_it_takes(
 
 
 async def test_who_has_lost_a_scan_records_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "BATCH", 1)
     async with scanning_now() as (shop, door, _):
         twin = shop.twin()
         finds(twin, "eve")
@@ -110,6 +111,7 @@ async def test_who_has_lost_a_scan_records_nothing_more(monkeypatch: pytest.Monk
         await until(lambda: shop.wire.count("record"))
         await anyio.wait_all_tasks_blocked()
     assert [one.to for one in shop.mail.sent] == ["eve@acme.test"]
+    assert shop.wire.count("record") == 1  # it does not read on
     assert outcomes(shop) == [Outcome.ACTED, Outcome.SCANNED]
 
 

@@ -96,10 +96,11 @@ async def test_marketing_carries_a_way_out_and_the_rest_does_not() -> None:
     shop = Shop(loop(on(action=[mail(), mail("re_engagement", transactional=True)])))
     await emitted(shop)
     await drain(shop)
-    first, second = shop.mail.sent
-    assert "List-Unsubscribe" not in second.headers
-    assert "nsubscribe" not in second.text
-    assert shop.skene.links.unsubscribe("ada") in first.text
+    sent = {one.template: one for one in shop.mail.sent}
+    notice = sent["re_engagement"]
+    assert "List-Unsubscribe" not in notice.headers
+    assert "nsubscribe" not in notice.text
+    assert shop.skene.links.unsubscribe("ada") in sent["activation_welcome"].text
 
 
 # -- several -----------------------------------------------------------------------------------------------

@@ -210,11 +210,11 @@ async def test_an_unsubscribed_subject_gets_notices_and_no_marketing() -> None:
     await shop.refuse()
     await emit(shop, "ada", "bob")
     assert got(shop, "ada") == ["upgrade_prompt", "re_engagement"]
-    assert got(shop, "bob") == ["activation_welcome", "re_engagement"]
+    assert sorted(got(shop, "bob")) == ["activation_welcome", "re_engagement"]
     assert await shop.skene.resubscribe("ada")
     assert not await shop.skene.resubscribe("ada")
     await emit(shop)
-    assert got(shop, "ada")[2:] == ["activation_welcome", "re_engagement"]
+    assert sorted(got(shop, "ada")[2:]) == ["activation_welcome", "re_engagement"]
 
 
 @pytest.mark.parametrize("kind", [Suppressed.BOUNCED, Suppressed.COMPLAINED])

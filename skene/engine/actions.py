@@ -12,6 +12,8 @@ from skene.engine.reactions import Reaction
 __all__ = ["action_data", "action_key", "firing_key", "goal_step", "journey_id", "next_look"]
 
 SOONEST, LATEST = timedelta(seconds=1), timedelta(minutes=10)
+LATEST_FOR_GOALS = timedelta(hours=6)
+"""A goal is waited for by nobody: a chain's next step asks once more before it acts."""
 _SHARE = 4
 """A condition that has been waited for so long is asked again after a quarter of that."""
 
@@ -61,7 +63,7 @@ def action_data(action: FiringAction, occasion: Occasion) -> dict[str, object]:
     return data
 
 
-def next_look(waited: timedelta, left: timedelta) -> timedelta:
+def next_look(waited: timedelta, left: timedelta, *, latest: timedelta = LATEST) -> timedelta:
     """How long to wait before a condition that does not hold yet is asked again.
 
     Often at first and then less and less, so that waiting costs little however long it takes; the last look
@@ -70,8 +72,9 @@ def next_look(waited: timedelta, left: timedelta) -> timedelta:
     Args:
         waited: since it could first have held.
         left: until its time is up; more than zero.
+        latest: the longest pause.
     """
-    return min(max(SOONEST, min(LATEST, waited / _SHARE)), left)
+    return min(max(SOONEST, min(latest, waited / _SHARE)), left)
 
 
 def waits_for_goal(reaction: Reaction) -> bool:

@@ -9,6 +9,8 @@ import anyio
 
 from skene.definitions import EmailAction, FiringAction, FiringCondition, QueryCondition, WebhookAction
 from skene.engine.actions import (
+    LATEST,
+    LATEST_FOR_GOALS,
     action_data,
     action_key,
     firing_key,
@@ -92,6 +94,9 @@ class Evaluation:
 
     async def _react(self, reaction: Reaction, firing: Firing) -> None:
         occasion = self._occasion(reaction, firing)
+        if firing.journey is not None and await self._reached(reaction, firing):
+            await self._end(firing, Phase.PRECHECK, Outcome.STOPPED, "the goal is reached")
+            return
         held = await self._look(reaction.condition, occasion)
         if not held.met:
             await self._wait_or_end(firing, reaction.patience)
@@ -105,7 +110,9 @@ class Evaluation:
         if entry.drafts:
             self._parts.wake()
 
-    async def _wait_or_end(self, firing: Firing, patience: timedelta | None) -> None:
+    async def _wait_or_end(
+        self, firing: Firing, patience: timedelta | None, latest: timedelta = LATEST
+    ) -> None:
         since = firing.occurred_at if firing.journey is None else firing.due_at
         deadline = firing.deadline or (None if patience is None else since + patience)
         if deadline is None or firing.now >= deadline:
@@ -113,21 +120,28 @@ class Evaluation:
             await self._end(firing, Phase.CONDITION, Outcome.NOT_MET, reason)
             return
         begun = deadline - patience if patience is not None else since
-        wait = next_look(firing.now - begun, deadline - firing.now)
+        wait = next_look(firing.now - begun, deadline - firing.now, latest=latest)
         await self._parts.storage.postpone_firing(firing, wait, deadline=deadline)
 
     async def _look_for_goal(self, firing: Firing) -> None:
-        goals = [one for one in self._parts.program.reactions.all if one.loop == firing.loop]
-        goal, within = (goals[0].goal, goals[0].within) if goals else (None, timedelta(0))
-        if not isinstance(goal, QueryCondition):
+        of_loop = (one for one in self._parts.program.reactions.all if one.loop == firing.loop)
+        reaction = next(of_loop, None)
+        if reaction is None or not waits_for_goal(reaction):
             await self._end(firing, Phase.TRIGGER, Outcome.SKIPPED, "the loop has no such goal any more")
-            return
-        held = await self._look(goal, self._occasion(goals[0], firing))
-        if held.met:
-            await self._parts.storage.emit(firing.subject, (), {firing.loop: within})
+        elif await self._reached(reaction, firing):
             await self._end(firing, Phase.CONDITION, Outcome.ACTED, "the goal is reached")
-            return
-        await self._wait_or_end(firing, within)
+        else:
+            await self._wait_or_end(firing, reaction.within, LATEST_FOR_GOALS)
+
+    async def _reached(self, reaction: Reaction, firing: Firing) -> bool:
+        """Whether a goal that a query tells of is reached now; if so, that is written down."""
+        goal = reaction.goal
+        if not isinstance(goal, QueryCondition):
+            return False  # an event tells of it by itself, or there is none
+        if not (await self._look(goal, self._occasion(reaction, firing))).met:
+            return False
+        await self._parts.storage.emit(firing.subject, (), {firing.loop: reaction.within})
+        return True
 
     async def _tick(self, reaction: Reaction, firing: Firing, tick: datetime) -> None:
         grace = getattr(reaction.trigger, "grace", timedelta(0))

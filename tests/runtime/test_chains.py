@@ -55,6 +55,19 @@ async def test_each_step_comes_when_its_wait_is_over() -> None:
     assert outcomes(shop) == [Outcome.ACTED] * 3
 
 
+async def test_a_goal_by_query_is_asked_once_more_before_a_step_acts() -> None:
+    made: list[dict[str, Any]] = []
+    shop = Shop(chain(goal=condition.query("SELECT 1 FROM projects WHERE owner = $1")))
+    shop.memory.queries.answer("SELECT 1 FROM projects WHERE owner = $1", lambda values: made)
+    await begin(shop)
+    shop.clock.advance("23h")
+    await drain(shop)  # looked at for the last time for hours
+    made.append({"one": 1})
+    assert await later(shop, "1h") == [FIRST]
+    assert reasons(shop)[-1] == "the goal is reached"
+    assert [one.goal_at for one in shop.memory.journeys] == [shop.clock.now()]
+
+
 async def test_waits_survive_a_restart_and_a_deploy_in_between() -> None:
     shop = Shop(chain())
     await begin(shop)

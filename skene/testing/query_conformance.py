@@ -269,7 +269,7 @@ class QueryConformance:
 async def _read_all(queries: Queries, select: Select, timeout: timedelta) -> None:
     async with queries.stream(select, {}, timeout=timeout, batch=100) as batches:
         async for rows in batches:
-            assert len(rows) == 100
+            assert 0 < len(rows) <= 100
 
 
 async def _ids(queries: Queries, select: Select, limit: int) -> list[object]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql import pruning
 from skene.adapters.sql.tables import firings
 from skene.ports.firings import Entry, Outcome
@@ -69,9 +70,12 @@ async def test_claims_go_by_the_partial_indexes(
         assert len(await storage.claim(10, LEASE)) == 10
     ours = [one for one in statements.sent if "skene_firings" in one[0] or "skene_outbox" in one[0]]
     plans = [await storage._write(plan, *one) for one in ours]
-    assert len(plans) == 3
+    assert len(plans) == 5
     assert sum("skene_firings_due" in one for one in plans) == 1, plans
-    assert sum("skene_outbox_due" in one for one in plans) == 1, plans
+    # SQLite, which knows no cost of a column's value, may take either for what is no marketing.
+    by_first = isinstance(storage, PostgresStorage) or any("skene_outbox_first" in one for one in plans)
+    assert sum("skene_outbox_due" in one for one in plans) == 2 - by_first, plans
+    assert sum("skene_outbox_first" in one for one in plans) == by_first, plans
     for one in plans:
         assert "Seq Scan on skene" not in one, one
         assert "SCAN skene_firings'" not in one, one

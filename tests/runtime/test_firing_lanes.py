@@ -74,7 +74,7 @@ async def test_a_firing_that_the_storage_cannot_take_holds_up_no_other() -> None
             raise StorageUnavailable("PostgreSQL did not answer in time")
         return await record(firing, *args, **named)
 
-    shop.memory.record = too_slow  # type: ignore[method-assign]
+    shop.memory.record = too_slow  # type: ignore[method-assign] - as a slow or watched storage
     await shop.skene.emit("a.begins", "ada")
     shop.clock.advance(timedelta(seconds=1))
     for n in range(5):
@@ -84,7 +84,7 @@ async def test_a_firing_that_the_storage_cannot_take_holds_up_no_other() -> None
             await shop.skene.worker.react_once()
         shop.clock.advance(timedelta(seconds=2))
     assert outcomes(shop, "b") == [Outcome.ACTED] * 5
-    shop.memory.record = record  # type: ignore[method-assign]
+    shop.memory.record = record  # type: ignore[method-assign] - as a slow or watched storage
     shop.clock.advance(LEASE)
     await shop.skene.worker.react_once()
     assert outcomes(shop, "a") == [Outcome.ACTED]
@@ -171,7 +171,7 @@ async def test_a_scan_keeps_nothing_else_in_its_hands() -> None:
     shop = Shop(digest(), welcome())
     shop.memory.queries.answer(PEOPLE, long)
     await next_tick(shop)
-    await shop.skene.worker._scheduling.open_due(shop.clock.now())  # pyright: ignore[reportPrivateUsage]
+    await shop.skene.worker._scheduling.open_due(shop.clock.now())  # pyright: ignore[reportPrivateUsage] - no verb shows it
     await shop.skene.emit("welcome.begins", "bob")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(shop.skene.worker.react_once)
@@ -236,6 +236,6 @@ async def test_a_campaign_keeps_no_notice_waiting() -> None:
         seen.append(message.draft.kind)
         return await begin(message, *args)
 
-    shop.memory.begin_attempt = watched  # type: ignore[method-assign]
+    shop.memory.begin_attempt = watched  # type: ignore[method-assign] - as a slow or watched storage
     await shop.skene.worker.work_once()
     assert seen[0] == "upgrade_prompt"

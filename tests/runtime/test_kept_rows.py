@@ -18,7 +18,7 @@ ROW: dict[str, Any] = {
 
 def kept_by(shop: Shop) -> str:
     """All that the shop's storage has of anybody."""
-    return repr(list(shop.memory._state.messages.values())) + repr(shop.memory.waiting())  # pyright: ignore[reportPrivateUsage]
+    return repr(list(shop.memory._state.messages.values())) + repr(shop.memory.waiting())  # pyright: ignore[reportPrivateUsage] - no verb shows it
 
 
 async def drain(shop: Shop) -> None:

@@ -1,12 +1,13 @@
 """Small loops that firings drive, and what their tests ask of a shop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from skene import Loop, Recovery, Step, action, condition, define_loop, step, trigger
+from skene.engine.occasion import Occasion
 from skene.ports.firings import Outcome
-from tests.runtime.shop import Shop
+from tests.runtime.shop import Shop, drain, freemium
 
 IDLE = "SELECT user_id FROM users WHERE idle"
 """The query of `daily`."""
@@ -73,3 +74,29 @@ def swapped(target: Any, **values: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(target, name, value)
+
+
+def yes(occasion: Occasion) -> bool:
+    return True
+
+
+def no(occasion: Occasion) -> bool:
+    return False
+
+
+async def soon(occasion: Occasion) -> bool:
+    return True
+
+
+def fn(function: Callable[[Any], Any], **options: Any) -> Any:
+    return condition.function(function, **options)
+
+
+async def decided(
+    one: Any, *, data: Mapping[str, Any] | None = None, shop: Shop | None = None
+) -> list[Outcome]:
+    """What comes of a condition that is asked once."""
+    shop = shop or Shop(loop(on(condition=one)), freemium())
+    await shop.skene.emit("signed.up", "ada", data)
+    await drain(shop)
+    return outcomes(shop)

@@ -174,7 +174,7 @@ def changes(**options: Any) -> Step:
 
 async def heard(shop: Shop, subject: str = "ada") -> list[dict[str, Any]]:
     await drain(shop)
-    return [d.data["event"] for d, _, _ in shop.memory.posted(subject) if d.kind == "webhook"]  # type: ignore[misc] # JSON
+    return [d.data["event"] for d, _, _ in shop.memory.posted(subject) if d.kind == "webhook"]  # type: ignore[misc]  # it is JSON
 
 
 async def test_a_plan_that_is_set_ends_and_is_set_again_is_told_each_time() -> None:

@@ -1,0 +1,85 @@
+"""10,000 sign-ups, a third of them rolled back, and workers that are killed all the time."""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+
+import anyio
+import asyncpg
+import pytest
+
+from tests.definitions.seeds import ACTIVATION, seed_with
+from tests.support.sign_ups import TABLES, SignUps, faults_of
+from tests.support.workers import Workers, run_skene, skene_command
+
+ROWS = int(os.environ.get("SKENE_TEST_ROWS", "10000"))
+WORKERS = 3
+KILLS = 12
+DEADLINE = 300.0
+TIMEOUT = "20s"
+"""In place of the five minutes of the seed, so that those who are late need not be waited for so long."""
+OPEN = "SELECT count(*) FROM skene_firings WHERE due_at IS NOT NULL"
+UNSENT = "SELECT count(*) FROM skene_outbox WHERE due_at IS NOT NULL"
+
+
+@pytest.fixture
+async def driver(durable_server):
+    driver = await asyncpg.connect(durable_server.create_database("activation"))
+    await driver.execute(TABLES)
+    yield driver
+    await driver.close()
+    durable_server.drop_database("activation")
+
+
+async def nothing_left(driver, query):
+    while left := await driver.fetchval(query):
+        await anyio.sleep(0.1)
+    return left
+
+
+async def kill_at_random(workers, chance, times):
+    for _ in range(times):
+        await anyio.sleep(chance.uniform(0.3, 2.5))
+        workers.kill(chance.randrange(WORKERS))
+
+
+async def test_each_who_acts_in_time_gets_one_mail(durable_server, driver, resend, environment, seed):
+    loop = seed_with("steps[0].condition.timeout", TIMEOUT, ACTIVATION)
+    env = environment(durable_server.dsn("activation"), json.dumps(loop))
+    run_skene(env, "db", "upgrade")
+    run_skene(env, "db", "triggers", "--install")
+    people, chance = SignUps(ROWS, seed), random.Random(seed)
+    begun = time.monotonic()
+    marks = {}
+
+    with anyio.fail_after(DEADLINE), Workers(skene_command("worker"), [env] * WORKERS) as workers:
+        await workers.all_at_work()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kill_at_random, workers, chance, KILLS)
+            await people.run(driver)
+            marks["inserted"] = time.monotonic() - begun
+        marks["killed"] = time.monotonic() - begun
+        await nothing_left(driver, OPEN)
+        marks["decided"] = time.monotonic() - begun
+        await people.act_late(driver)
+        await nothing_left(driver, UNSENT)
+        marks["sent"] = time.monotonic() - begun
+        await nothing_left(driver, OPEN)
+
+    mails = Counter(address for mail in resend.emails for address in mail.to)
+    rows = dict(await driver.fetch("SELECT state, count(*) FROM skene_outbox GROUP BY state"))
+    states = dict(await driver.fetch("SELECT state, count(*) FROM skene_firings GROUP BY state"))
+    looks = await driver.fetchval("SELECT sum(claim) FROM skene_firings")
+    numbers = {
+        "seed": seed, "rows": ROWS, "committed": people.committed, "rolled back": len(people.undone),
+        "in time": len(people.in_time), "late": len(people.late), "never": len(people.never),
+        "kills": workers.kills, "mails": len(resend.emails), "requests": len(resend.calls),
+        "outbox": rows, "firings": states, "looks": looks, **{k: round(v, 1) for k, v in marks.items()},
+    }
+    print(numbers)
+    assert faults_of(people.in_time, mails) == [], numbers
+    assert rows == {"sent": len(people.in_time)}, numbers
+    assert states == {"done": people.committed}, numbers
+    assert workers.kills >= 10

@@ -41,8 +41,8 @@ async def nothing_left(driver, query):
 
 async def kill_at_random(workers, chance, times):
     for _ in range(times):
-        await anyio.sleep(chance.uniform(0.3, 2.5))
-        workers.kill(chance.randrange(WORKERS))
+        await anyio.sleep(chance.uniform(0.1, 1))
+        await workers.kill(chance.randrange(WORKERS))
 
 
 async def test_each_who_acts_in_time_gets_one_mail(durable_server, driver, resend, environment, seed):

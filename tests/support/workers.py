@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import anyio
+import anyio.to_thread
 
 from tests.support.processes import ROOT
 
@@ -58,56 +59,83 @@ class Workers:
         self._command = command
         self._envs = envs
         self._ready = ready
-        self._log = TemporaryFile("w+b")  # noqa: SIM115 - closed with the last process
+        self._logs: list[IO[bytes]] = []
+        self._said = ""
         self.running: list[subprocess.Popen[bytes]] = []
         self.kills = 0
 
     def __enter__(self) -> Self:
-        self.running = [self._start(number) for number in range(len(self._envs))]
+        for number in range(len(self._envs)):
+            self._logs.append(TemporaryFile("w+b"))  # noqa: SIM115 - closed with its process
+            self.running.append(self._start(number))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self.running:
+        for number, process in enumerate(self.running):
             process.send_signal(signal.SIGKILL)
             process.wait()
+            self._said += self._log(number).decode(errors="replace")
+            self._logs[number].close()
         if error is not None:
-            error.add_note(f"what the workers wrote:\n{self.log()[-3000:]}")
-        self._log.close()
+            error.add_note(f"what the workers wrote:\n{self._said[-3000:]}")
+
+    @property
+    def said(self) -> str:
+        """What those wrote that have ended."""
+        return self._said
+
+    def is_at_work(self, number: int) -> bool:
+        """Whether one has begun.
+
+        Raises:
+            AssertionError: it has ended by itself.
+        """
+        words = self._log(number)
+        assert self.running[number].poll() is None, f"a worker has ended: {words.decode(errors='replace')}"
+        return self._ready in words
+
+    async def all_at_work(self) -> None:
+        """Wait until all of them have begun.
+
+        Raises:
+            TimeoutError: one does not.
+        """
+        for number in range(len(self.running)):
+            await self.at_work(number)
+
+    async def at_work(self, number: int) -> None:
+        """Wait until one has begun.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        with anyio.fail_after(PATIENCE):
+            while not self.is_at_work(number):
+                await anyio.sleep(0.02)
+
+    async def kill(self, number: int) -> None:
+        """Kill one with SIGKILL, in whatever it does, and start another in its place.
+
+        One that has not begun yet is given the time for that: its death would prove nothing.
+        """
+        await self.at_work(number)
+        self.running[number].send_signal(signal.SIGKILL)
+        await anyio.to_thread.run_sync(self.running[number].wait)
+        self.kills += 1
+        self._said += self._log(number).decode(errors="replace")
+        self._logs[number].close()
+        self._logs[number] = TemporaryFile("w+b")  # noqa: SIM115 - closed with its process
+        self.running[number] = self._start(number)
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         env = {**os.environ, **self._envs[number], "PYTHONUNBUFFERED": "1"}
-        log = os.open(f"/proc/self/fd/{self._log.fileno()}", os.O_WRONLY | os.O_APPEND)
-        try:
-            return subprocess.Popen(self._command, cwd=ROOT, env=env, stdout=log, stderr=log)
-        finally:
-            os.close(log)
+        log = self._logs[number]
+        return subprocess.Popen(self._command, cwd=ROOT, env=env, stdout=log, stderr=log)
 
-    def log(self) -> str:
-        """What all of them have written so far."""
-        return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
-
-    async def all_at_work(self) -> None:
-        """Wait until as many have said that they are at work as were ever started.
-
-        One that is killed before it says so is not waited for: call this before the first kill.
-
-        Raises:
-            TimeoutError: one does not begin.
-        """
-        with anyio.fail_after(PATIENCE):
-            while self.log().encode().count(self._ready) < len(self._envs):
-                gone = [process.args for process in self.running if process.poll() is not None]
-                assert not gone, f"a worker has ended by itself:\n{self.log()}"
-                await anyio.sleep(0.05)
-
-    def kill(self, number: int) -> None:
-        """Kill one with SIGKILL, in whatever it does, and start another in its place."""
-        self.running[number].send_signal(signal.SIGKILL)
-        self.running[number].wait()
-        self.kills += 1
-        self.running[number] = self._start(number)
+    def _log(self, number: int) -> bytes:
+        return os.pread(self._logs[number].fileno(), 10_000_000, 0)
 
     def signal(self, number: int, which: signal.Signals) -> None:
         """Send a signal to one."""

@@ -2,9 +2,10 @@
 
 import json
 import os
-import random
+import sys
 import time
 from collections import Counter
+from functools import partial
 
 import anyio
 import asyncpg
@@ -12,9 +13,10 @@ import pytest
 
 from tests.definitions.seeds import ACTIVATION, seed_with
 from tests.support.sign_ups import TABLES, SignUps, faults_of
-from tests.support.workers import Workers, run_skene, skene_command
+from tests.support.workers import Workers, report, run_skene, skene_command
 
 ROWS = int(os.environ.get("SKENE_TEST_ROWS", "10000"))
+CONTROL_ROWS = 2_000
 WORKERS = 3
 KILLS = 12
 DEADLINE = 300.0
@@ -39,25 +41,20 @@ async def nothing_left(driver, query):
     return left
 
 
-async def kill_at_random(workers, chance, times):
-    for _ in range(times):
-        await anyio.sleep(chance.uniform(0.1, 1))
-        await workers.kill(chance.randrange(WORKERS))
-
-
 async def test_each_who_acts_in_time_gets_one_mail(durable_server, driver, resend, environment, seed):
     loop = seed_with("steps[0].condition.timeout", TIMEOUT, ACTIVATION)
     env = environment(durable_server.dsn("activation"), json.dumps(loop))
     run_skene(env, "db", "upgrade")
     run_skene(env, "db", "triggers", "--install")
-    people, chance = SignUps(ROWS, seed), random.Random(seed)
+    people = SignUps(ROWS, seed)
     begun = time.monotonic()
     marks = {}
 
     with anyio.fail_after(DEADLINE), Workers(skene_command("worker"), [env] * WORKERS) as workers:
         await workers.all_at_work()
+        kills = partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=1)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(kill_at_random, workers, chance, KILLS)
+            tasks.start_soon(kills)
             await people.run(driver)
             marks["inserted"] = time.monotonic() - begun
         marks["killed"] = time.monotonic() - begun
@@ -73,13 +70,49 @@ async def test_each_who_acts_in_time_gets_one_mail(durable_server, driver, resen
     states = dict(await driver.fetch("SELECT state, count(*) FROM skene_firings GROUP BY state"))
     looks = await driver.fetchval("SELECT sum(claim) FROM skene_firings")
     numbers = {
-        "seed": seed, "rows": ROWS, "committed": people.committed, "rolled back": len(people.undone),
-        "in time": len(people.in_time), "late": len(people.late), "never": len(people.never),
-        "kills": workers.kills, "mails": len(resend.emails), "requests": len(resend.calls),
-        "outbox": rows, "firings": states, "looks": looks, **{k: round(v, 1) for k, v in marks.items()},
+        "seed": seed,
+        "rows": ROWS,
+        "committed": people.committed,
+        "rolled back": len(people.undone),
+        "in time": len(people.in_time),
+        "late": len(people.late),
+        "never": len(people.never),
+        "kills": workers.kills,
+        "mails": len(resend.emails),
+        "requests": len(resend.calls),
+        "outbox": rows,
+        "firings": states,
+        "looks": looks,
+        **{k: round(v, 1) for k, v in marks.items()},
     }
-    print(numbers)
+    report(numbers)
     assert faults_of(people.in_time, mails) == [], numbers
     assert rows == {"sent": len(people.in_time)}, numbers
     assert states == {"done": people.committed}, numbers
     assert workers.kills >= 10
+
+
+async def test_the_naive_sender_fails_the_same_check(durable_server, driver, resend, mail, seed):
+    """The control: it polls for users without a mail, sends, and then marks them."""
+    people = SignUps(CONTROL_ROWS, seed)
+    resend.delay = 0.02
+    env = {"WORK_DATABASE": durable_server.dsn("activation"), "WORK_RESEND": mail}
+    command = [sys.executable, "-m", "tests.support.naive_sender"]
+    with anyio.fail_after(DEADLINE), Workers(command, [env] * WORKERS) as workers:
+        await workers.all_at_work()
+        kills = partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=1)
+        await people.run(driver)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kills)
+            while len({address for mail in resend.emails for address in mail.to}) < len(people.in_time):
+                await anyio.sleep(0.05)
+        await people.act_late(driver)
+        waiting = (
+            "SELECT count(*) FROM users JOIN user_actions AS a ON a.user_id = users.id"
+            " WHERE NOT mailed AND a.action_type = 'first_project_created'"
+        )
+        await nothing_left(driver, waiting)
+    mails = Counter(address for mail in resend.emails for address in mail.to)
+    faults = faults_of(people.in_time, mails)
+    assert any("more than once" in fault for fault in faults), (seed, faults)
+    assert any("to nobody's wish" in fault for fault in faults), (seed, faults)

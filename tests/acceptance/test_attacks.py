@@ -1,4 +1,4 @@
-"""Conditions that mean harm, from the definition of a loop to its worker: refused or stopped, nothing lost."""
+"""Conditions that mean harm, from the definition of a loop to its worker: refused or stopped."""
 
 import json
 import time
@@ -7,7 +7,17 @@ import anyio
 import asyncpg
 import pytest
 
-from skene import ConfigurationError, DefinitionError, Skene, condition, load_loop
+from skene import (
+    ConfigurationError,
+    DefinitionError,
+    Skene,
+    action,
+    condition,
+    define_loop,
+    load_loop,
+    step,
+    trigger,
+)
 from skene.adapters.memory_notifier import MemoryNotifier
 from skene.adapters.postgres import PostgresStorage
 from tests.definitions.seeds import ACTIVATION, RETENTION, seed_with
@@ -24,7 +34,8 @@ WRITTEN = [
 """As anybody would write them: seen when the loop is made."""
 HIDDEN = """
 CREATE TABLE users (id BIGINT PRIMARY KEY, email TEXT, name TEXT, activation_link TEXT, key TEXT);
-INSERT INTO users SELECT n, 'user' || n || '@app.test', 'User', 'https://app.test', 'k' FROM generate_series(1, 100) n;
+INSERT INTO users SELECT n, 'user' || n || '@app.test', 'User', 'https://app.test', 'k'
+  FROM generate_series(1, 100) AS n;
 CREATE FUNCTION wipe() RETURNS bigint LANGUAGE sql AS 'DELETE FROM users RETURNING id';
 CREATE FUNCTION nap() RETURNS text LANGUAGE sql AS 'SELECT pg_sleep(60)::text';
 CREATE FUNCTION unlimited_nap() RETURNS text LANGUAGE plpgsql AS $$
@@ -66,7 +77,16 @@ def test_it_is_refused_when_the_loop_is_made(seed, query):
     with pytest.raises(DefinitionError, match="query"):
         load_loop(seed_with(QUERY, query, seed))
     with pytest.raises(DefinitionError, match="query"):
-        condition.query(query)
+        define_loop(
+            type="activation",
+            steps=[
+                step(
+                    trigger=trigger.database("users", event="insert"),
+                    condition=condition.query(query),
+                    action=action.email("activation_welcome", provider="resend"),
+                )
+            ],
+        )
 
 
 async def test_a_query_that_cannot_be_run_is_refused_at_the_start(postgres_dsn, driver):
@@ -81,9 +101,9 @@ async def test_a_query_that_cannot_be_run_is_refused_at_the_start(postgres_dsn, 
 async def test_it_is_stopped_in_the_worker(postgres_dsn, driver, environment, resend):
     """One row sets off a step for each of them."""
     loop = json.loads(ACTIVATION.read_text())
-    (step,) = loop["steps"]
+    (only,) = loop["steps"]
     conditions = [{"type": "query", "query": query} for query in SNEAKED]
-    loop["steps"] = [{**step, "name": f"s{n}", "condition": one} for n, one in enumerate(conditions)]
+    loop["steps"] = [{**only, "name": f"s{n}", "condition": one} for n, one in enumerate(conditions)]
     loop["recovery"] = {"retries": 0}
     env = environment(postgres_dsn, json.dumps(loop))
     run_skene(env, "db", "upgrade")
@@ -91,7 +111,9 @@ async def test_it_is_stopped_in_the_worker(postgres_dsn, driver, environment, re
     begun = time.monotonic()
     with anyio.fail_after(60), Workers(skene_command("worker"), [env]) as workers:
         await workers.all_at_work()
-        await driver.execute("INSERT INTO users VALUES (101, 'ada@app.test', 'Ada', 'https://app.test', 'new')")
+        await driver.execute(
+            "INSERT INTO users VALUES (101, 'ada@app.test', 'Ada', 'https://app.test', 'new')"
+        )
         while await driver.fetchval("SELECT count(*) FROM skene_firings WHERE due_at IS NOT NULL"):
             await anyio.sleep(0.1)
     seconds = time.monotonic() - begun

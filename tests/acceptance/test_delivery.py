@@ -1,11 +1,11 @@
 """200 messages due, workers that are killed, and a mail API that fails in every way it can."""
 
 import json
-import random
 import signal
 import sys
 import time
 from collections import Counter
+from functools import partial
 
 import anyio
 import asyncpg
@@ -13,7 +13,7 @@ import pytest
 
 from tests.definitions.seeds import ACTIVATION, seed_with
 from tests.support.sign_ups import TABLES, address_of, faults_of
-from tests.support.workers import Workers, run_skene, skene_command
+from tests.support.workers import Workers, report, run_skene, skene_command
 
 MESSAGES = 200
 WORKERS = 3
@@ -77,31 +77,29 @@ def busiest(calls, window):
     return most
 
 
-async def kill_at_random(workers, seed):
-    chance = random.Random(seed)
-    for _ in range(KILLS):
-        await anyio.sleep(chance.uniform(0, 0.8))
-        await workers.kill(chance.randrange(WORKERS))
-
-
 async def test_all_are_delivered_and_none_twice(driver, resend, working, seed):
     await sign_up(driver, MESSAGES)
     resend.fail(rate_429=0.1, rate_500=0.1, drop_after_accept=0.1, retry_after="1", seed=seed)
     begun = time.monotonic()
     with anyio.fail_after(LIMIT), Workers(skene_command("worker"), [working] * WORKERS) as workers:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(kill_at_random, workers, seed)
+            tasks.start_soon(partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=0.8))
             while len(resend.accepted) < MESSAGES or await driver.fetchval(UNSENT):
                 await anyio.sleep(0.1)
         seconds = time.monotonic() - begun
     rows = dict(await driver.fetch("SELECT state, count(*) FROM skene_outbox GROUP BY state"))
     answers = Counter(call.status for call in resend.calls)
     numbers = {
-        "seed": seed, "seconds": round(seconds, 1), "kills": workers.kills, "accepted": len(resend.emails),
-        "outbox": rows, "answers": dict(answers), "most in a second": busiest(resend.calls, 1.0),
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "kills": workers.kills,
+        "accepted": len(resend.emails),
+        "outbox": rows,
+        "answers": dict(answers),
+        "most in a second": busiest(resend.calls, 1.0),
         f"most in {WINDOW:g} s": busiest(resend.calls, WINDOW),
     }
-    print(numbers)
+    report(numbers)
     mails = Counter(address for mail in resend.emails for address in mail.to)
     assert faults_of(list(range(1, MESSAGES + 1)), mails) == [], numbers
     assert rows == {"sent": MESSAGES}, numbers
@@ -121,7 +119,7 @@ async def test_the_naive_sender_doubles(driver, resend, mail, durable_server, se
     command = [sys.executable, "-m", "tests.support.naive_sender"]
     with anyio.fail_after(LIMIT), Workers(command, [env] * WORKERS) as workers:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(kill_at_random, workers, seed)
+            tasks.start_soon(partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=0.8))
             while await driver.fetchval("SELECT count(*) FROM users WHERE NOT mailed"):
                 await anyio.sleep(0.1)
     mails = Counter(address for mail in resend.emails for address in mail.to)
@@ -157,9 +155,7 @@ async def test_poison_stops_nobody_else(driver, resend, working):
         " IF NEW.id = 77 THEN NEW.email := 'nowhere'; END IF;"
         " IF NEW.id = 78 THEN NEW.activation_link := NULL; END IF; RETURN NEW; END $$"
     )
-    await driver.execute(
-        "CREATE TRIGGER spoil BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION spoil()"
-    )
+    await driver.execute("CREATE TRIGGER spoil BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION spoil()")
     await sign_up(driver, MESSAGES)
     with anyio.fail_after(60), Workers(skene_command("worker"), [working]) as workers:
         while len(resend.emails) < MESSAGES - 2 or await driver.fetchval(UNSENT):

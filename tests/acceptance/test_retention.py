@@ -12,7 +12,7 @@ import pytest
 from skene.testing.resend_server import FakeResend
 from tests.definitions.seeds import RETENTION
 from tests.support.loops_at_work import FileClock
-from tests.support.workers import Workers, run_skene, skene_command
+from tests.support.workers import Workers, report, run_skene, skene_command
 
 FULL = os.environ.get("SKENE_TEST_FULL") == "1"
 ROWS = 1_000_000 if FULL else 100_000
@@ -72,11 +72,18 @@ async def test_a_million_rows_in_little_memory(durable_server, driver, environme
         seconds, used = time.monotonic() - begun, sum(worker.cpu_times()[:2]) - used
     said = await driver.fetchval("SELECT reason FROM skene_decisions WHERE outcome = 'scanned'")
     rows = [
-        await driver.fetchval(f"SELECT count(*) FROM {table}") for table in ("skene_recipients", "skene_outbox")
+        await driver.fetchval(f"SELECT count(*) FROM {table}")
+        for table in ("skene_recipients", "skene_outbox")
     ]
     grown = max(0, peak - before)
-    numbers = {"rows": ROWS, "said": said, "seconds": round(seconds, 1), "cpu": round(used, 1),
-               "grown by MiB": round(grown / 2**20, 1), "before MiB": round(before / 2**20, 1)}
-    print(numbers)
+    numbers = {
+        "rows": ROWS,
+        "said": said,
+        "seconds": round(seconds, 1),
+        "cpu": round(used, 1),
+        "grown by MiB": round(grown / 2**20, 1),
+        "before MiB": round(before / 2**20, 1),
+    }
+    report(numbers)
     assert rows == [ROWS, ROWS], numbers
     assert grown < MOST_MEMORY, numbers

@@ -1,11 +1,11 @@
 """Ten ticks of a schedule, and four schedulers of which none can be relied upon."""
 
 import json
-import random
 import signal
 import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -20,7 +20,7 @@ from skene.testing.resend_server import FakeResend
 from skene.wiring import Skene
 from tests.definitions.seeds import RETENTION
 from tests.support.loops_at_work import FileClock
-from tests.support.workers import Workers, run_skene, skene_command
+from tests.support.workers import Workers, report, run_skene, skene_command
 
 START = datetime(2026, 3, 2, 11, 59, 30, tzinfo=UTC)
 MINUTE, STEP = timedelta(minutes=1), timedelta(seconds=10)
@@ -80,7 +80,6 @@ def envs(durable_server, driver, environment, clock, tmp_path):
 
 async def ten_ticks(workers, clock, seed, acted):
     """Let time pass from tick to tick: five kills, and one that sleeps over a tick."""
-    chance = random.Random(seed)
     now = START
     for tick in range(TICKS):
         due = START.replace(second=0) + MINUTE * (tick + 1)
@@ -88,8 +87,8 @@ async def ten_ticks(workers, clock, seed, acted):
             workers.signal(STOPPED, signal.SIGSTOP)
         async with anyio.create_task_group() as tasks:
             if tick in KILLED_AT:
-                await anyio.sleep(chance.uniform(0, 0.3))
-                tasks.start_soon(workers.kill, chance.choice((0, 1, 3)))
+                kill = partial(workers.kill_at_random, seed + tick, 1, among=(0, 1, 3), within=1)
+                tasks.start_soon(kill)
             while now < due or not await acted(due):
                 now = min(now + STEP, due + STEP * 5)
                 clock.set(now)
@@ -126,9 +125,14 @@ async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
         run_skene(envs[LATE], "worker", "--once")  # one more look, by one who remembers nothing
     firings = await driver.fetchval("SELECT count(*) FROM skene_firings WHERE tick IS NOT NULL")
     rows = await driver.fetchval("SELECT count(*) FROM skene_outbox")
-    numbers = {"seed": seed, "kills": workers.kills, "firings": firings, "messages": rows,
-               "mails": len(resend.emails)}
-    print(numbers)
+    numbers = {
+        "seed": seed,
+        "kills": workers.kills,
+        "firings": firings,
+        "messages": rows,
+        "mails": len(resend.emails),
+    }
+    report(numbers)
     assert faults_of(resend) == {}, numbers
     assert (firings, rows, workers.kills) == (TICKS, TICKS, len(KILLED_AT)), numbers
 
@@ -145,7 +149,7 @@ async def test_one_that_remembers_ticks_in_memory_acts_twice(resend, mail, clock
     assert max(faults_of(resend).values()) > 1, f"seed {seed}"
 
 
-# -- the days on which clocks are moved -----------------------------------------------------------------------
+# -- the days on which clocks are moved ----------------------------------------------------------------------
 
 DAYS = {
     "America/New_York": ("2026-03-08", "2026-11-01"),

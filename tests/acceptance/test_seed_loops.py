@@ -134,7 +134,7 @@ async def test_the_release_is_the_one_that_was_asked_for(server, on_postgres):
     assert version == 15 if "15" in server.bin_dir.parts else version >= 15
 
 
-# -- activation -----------------------------------------------------------------------------------------------
+# -- activation ----------------------------------------------------------------------------------------------
 
 
 async def activation(base, environment, resend):
@@ -174,7 +174,7 @@ async def test_activation_on_sqlite(on_sqlite, environment, resend):
     await activation(on_sqlite, environment, resend)
 
 
-# -- retention ------------------------------------------------------------------------------------------------
+# -- retention -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -188,8 +188,8 @@ async def retention(base, environment, resend, loop, clock, tmp_path):
     """Ada and Zoe are dormant, Bob is not, Eve got her mail before; the next day nobody gets another."""
     rows = [
         "INSERT INTO users (id, email, name, last_activity_at, re_engagement_sent)"
-        f" VALUES ({id}, '{name}@app.test', '{name}', {base.days_ago(days)}, {sent})"
-        for id, name, days, sent in PEOPLE
+        f" VALUES ({user}, '{name}@app.test', '{name}', {base.days_ago(days)}, {sent})"
+        for user, name, days, sent in PEOPLE
     ]
     await base.run(*rows)
     env = environment(base.address, loop, clock=tmp_path / "clock")

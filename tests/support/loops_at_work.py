@@ -6,6 +6,7 @@ application is behind that, `WORK_PER_SECOND` the pace.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def _storage(address: str, clock: Clock | None) -> Storage:
     return PostgresStorage(address, clock=clock)
 
 
-def _make(env: os._Environ[str]) -> Skene:
+def _make(env: Mapping[str, str]) -> Skene:
     told, late = env.get("WORK_CLOCK"), timedelta(seconds=float(env.get("WORK_LATE", "0")))
     resend = ResendNotifier(
         "re_local0resend",

@@ -1,6 +1,7 @@
 """The control: a scheduler that remembers its last tick in memory, and sends when there is a new one."""
 
 import os
+import sys
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,8 @@ async def main() -> None:
     clock = FileClock(Path(os.environ["WORK_CLOCK"]))
     headers = {"Authorization": "Bearer re_local0resend"}
     async with httpx.AsyncClient(base_url=os.environ["WORK_RESEND"], headers=headers) as client:
-        print("at work", flush=True)
+        sys.stdout.write("at work\n")
+        sys.stdout.flush()
         last = None
         while True:
             minute = clock.now().replace(second=0, microsecond=0)

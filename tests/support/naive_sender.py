@@ -1,6 +1,7 @@
-"""The control: a script as people write it. It looks for users without a mail, sends one, and then notes it."""
+"""The control, as people write it: it looks for users without a mail, sends one, and then notes it."""
 
 import os
+import sys
 from itertools import count
 
 import anyio
@@ -14,7 +15,8 @@ KEYS = (f"{os.getpid()}-{number}" for number in count(1))
 async def main() -> None:
     driver = await asyncpg.connect(os.environ["WORK_DATABASE"])
     async with httpx.AsyncClient(base_url=os.environ["WORK_RESEND"]) as client:
-        print("at work", flush=True)
+        sys.stdout.write("at work\n")
+        sys.stdout.flush()
         while True:
             async with driver.transaction():
                 row = await driver.fetchrow(

@@ -3,13 +3,13 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-__all__ = ["TABLES", "SignUps", "faults_of"]
+__all__ = ["TABLES", "SignUps", "address_of", "faults_of"]
 
 TABLES = """
 CREATE TABLE users (
@@ -75,7 +75,8 @@ class SignUps:
             first, left, to_undo = first + size, left - size, to_undo - (0 if lasts else size)
 
     async def _commit(self, driver: "Driver", ids: list[int]) -> None:
-        at_once, soon = [], []
+        at_once: list[int] = []
+        soon: list[int] = []
         for one in ids:
             fate = self._chance.random()
             if fate < 0.3:
@@ -94,16 +95,14 @@ class SignUps:
         way = self._chance.choice(("wish", "fault", "savepoint"))
         transaction = driver.transaction()
         await transaction.start()
+        inner = driver.transaction()
         if way == "savepoint":
-            inner = driver.transaction()
             await inner.start()
         await _insert(driver, ids)
         await _act(driver, ids, PROJECT)
         if way == "fault":
-            try:
+            with suppress(asyncpg.UniqueViolationError):
                 await _insert(driver, ids[:1])
-            except asyncpg.UniqueViolationError:
-                pass
         if way == "savepoint":
             await inner.rollback()
             await transaction.commit()

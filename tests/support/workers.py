@@ -1,10 +1,12 @@
 """Workers as processes of their own, that tests kill, stop and start again."""
 
+import logging
 import os
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -15,11 +17,13 @@ import anyio.to_thread
 
 from tests.support.processes import ROOT
 
-__all__ = ["Workers", "run_skene", "skene_command"]
+__all__ = ["Workers", "report", "run_skene", "skene_command"]
 
 CONFIG = "tests.support.loops_at_work:skene"
 PATIENCE = 30.0
 READY = b"at work"
+
+_LOG = logging.getLogger(__name__)
 
 
 def skene_command(*words: str) -> list[str]:
@@ -46,6 +50,11 @@ def run_skene(env: Mapping[str, str], *words: str) -> str:
     return done.stdout
 
 
+def report(numbers: Mapping[str, object]) -> None:
+    """Say what a proof has measured: pytest shows it on failure, and always with `--log-cli-level=INFO`."""
+    _LOG.info("%s", ", ".join(f"{name}: {value}" for name, value in numbers.items()))
+
+
 class Workers:
     """Some processes that do the same work.
 
@@ -66,7 +75,7 @@ class Workers:
 
     def __enter__(self) -> Self:
         for number in range(len(self._envs)):
-            self._logs.append(TemporaryFile("w+b"))  # noqa: SIM115 - closed with its process
+            self._logs.append(TemporaryFile("w+b"))
             self.running.append(self._start(number))
         return self
 
@@ -128,6 +137,20 @@ class Workers:
         self._logs[number].close()
         self._logs[number] = TemporaryFile("w+b")  # noqa: SIM115 - closed with its process
         self.running[number] = self._start(number)
+
+    async def kill_at_random(self, seed: int, times: int, *, among: Sequence[int], within: float) -> None:
+        """Kill some, one after another.
+
+        Args:
+            seed: which, and when, follows from it.
+            times: how many kills.
+            among: the numbers of those that may be killed.
+            within: the longest pause before a kill, in seconds.
+        """
+        chance = random.Random(seed)  # noqa: S311 - a test's choices, to be made again alike
+        for _ in range(times):
+            await anyio.sleep(chance.uniform(0, within))
+            await self.kill(chance.choice(among))
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         env = {**os.environ, **self._envs[number], "PYTHONUNBUFFERED": "1"}

@@ -132,9 +132,9 @@ async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
         "messages": rows,
         "mails": len(resend.emails),
     }
-    report(numbers)
-    assert faults_of(resend) == {}, numbers
-    assert (firings, rows, workers.kills) == (TICKS, TICKS, len(KILLED_AT)), numbers
+    measured = report(numbers)
+    assert faults_of(resend) == {}, measured
+    assert (firings, rows, workers.kills) == (TICKS, TICKS, len(KILLED_AT)), measured
 
 
 async def test_one_that_remembers_ticks_in_memory_acts_twice(resend, mail, clock, tmp_path, seed):

@@ -50,9 +50,11 @@ def run_skene(env: Mapping[str, str], *words: str) -> str:
     return done.stdout
 
 
-def report(numbers: Mapping[str, object]) -> None:
-    """Say what a proof has measured: pytest shows it on failure, and always with `--log-cli-level=INFO`."""
-    _LOG.info("%s", ", ".join(f"{name}: {value}" for name, value in numbers.items()))
+def report(numbers: Mapping[str, object]) -> str:
+    """What a proof has measured, for its assertions; pytest shows it always with `--log-cli-level=INFO`."""
+    text = ", ".join(f"{name}: {value}" for name, value in numbers.items())
+    _LOG.info("%s", text)
+    return text
 
 
 class Workers:
@@ -144,13 +146,16 @@ class Workers:
         Args:
             seed: which, and when, follows from it.
             times: how many kills.
-            among: the numbers of those that may be killed.
+            among: the numbers of those that may be killed, each only while it is at work.
             within: the longest pause before a kill, in seconds.
         """
         chance = random.Random(seed)  # noqa: S311 - a test's choices, to be made again alike
         for _ in range(times):
             await anyio.sleep(chance.uniform(0, within))
-            await self.kill(chance.choice(among))
+            with anyio.fail_after(PATIENCE):
+                while not (at_work := [number for number in among if self.is_at_work(number)]):
+                    await anyio.sleep(0.02)
+            await self.kill(chance.choice(at_work))
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         env = {**os.environ, **self._envs[number], "PYTHONUNBUFFERED": "1"}

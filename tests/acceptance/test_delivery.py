@@ -83,7 +83,7 @@ async def test_all_are_delivered_and_none_twice(driver, resend, working, seed):
     begun = time.monotonic()
     with anyio.fail_after(LIMIT), Workers(skene_command("worker"), [working] * WORKERS) as workers:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=0.8))
+            tasks.start_soon(partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=0.5))
             while len(resend.accepted) < MESSAGES or await driver.fetchval(UNSENT):
                 await anyio.sleep(0.1)
         seconds = time.monotonic() - begun
@@ -119,7 +119,7 @@ async def test_the_naive_sender_doubles(driver, resend, mail, durable_server, se
     command = [sys.executable, "-m", "tests.support.naive_sender"]
     with anyio.fail_after(LIMIT), Workers(command, [env] * WORKERS) as workers:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=0.8))
+            tasks.start_soon(partial(workers.kill_at_random, seed, KILLS, among=range(WORKERS), within=0.5))
             while await driver.fetchval("SELECT count(*) FROM users WHERE NOT mailed"):
                 await anyio.sleep(0.1)
     mails = Counter(address for mail in resend.emails for address in mail.to)

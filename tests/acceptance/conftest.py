@@ -1,6 +1,13 @@
+import os
+from collections.abc import Callable, Mapping
+
 import pytest
 
+from skene.adapters.system import SystemClock
+from skene.testing.resend_server import FakeResend
+from skene.testing.serve import serving
 from skene.wiring import storage_from
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -12,3 +19,43 @@ async def database(request, tmp_path):
     await storage.migrate()
     await storage.aclose()
     return dsn
+
+
+@pytest.fixture(scope="module")
+def durable_server():
+    """A PostgreSQL as in production: what it has acknowledged is on the disk."""
+    with PostgresServer(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def seed():
+    """What the random numbers of a proof follow from; another one with SKENE_TEST_SEED."""
+    return int(os.environ.get("SKENE_TEST_SEED", "2026"))
+
+
+@pytest.fixture
+def resend():
+    return FakeResend(now=SystemClock().now)
+
+
+@pytest.fixture
+def mail(resend):
+    with serving(resend.app, log_level="critical") as address:  # some tests hang up on it
+        yield address
+
+
+Environment = Callable[..., Mapping[str, str]]
+
+
+@pytest.fixture
+def environment(mail, tmp_path) -> Environment:
+    """The environment of a worker for one loop."""
+
+    def make(database: str, loop: str, **more: object) -> Mapping[str, str]:
+        path = tmp_path / "loop.json"
+        path.write_text(loop)
+        told = {f"WORK_{name.upper()}": str(value) for name, value in more.items()}
+        return {"WORK_DATABASE": database, "WORK_RESEND": mail, "WORK_LOOP": str(path), **told}
+
+    return make

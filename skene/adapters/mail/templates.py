@@ -9,13 +9,14 @@ else's HTML.
 
 import re
 import traceback
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import Environment, TemplateError, TemplateSyntaxError
+from jinja2 import Environment, Template, TemplateError, TemplateSyntaxError
 from jinja2.environment import TemplateModule
 from pydantic import JsonValue
 
@@ -32,6 +33,8 @@ _PACKAGED = Path(__file__).resolve().parents[2] / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _SHARED = {"skene_footer", "skene_layout", "skene_parts"}
 _LARGEST = 500_000
+_UNUSABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+KEPT = 256
 _SAMPLE: dict[str, JsonValue] = {
     "message": "You've reached your free tier limit. Upgrade to continue.",
     "loop": "freemium",
@@ -84,6 +87,8 @@ class Templates:
         """Takes the user's folder, relative to the working directory; it need not exist."""
         self._places = (Path(folder).absolute(), _PACKAGED)
         self._environment: Environment = environment(self._places)
+        # A loop says the same few words in every mail; compiling them costs more than filling them in.
+        self._compiled: Callable[[str], Template] = lru_cache(KEPT)(self._environment.from_string)
 
     def check(
         self,
@@ -215,7 +220,7 @@ class Templates:
 
     def _small(self, where: str, source: str, values: Mapping[str, object]) -> str:
         try:
-            return self._environment.from_string(source).render(dict(values))
+            return self._compiled(source).render(dict(values))
         except Exception as error:  # as above
             raise _refusal(where, error) from error
 
@@ -274,7 +279,7 @@ def _tidy(text: str) -> str:
 
 
 def _refuse_unusable(part: str, content: str) -> None:
-    if any((ord(c) < 32 and c not in "\t\n\r") or "\ud800" <= c <= "\udfff" for c in content):
+    if _UNUSABLE.search(content):
         raise DeliveryRefused(f"{part}: a value holds a control character or half a character")
     if len(content) > _LARGEST:
         raise DeliveryRefused(f"{part}: {len(content)} characters are too many; at most {_LARGEST}")

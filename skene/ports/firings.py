@@ -251,12 +251,17 @@ class Firings(Protocol):
         """Record firings, each key once, and that a subject has reached the goals of loops.
 
         A goal counts for every journey of the subject through the loop that began within the given time (its
-        last instant included) and has not reached it yet.
+        last instant included) and has not reached it yet. It is also noted, once, with every firing of the
+        subject and the loop that is on its way, may begin a journey (no tick, and no journey that it goes on
+        with), and was recorded within the given time: that journey begins with the goal reached. Firings that
+        this same call records come after the goal. A goal that is told while a firing is being recorded is on
+        either the firing or its journey: it is never lost.
 
         Args:
             subject: a storable id.
             firings: of any steps.
-            goals: loops whose goal this is → how long ago a journey may have begun.
+            goals: loops whose goal this is → how long ago a journey may have begun, or its firing been
+                recorded.
 
         Returns:
             How many firings were new.
@@ -322,6 +327,10 @@ class Firings(Protocol):
         lease: timedelta | None = None,
     ) -> Recorded:
         """Record what follows from a firing, in one transaction, or nothing if the claim was lost.
+
+        A journey of the firing's loop and subject begins with the goal that `emit` has noted with the firing.
+        Its `goal_at` is then before its `begun_at`, and counts as no time in the report's median. What the
+        entry posts is sent all the same; what goes on from it is over.
 
         Entries are recorded at once: messages, next firings and journeys, each key or id once. With `repeat`,
         an entry is left out when its step may not act upon its subject again; an entry that this same firing

@@ -53,7 +53,8 @@ class Claimed:
         now: the storage's clock at the claim.
         current_plan: the plan the subject holds now; None if billing never heard of it.
         email: the address billing knows.
-        over: why the message's journey does not go on, as in `ports.firings.Firing`; None without one.
+        over: why the message's journey does not go on, as in `ports.firings.Firing`; None without one. A goal
+            that was reached before the journey began ends none of its messages: they are its first step's.
     """
 
     id: int

@@ -9,7 +9,7 @@ import pytest
 
 from skene.adapters.postgres import PostgresStorage
 from skene.engine.standing import Standing
-from skene.ports.firings import Watcher
+from skene.ports.firings import Entry, Journey, Outcome, Watcher
 from skene.testing.conformance.happening import ACTED, DAY, fired, take_firing
 from tests.support.sql_stores import counts, whole
 
@@ -87,6 +87,43 @@ async def test_a_chain_that_goes_on_while_its_subject_is_forgotten(
     left = await counts(storage)
     assert left == {"outbox": 0, "firings": 0, "journeys": 1, "recipients": 0, "decisions": 0}
     assert await stranger.fetchval("SELECT subject FROM skene_journeys") == ""
+    await storage.aclose()
+
+
+@pytest.mark.parametrize("first", ["record", "emit"])
+async def test_a_goal_that_is_told_while_its_firing_is_recorded(
+    postgres: str, stranger: "asyncpg.Connection[asyncpg.Record]", first: str
+) -> None:
+    """Decision 21: whichever of the two transactions comes first, and is open when the other one begins."""
+    storage = PostgresStorage(postgres, timeout=PATIENT)
+    await storage.start()
+    await storage.emit("ada", (fired(),), {})
+    firing = await take_firing(storage)
+    entry = Entry("ada", Outcome.ACTED, journey=Journey("j1", "welcome", "ada"))
+
+    async def record() -> None:
+        assert (await storage.record(firing, (entry,), closing=ACTED)).held
+
+    async def emit() -> None:
+        await storage.emit("ada", (), {"welcome": DAY})
+
+    # The first one is held up when it has dealt with the firing and not with what comes after it.
+    held_up, order = {
+        "record": ("skene_decisions", (record, emit)),
+        "emit": ("skene_journeys", (emit, record)),
+    }[first]
+    async with anyio.create_task_group() as tasks:
+        lock = stranger.transaction()
+        await lock.start()
+        await stranger.execute(f"LOCK TABLE {held_up} IN SHARE MODE")
+        for number, verb in enumerate(order, 1):
+            tasks.start_soon(verb)
+            await blocked(stranger, number)
+        await lock.rollback()
+    (row,) = await storage.funnel()
+    assert (row.journeys, row.goals) == (1, 1)
+    early = await stranger.fetchval("SELECT goal_at < begun_at FROM skene_journeys")
+    assert early == (first == "emit")
     await storage.aclose()
 
 

@@ -1,5 +1,6 @@
 """Steps that go on from one another: the waits between them, and what ends them."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -193,6 +194,36 @@ async def test_a_mail_in_the_outbox_of_a_journey_that_is_over_is_cancelled() -> 
     await drain(shop)
     assert shop.messages()[-1] == ("email", MessageState.CANCELLED, "the goal is reached")
     assert got(shop) == [FIRST]
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.999999])
+async def test_a_goal_that_comes_before_the_first_step_counts_and_ends_the_chain(holdout: float) -> None:
+    shop = Shop(chain(goal=trigger.event("project.created"), holdout=holdout))
+    await shop.skene.emit("signed.up", "ada")
+    await shop.skene.emit("project.created", "ada")
+    await drain(shop)
+    await later(shop, "1d")
+    assert await later(shop, "9d") == ([] if holdout else [FIRST])
+    (row,) = await shop.skene.funnel()
+    assert (row.goals, row.held_out_goals) == ((0, 1) if holdout else (1, 0))
+    assert row.median_time_to_goal == timedelta(0)
+    if not holdout:
+        assert (outcomes(shop)[-1], reasons(shop)[-1]) == (Outcome.STOPPED, "the goal is reached")
+    assert await shop.memory.pending_firings() == 0
+
+
+async def test_a_goal_that_comes_while_a_condition_is_waited_for_counts() -> None:
+    ready = False
+    waits = condition.function(lambda occasion: ready, timeout="1h")
+    shop = Shop(loop(on(condition=waits), goal=trigger.event("project.created")))
+    await begin(shop)
+    shop.clock.advance("10m")
+    await shop.skene.emit("project.created", "ada")
+    await shop.skene.emit("project.created", "bob")
+    ready = True
+    assert await later(shop, "10m") == [FIRST]
+    (row,) = await shop.skene.funnel()
+    assert (row.journeys, row.goals) == (1, 1)
 
 
 async def test_another_journey_of_the_same_subject_is_not_ended_by_an_older_goal() -> None:

@@ -42,6 +42,24 @@ class LooksForTheFiringFirst(MemoryStorage):
         return await super().emit(subject, new, goals)
 
 
+class MarksJourneysOnly(MemoryStorage):
+    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+        kept, self._state.open_firings = self._state.open_firings, {}
+        new = await super().emit(subject, (), goals)
+        self._state.open_firings = kept
+        return new + await super().emit(subject, firings, {})
+
+
+class LooksForTheGoalFirst(MemoryStorage):
+    async def record(self, firing: Firing, entries: tuple[Entry, ...], **how: Any) -> Recorded:
+        row = self._claimed(firing)
+        reached = row.goal_at if row else None
+        await checkpoint()
+        if row is not None:
+            row.goal_at = reached
+        return await super().record(firing, entries, **how)
+
+
 class SharesItsData(MemoryStorage):
     async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
         new = await super().emit(subject, firings, goals)
@@ -197,6 +215,9 @@ class LetsTheHeldOutComeAgain(MemoryStorage):
 CARELESS_WITH_FIRINGS: list[tuple[type[MemoryStorage], str]] = [
     (FiresEveryTime, "test_a_key_fires_once"),
     (LooksForTheFiringFirst, "test_50_emits_of_one_key"),
+    (MarksJourneysOnly, "test_a_goal_before_its_journey"),
+    (MarksJourneysOnly, "test_which_firings_a_goal_is_noted_with"),
+    (LooksForTheGoalFirst, "test_50_goals_while_their_firings_are_recorded"),
     (SharesItsData, "test_a_firing_reads_back"),
     (ClaimsWhatItSaw, "test_100_tasks_claim_100_firings"),
     (ClaimsWhatItSaw, "test_workers_record_each_firing_once"),

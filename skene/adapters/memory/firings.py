@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from skene.adapters.memory.state import FiringRow, JourneyRow, Part, Recipient, Schedule, as_json
+from skene.engine.early import goal_before
 from skene.ports.firings import (
     Closing,
     DecisionRow,
@@ -31,6 +32,11 @@ class MemoryFirings(Part):
     async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops."""
         state, now = self._state, self._state.clock.now()
+        for waiting in state.open_firings.values() if goals else ():
+            new = waiting.new
+            theirs = new.subject == subject and new.loop in goals and new.journey is None
+            if theirs and waiting.tick is None and now - waiting.occurred_at <= goals[new.loop]:
+                waiting.goal_at = waiting.goal_at or now
         for loop, within in goals.items():
             for name in state.ways.get((subject, loop), ()):
                 row = state.journeys[name]
@@ -190,7 +196,7 @@ class MemoryFirings(Part):
             current_plan=standing.plan if standing else None,
             email=holder.email if holder else None,
             unsubscribed=state.unsubscribed(new.subject),
-            over=state.over(new.journey, new.subject, marketing=True),
+            over=state.goes_no_further(new.journey, new.subject),
         )
 
     def _admits(self, row: FiringRow, subject: str, repeat: Repeat, now: datetime) -> bool:
@@ -227,8 +233,16 @@ class MemoryFirings(Part):
     def _enter(self, row: FiringRow, entry: Entry, now: datetime) -> None:
         state, begun = self._state, entry.journey
         if begun is not None and begun.id not in state.journeys:
+            ours = (begun.loop, begun.subject) == (row.new.loop, row.new.subject)
             state.journeys[begun.id] = JourneyRow(
-                begun.id, begun.loop, begun.subject, now, begun.within, begun.held_out, begun.shadow
+                id=begun.id,
+                loop=begun.loop,
+                subject=begun.subject,
+                begun_at=now,
+                within=begun.within,
+                held_out=begun.held_out,
+                shadow=begun.shadow,
+                goal_at=goal_before(row.goal_at, now) if ours else None,
             )
             state.begun[begun.id] = len(state.conversions)
             state.ways.setdefault((begun.subject, begun.loop), []).append(begun.id)

@@ -99,7 +99,8 @@ def _row(
     pairs = [(row, conversion) for row in walls for conversion in paid.get(row.wall.id, ())]
     times = [(conversion.at - row.opened_at).total_seconds() for row, conversion in pairs]
     begun = [way for way in ways if not way.held_out]
-    goals = [(way.goal_at - way.begun_at).total_seconds() for way in ways if way.goal_at is not None]
+    reaching = [(way.goal_at - way.begun_at).total_seconds() for way in ways if way.goal_at is not None]
+    goals = [max(took, 0.0) for took in reaching]  # one before the beginning took no time
     reached = sum(way.goal_at is not None for way in begun)
     revenue: Counter[str] = Counter()
     for _, conversion in pairs:

@@ -138,6 +138,7 @@ class FiringRow:
     deadline: datetime | None = None
     reason: str | None = None
     settled_at: datetime | None = None
+    goal_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -264,16 +265,23 @@ class State:
         return True
 
     def over(self, journey: str | None, subject: str, *, marketing: bool) -> str | None:
-        """Why a journey does not go on, or None. `marketing`: being unsubscribed ends it, too."""
+        """Why nobody wants a journey's message, or None. `marketing`: being unsubscribed ends it, too."""
         if journey is None:
             return None
         row = self.journeys.get(journey)
-        if row is not None and row.goal_at is not None:
+        if row is not None and row.goal_at is not None and row.goal_at >= row.begun_at:
             return "the goal is reached"
         # Counted, not timed: a test's clock stands still, and a plan that changes may begin a journey.
         if row is not None and self.converted.get(subject, 0) > self.begun[row.id]:
             return "converted"
         return "unsubscribed" if marketing and self.unsubscribed(subject) else None
+
+    def goes_no_further(self, journey: str | None, subject: str) -> str | None:
+        """Why a journey does not go on. A goal that came before it has only left it its first step."""
+        row = None if journey is None else self.journeys.get(journey)
+        if row is not None and row.goal_at is not None:
+            return "the goal is reached"
+        return self.over(journey, subject, marketing=True)
 
     def unsubscribed(self, subject: str) -> bool:
         """Whether a subject wants no marketing mail."""

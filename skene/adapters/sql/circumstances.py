@@ -25,6 +25,7 @@ class Circumstances:
     holders: dict[str, sa.RowMapping]
     unsubscribed: frozenset[str]
     ended: dict[str, str]
+    early: frozenset[str]
 
     def plan(self, subject: str) -> str | None:
         """The plan the subject holds now; None if billing never heard of it."""
@@ -37,12 +38,16 @@ class Circumstances:
         return holder["email"] if holder else None
 
     def over(self, subject: str, journey: str | None, *, marketing: bool) -> str | None:
-        """Why a journey does not go on; None if it does, or there is none."""
+        """Why nobody wants a journey's message any more; None if somebody does, or there is no journey."""
         if journey is None:
             return None
         if journey in self.ended:
             return self.ended[journey]
         return UNSUBSCRIBED if marketing and subject in self.unsubscribed else None
+
+    def goes_no_further(self, subject: str, journey: str | None) -> str | None:
+        """Why a journey does not go on. A goal that came before it has only left it its first step."""
+        return GOAL if journey in self.early else self.over(subject, journey, marketing=True)
 
 
 def look_up(
@@ -60,16 +65,19 @@ def look_up(
             suppressions.c.kind == Suppressed.UNSUBSCRIBED, suppressions.c.subject.in_(subjects)
         )
         unsubscribed = frozenset(connection.scalars(wanting_none))
-    return Circumstances(now, holders, unsubscribed, _ended(connection, ids) if ids else {})
+    ended, early = _ended(connection, ids) if ids else ({}, frozenset[str]())
+    return Circumstances(now, holders, unsubscribed, ended, early)
 
 
-def _ended(connection: sa.Connection, ids: Collection[Any]) -> dict[str, str]:
+def _ended(connection: sa.Connection, ids: Collection[Any]) -> tuple[dict[str, str], frozenset[str]]:
+    """Why journeys have ended since they began, and those whose goal was reached before."""
     begun = sa.select(journeys.c.id, journeys.c.subject, journeys.c.begun_at, journeys.c.goal_at)
     rows = connection.execute(begun.where(journeys.c.id.in_(ids))).all()
-    ended = {row.id: GOAL for row in rows if row.goal_at is not None}
-    open_ones = [row for row in rows if row.goal_at is None]
+    early = frozenset(row.id for row in rows if row.goal_at is not None and row.goal_at < row.begun_at)
+    ended = {row.id: GOAL for row in rows if row.goal_at is not None and row.id not in early}
+    open_ones = [row for row in rows if row.id not in ended]
     if not open_ones:
-        return ended
+        return ended, early
     last = sa.func.max(conversions.c.converted_at, type_=conversions.c.converted_at.type)
     paid = sa.select(conversions.c.subject, last).group_by(conversions.c.subject)
     paid = paid.where(conversions.c.subject.in_({row.subject for row in open_ones}))
@@ -77,4 +85,4 @@ def _ended(connection: sa.Connection, ids: Collection[Any]) -> dict[str, str]:
     for row in open_ones:
         if row.subject in latest and latest[row.subject] >= row.begun_at:
             ended[row.id] = CONVERTED
-    return ended
+    return ended, early

@@ -37,7 +37,13 @@ def emit(
     new: tuple[NewFiring, ...],
     goals: Mapping[str, timedelta],
 ) -> int:
-    """Record firings, each key once, and that a subject has reached the goals of loops."""
+    """Record firings, each key once, and that a subject has reached the goals of loops.
+
+    Goals are noted with firings first, then with journeys: `record` locks the firing until its journey can be
+    seen. So either the goal is on the firing when it is recorded, or the journey is there when it is looked for.
+    """
+    if goals:
+        _reach_early(connection, now, subject, goals)
     for loop, within in sorted(goals.items()):
         reached = sa.update(journeys).where(
             journeys.c.subject == subject,
@@ -47,6 +53,32 @@ def emit(
         )
         connection.execute(reached.values(goal_at=now))
     return enter(connection, now, new)
+
+
+def _reach_early(
+    connection: sa.Connection, now: datetime, subject: str, goals: Mapping[str, timedelta]
+) -> None:
+    """Note the goals with firings that may yet begin a journey: of all loops before any journey is locked."""
+    theirs = [
+        sa.and_(firings.c.loop == loop, firings.c.occurred_at >= now - within)
+        for loop, within in goals.items()
+    ]
+    on_their_way = (
+        sa.select(firings.c.id)
+        .where(
+            firings.c.subject == subject,
+            firings.c.due_at.is_not(None),
+            firings.c.journey.is_(None),
+            firings.c.tick.is_(None),
+            firings.c.goal_at.is_(None),
+            sa.or_(*theirs),
+        )
+        .order_by(firings.c.id)  # two transactions lock in one order
+        .with_for_update()
+    )
+    ids = connection.scalars(on_their_way).all()
+    if ids:
+        connection.execute(sa.update(firings).where(firings.c.id.in_(ids)).values(goal_at=now))
 
 
 def last_tick(connection: sa.Connection, now: datetime, step: str) -> datetime | None:
@@ -156,5 +188,5 @@ def _firing(row: sa.RowMapping | Mapping[str, Any], was_due: datetime, known: Ci
         current_plan=known.plan(subject),
         email=known.email(subject),
         unsubscribed=subject in known.unsubscribed,
-        over=known.over(subject, row["journey"], marketing=True),
+        over=known.goes_no_further(subject, row["journey"]),
     )

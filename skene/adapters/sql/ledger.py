@@ -130,21 +130,27 @@ def _ways(connection: sa.Connection, begun: Sequence[sa.ColumnElement[bool]]) ->
 def _times_to_goal(
     connection: sa.Connection, begun: Sequence[sa.ColumnElement[bool]]
 ) -> dict[str, timedelta | None]:
-    """The median of each loop. PostgreSQL finds it: there may be more journeys than can be sent in time."""
+    """The median of each loop; a goal before the beginning took no time.
+
+    PostgreSQL finds it: there may be more journeys than can be sent in time.
+    """
     reached = (*begun, journeys.c.goal_at.is_not(None))
     if connection.dialect.name == "postgresql":
         begin, goal = (
             sa.type_coerce(column, sa.DateTime(timezone=True))
             for column in (journeys.c.begun_at, journeys.c.goal_at)
         )
-        took = sa.type_coerce(goal - begin, sa.Interval())
+        took = sa.type_coerce(sa.func.greatest(goal, begin) - begin, sa.Interval())
         middle = sa.func.percentile_cont(0.5).within_group(took)
         medians = sa.select(journeys.c.loop, middle).where(*reached).group_by(journeys.c.loop)
         return {row[0]: row[1] for row in connection.execute(medians)}
     rows = _by_loop(
         connection, sa.select(journeys.c.loop, journeys.c.begun_at, journeys.c.goal_at).where(*reached)
     )
-    return {loop: _median(row["goal_at"] - row["begun_at"] for row in rows[loop]) for loop in rows}
+    took_none = timedelta(0)
+    return {
+        loop: _median(max(row["goal_at"] - row["begun_at"], took_none) for row in rows[loop]) for loop in rows
+    }
 
 
 def _by_loop(

@@ -14,6 +14,7 @@ from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.firings import held
 from skene.adapters.sql.outbox import post
 from skene.adapters.sql.tables import firings, journeys, recipients, ticks
+from skene.engine.early import goal_before
 from skene.ports.firings import (
     Closing,
     DecisionRow,
@@ -39,11 +40,12 @@ def record(
     lease: timedelta | None,
 ) -> Recorded:
     """Record what follows from a firing, or nothing if the claim was lost."""
-    ours = sa.select(firings.c.id).where(*held(firing)).with_for_update()
-    if connection.scalar(ours) is None:
+    ours = sa.select(firings.c.id, firings.c.goal_at).where(*held(firing)).with_for_update()
+    row = connection.execute(ours).one_or_none()
+    if row is None:
         return Recorded(held=False)
     acting = _admit(connection, now, firing, entries, repeat) if repeat and entries else _Admitted(entries)
-    _begin(connection, now, acting.entries)
+    _begin(connection, now, firing, acting.entries, row.goal_at)
     post(connection, now, [draft for entry in acting.entries for draft in entry.drafts])
     enter(connection, now, [following for entry in acting.entries for following in entry.next])
     lines = [_line(now, firing, entry.subject, Phase.ACTION, entry.outcome) for entry in acting.entries]
@@ -138,7 +140,14 @@ def _new_episode(connection: sa.Connection, firing: Firing) -> sa.ColumnElement[
     return never if last is None else sa.or_(never, recipients.c.seen_tick < last)
 
 
-def _begin(connection: sa.Connection, now: datetime, entries: Iterable[Entry]) -> None:
+def _begin(
+    connection: sa.Connection,
+    now: datetime,
+    firing: Firing,
+    entries: Iterable[Entry],
+    goal_at: datetime | None,
+) -> None:
+    early = goal_before(goal_at, now)
     rows = [
         {
             "id": journey.id,
@@ -148,6 +157,7 @@ def _begin(connection: sa.Connection, now: datetime, entries: Iterable[Entry]) -
             "within_seconds": None if journey.within is None else ceil(journey.within.total_seconds()),
             "held_out": journey.held_out,
             "shadow": journey.shadow,
+            "goal_at": early if (journey.loop, journey.subject) == (firing.loop, firing.subject) else None,
         }
         for journey in sorted((entry.journey for entry in entries if entry.journey), key=lambda one: one.id)
     ]

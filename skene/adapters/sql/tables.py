@@ -248,6 +248,7 @@ firings = sa.Table(
     Column("failures", BigInteger, nullable=False, server_default="0"),
     Column("reason", Words),
     Column("settled_at", Instant),
+    Column("goal_at", Instant),
     sa.Index("skene_firings_subject", "subject"),
 )
 _partly("skene_firings_due", firings.c.due_at.is_not(None), firings.c.due_at, firings.c.id)

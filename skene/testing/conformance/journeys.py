@@ -20,6 +20,7 @@ from skene.testing.conformance.base import (
     set_plan,
 )
 from skene.testing.conformance.happening import (
+    ACTED,
     DAY,
     LEASE,
     act,
@@ -28,6 +29,7 @@ from skene.testing.conformance.happening import (
     mail,
     post,
     send,
+    take_firing,
 )
 
 WEEK = 7 * DAY
@@ -93,6 +95,89 @@ class GoalConformance(ConformanceBase):
         clock.advance("2d")
         await storage.emit("ada", (), {"short": DAY, "long": WEEK})
         assert [(row.loop, row.goals) for row in await storage.funnel()] == [("long", 1), ("short", 0)]
+
+    @pytest.mark.parametrize("outcome", [Outcome.ACTED, Outcome.HELD_OUT])
+    @pytest.mark.parametrize("later", [timedelta(0), HOUR])
+    async def test_a_goal_before_its_journey(
+        self, storage: Storage, clock: ManualClock, later: timedelta, outcome: Outcome
+    ) -> None:
+        """Decision 21: it counts, in no time; the first step acts, and what would go on is over."""
+        acted = outcome is Outcome.ACTED
+        await storage.emit("ada", (fired(),), {})
+        await storage.postpone_firing(await take_firing(storage), later)
+        clock.advance(later)
+        await storage.emit("ada", (), {"welcome": WEEK})
+        await storage.emit("ada", (), {"welcome": WEEK})
+        clock.advance(later)
+        journey = Journey("j1", "welcome", "ada", not acted, within=WEEK)
+        onward = (fired("f2", step="welcome.1", journey="j1"),)
+        drafts = (mail(journey="j1", marketing=False),) if acted else ()
+        entry = Entry("ada", outcome, drafts, onward, journey)
+        assert (await storage.record(await take_firing(storage), (entry,), closing=ACTED)).acted == 1
+        row = await welcome(storage)
+        assert (row.goals, row.held_out_goals) == ((1, 0) if acted else (0, 1))
+        assert row.median_time_to_goal == timedelta(0)
+        assert (await take_firing(storage)).over == GOAL
+        assert [message.over for message in await storage.claim(10, LEASE)] == [None] * acted
+        clock.advance(LEASE)
+        await storage.emit("ada", (), {"welcome": WEEK})
+        await set_plan(storage, PAYING)
+        assert (await take_firing(storage)).over == GOAL
+        assert [message.over for message in await storage.claim(10, LEASE)] == [PAID] * acted
+
+    async def test_which_firings_a_goal_is_noted_with(self, storage: Storage, clock: ManualClock) -> None:
+        """Contract of `emit`: of the subject and the loop, on their way, in time, told of before the goal."""
+        loops = {"welcome": WEEK, "other": DAY}
+        names = ("late", "last", "other", "bob", "ended", "after", "tick", "claimed")
+        begun = dict.fromkeys(names, False)
+
+        async def fire(name: str, subject: str = "ada", loop: str = "welcome") -> None:
+            await storage.emit(subject, (fired(name, subject=subject, loop=loop),), {})
+
+        await fire("late")
+        clock.advance(MICROSECOND)
+        await fire("last")
+        clock.advance(WEEK)
+        await fire("ended")
+        (ended,) = [one for one in (await storage.claim_firings(10, LEASE))[1] if one.key == "ended"]
+        await storage.record(ended, (), closing=ACTED)
+        await fire("other", loop="third")
+        await fire("bob", subject="bob")
+        await fire("claimed", loop="other")
+        _, claimed = await storage.claim_firings(10, LEASE)
+        await storage.open_tick("welcome.0", clock.now(), fired("tick"))  # of somebody, for once
+        await storage.emit("ada", (fired("after"),), loops)
+        clock.advance(LEASE)
+        for firing in (await storage.claim_firings(10, LEASE))[1]:
+            journey = Journey(firing.key, firing.loop, firing.subject, within=WEEK)
+            begins = Entry(firing.subject, Outcome.ACTED, journey=journey)
+            assert (await storage.record(firing, (begins,), closing=ACTED)).held
+            onward = fired(f"next {firing.key}", subject=firing.subject, journey=firing.key)
+            await storage.emit(firing.subject, (onward,), {})
+        assert len(claimed) == 3
+        for firing in (await storage.claim_firings(10, LEASE))[1]:
+            assert firing.journey is not None
+            begun[firing.journey] = firing.over == GOAL
+        assert {name for name in names if begun[name]} == {"last", "claimed"}
+
+    async def test_a_goal_is_of_the_journey_that_the_firing_begins(
+        self, storage: Storage, clock: ManualClock
+    ) -> None:
+        """Contract of `record`: not of other people's, nor of other loops'; nor of one that goes on."""
+        await storage.emit("ada", (fired(), fired("f2", journey="j9")), {})
+        await storage.emit("ada", (), {"welcome": WEEK})
+        _, (first, onward) = await storage.claim_firings(10, LEASE)
+        await storage.record(
+            first,
+            (
+                Entry("ada", Outcome.ACTED, journey=Journey("j1", "other", "ada")),
+                Entry("bob", Outcome.ACTED, journey=Journey("j2", "welcome", "bob")),
+            ),
+            closing=ACTED,
+        )
+        going = Entry("ada", Outcome.ACTED, journey=Journey("j3", "welcome", "ada"))
+        await storage.record(onward, (going,), closing=ACTED)
+        assert [row.goals for row in await storage.funnel()] == [0, 0]
 
 
 class JourneyConformance(ConformanceBase):

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import pairwise
 
 from skene.ports.contacts import Suppressed
-from skene.ports.firings import Entry, Journey, Outcome, Recorded, Repeat
+from skene.ports.firings import Entry, Firing, Journey, Outcome, Recorded, Repeat
 from skene.ports.outbox import Begun, Later, MessageState, Rules
 from skene.ports.outbox import Outcome as Ending
 from skene.ports.storage import Storage
@@ -85,6 +85,32 @@ class RushConformance(ConformanceBase):
         new = await gather(partial(one.emit, "ada", orders[n // 2 % 2], {}) for n, one in enumerate(storages))
         assert sum(new) == 2
         assert await storages[0].pending_firings() == 3
+
+    async def test_50_goals_while_their_firings_are_recorded(self, storage_factory: StorageFactory) -> None:
+        """Decision 21: each is on the firing in time, or finds the journey; crossed ones do not block."""
+        storages = await pair(storage_factory, 50)
+        for subjects in ([f"s{n}" for n in range(50)], ["ada"] * 50):
+            new = tuple(fired(f"{who}:{n}", subject=who) for n, who in enumerate(subjects))
+            for firing in new:
+                await storages[0].emit(firing.subject, (firing,), {})
+            _, claimed = await storages[0].claim_firings(50, LONG)
+
+            async def begin(storage: Storage, firing: Firing) -> int:
+                journey = Journey(firing.key, "welcome", firing.subject)
+                entries = (Entry(firing.subject, Outcome.ACTED, journey=journey),)
+                return int((await storage.record(firing, entries, closing=ACTED)).held)
+
+            both = [
+                call
+                for one, firing in zip(storages, claimed, strict=True)
+                for call in (
+                    partial(begin, one, firing),
+                    partial(one.emit, firing.subject, (), {"welcome": WEEK}),
+                )
+            ]
+            assert sum(await gather(both)) == 50
+        (row,) = await storages[1].funnel()
+        assert (row.journeys, row.goals) == (100, 100)
 
     async def test_20_begin_and_one_may_send(self, storage_factory: StorageFactory) -> None:
         """Decision 27: two workers never pass the cap together."""

@@ -18,7 +18,8 @@ CREATE TABLE {schema}skene_firings (
     claim bigint NOT NULL DEFAULT 0,
     failures bigint NOT NULL DEFAULT 0,
     reason text,
-    settled_at timestamptz
+    settled_at timestamptz,
+    goal_at timestamptz
 );
 
 CREATE INDEX skene_firings_due ON {schema}skene_firings (due_at, id) WHERE due_at IS NOT NULL;
@@ -47,6 +48,9 @@ COMMENT ON COLUMN {schema}skene_firings.deadline IS 'Until when its condition ma
 COMMENT ON COLUMN {schema}skene_firings.state IS 'pending, claimed, done or dead';
 
 COMMENT ON COLUMN {schema}skene_firings.claim IS 'How often it was taken; a worker with an older number has lost it';
+
+COMMENT ON COLUMN {schema}skene_firings.goal_at IS
+    'When an event reached the goal before this firing had begun a journey; the journey then begins with it';
 
 CREATE TABLE {schema}skene_ticks (
     step text COLLATE "C" NOT NULL,
@@ -106,7 +110,8 @@ COMMENT ON COLUMN {schema}skene_journeys.shadow IS 'The loop only watched: nothi
 
 COMMENT ON COLUMN {schema}skene_journeys.prompted_at IS 'When its first message was sent';
 
-COMMENT ON COLUMN {schema}skene_journeys.goal_at IS 'When the goal was reached, in time';
+COMMENT ON COLUMN {schema}skene_journeys.goal_at IS
+    'When the goal was reached, in time; before begun_at: between its trigger and its beginning';
 
 CREATE TABLE {schema}skene_suppressions (
     kind text COLLATE "C" NOT NULL,

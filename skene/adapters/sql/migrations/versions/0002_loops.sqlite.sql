@@ -18,7 +18,8 @@ CREATE TABLE skene_firings (
     claim BIGINT NOT NULL DEFAULT 0,
     failures BIGINT NOT NULL DEFAULT 0,
     reason TEXT,
-    settled_at TEXT
+    settled_at TEXT,
+    goal_at TEXT
 );
 
 CREATE INDEX skene_firings_due ON skene_firings (due_at, id) WHERE due_at IS NOT NULL;

@@ -39,8 +39,8 @@ def emit(
 ) -> int:
     """Record firings, each key once, and that a subject has reached the goals of loops.
 
-    Goals are noted with firings first, then with journeys: `record` locks the firing until its journey can be
-    seen. So either the goal is on the firing when it is recorded, or the journey is there when it is looked for.
+    Goals are noted with firings first, then with journeys: `record` locks the firing until its journey can
+    be seen. So either the firing has the goal when it is recorded, or its journey is found here.
     """
     if goals:
         _reach_early(connection, now, subject, goals)

@@ -170,6 +170,9 @@ CREATE INDEX skene_outbox_provider ON {schema}skene_outbox (provider_id) WHERE p
 
 CREATE INDEX skene_outbox_marketing ON {schema}skene_outbox (subject, settled_at) WHERE marketing;
 
+-- However many messages of a campaign are due, a notice of a limit is found at once.
+CREATE INDEX skene_outbox_first ON {schema}skene_outbox (due_at) WHERE due_at IS NOT NULL AND NOT marketing;
+
 CREATE INDEX skene_conversions_subject ON {schema}skene_conversions (subject, converted_at);
 
 CREATE INDEX skene_customers_until ON {schema}skene_customers (until) WHERE until IS NOT NULL;

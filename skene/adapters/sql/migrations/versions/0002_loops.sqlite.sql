@@ -107,6 +107,9 @@ CREATE INDEX skene_outbox_provider ON skene_outbox (provider_id) WHERE provider_
 
 CREATE INDEX skene_outbox_marketing ON skene_outbox (subject, settled_at) WHERE marketing;
 
+-- However many messages of a campaign are due, a notice of a limit is found at once.
+CREATE INDEX skene_outbox_first ON skene_outbox (due_at) WHERE due_at IS NOT NULL AND marketing = 0;
+
 CREATE INDEX skene_conversions_subject ON skene_conversions (subject, converted_at);
 
 CREATE INDEX skene_customers_until ON skene_customers (until) WHERE until IS NOT NULL;

@@ -1,7 +1,7 @@
 """What happens when an action fails: `Recovery`."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, model_validator
 
@@ -9,6 +9,8 @@ from skene.definitions.base import Definition
 from skene.definitions.checks import Duration, choice
 from skene.definitions.faults import refuse
 from skene.definitions.units import format_duration
+
+Backoff = Literal["exponential", "linear", "fixed"]
 
 
 def _retries(value: object) -> int:
@@ -24,7 +26,8 @@ class Recovery(Definition, frozen=True):
 
     Args:
         retries: Additional attempts after the first, 0 to 100.
-        backoff: `"exponential"` doubles the pause each time, `"fixed"` keeps it.
+        backoff: `"exponential"` doubles the pause each time, `"linear"` lengthens it by `base`, `"fixed"`
+            keeps it.
         base: The first pause, such as `"1s"`.
         cap: The longest pause, such as `"5m"`; not shorter than `base`.
 
@@ -35,7 +38,7 @@ class Recovery(Definition, frozen=True):
     example: ClassVar[str] = "Recovery(retries=3)"
 
     retries: Annotated[int, BeforeValidator(_retries)] = 3
-    backoff: Annotated[Literal["exponential", "fixed"], choice("exponential", "fixed")] = "exponential"
+    backoff: Annotated[Backoff, choice(*get_args(Backoff))] = "exponential"
     base: Duration = timedelta(seconds=1)
     cap: Duration = timedelta(minutes=5)
 
@@ -45,7 +48,7 @@ class Recovery(Definition, frozen=True):
             self,
             *,
             retries: int = 3,
-            backoff: Literal["exponential", "fixed"] = "exponential",
+            backoff: Backoff = "exponential",
             base: str | timedelta = "1s",
             cap: str | timedelta = "5m",
         ) -> None: ...

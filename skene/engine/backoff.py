@@ -27,6 +27,11 @@ def next_delay(
     if failures > recovery.retries:
         return None
     base, cap = recovery.base, recovery.cap
-    ceiling = base if recovery.backoff == "fixed" else min(cap, base * 2 ** min(failures - 1, 32))
-    wait = ceiling if recovery.backoff == "fixed" else ceiling * chance
+    match recovery.backoff:
+        case "fixed":
+            wait = base
+        case "linear":
+            wait = min(cap, base * failures) * chance
+        case "exponential":
+            wait = min(cap, base * 2 ** min(failures - 1, 32)) * chance
     return max(wait, retry_after) if retry_after is not None else wait

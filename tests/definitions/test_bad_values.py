@@ -70,7 +70,7 @@ BAD = [
     (BLOCK + ".type", "blok", 'did you mean "block"?'),
     (PROMPT + ".type", "e-mail", 'did you mean "email"?'),
     ("recovery", None, "got None", "Recovery("),
-    ("recovery.backoff", "Fixed", '"exponential" or "fixed"', 'did you mean "fixed"?'),
+    ("recovery.backoff", "Fixed", '"exponential", "linear" or "fixed"', 'did you mean "fixed"?'),
     # keys
     ("steps[0].condition.limt", {}, "got an unknown key", "did you mean limit?"),
     (BLOCK + ".upgrade_promt", None, "got an unknown key", "did you mean upgrade_prompt?"),

@@ -63,6 +63,14 @@ def test_a_fixed_backoff_is_fixed(failed: int, chance: float) -> None:
     assert next_delay(recovery, failed, chance=chance) == timedelta(seconds=7)
 
 
+@given(failed=st.integers(1, 100), chance=chances)
+def test_a_linear_backoff_lengthens_by_its_base_up_to_the_cap(failed: int, chance: float) -> None:
+    recovery = Recovery(retries=100, backoff="linear", base="7s", cap="1m")
+    wait = next_delay(recovery, failed, chance=chance)
+    assert wait is not None
+    assert abs(wait.total_seconds() - min(60, 7 * failed) * chance) < 1e-5
+
+
 def test_the_defaults_are_one_second_doubling_up_to_five_minutes() -> None:
     recovery = Recovery(retries=100)
     nearly = 1 - 2**-53

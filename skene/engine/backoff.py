@@ -27,11 +27,6 @@ def next_delay(
     if failures > recovery.retries:
         return None
     base, cap = recovery.base, recovery.cap
-    match recovery.backoff:
-        case "fixed":
-            wait = base
-        case "linear":
-            wait = min(cap, base * failures) * chance
-        case "exponential":
-            wait = min(cap, base * 2 ** min(failures - 1, 32)) * chance
+    grown = base * (failures if recovery.backoff == "linear" else 2 ** min(failures - 1, 32))
+    wait = base if recovery.backoff == "fixed" else min(cap, grown) * chance
     return max(wait, retry_after) if retry_after is not None else wait

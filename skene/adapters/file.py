@@ -11,10 +11,10 @@ from tempfile import NamedTemporaryFile
 import anyio.to_thread
 
 from skene.adapters.mail.local import LocalNotifier
-from skene.adapters.mail.message import FOREVER, check_key, read_mail
+from skene.adapters.mail.message import check_key, read_mail
 from skene.adapters.mail.mime import mime
 from skene.errors import DeliveryFailed
-from skene.ports.notifier import Body
+from skene.ports.notifier import FOREVER, Body
 
 __all__ = ["FileNotifier"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio.lowlevel
 
 from skene.adapters.mail.local import LocalNotifier
-from skene.adapters.mail.message import FOREVER, check_key, read_mail
+from skene.adapters.mail.message import check_key, read_mail
 from skene.errors import DeliveryError
-from skene.ports.notifier import Body
+from skene.ports.notifier import FOREVER, Body
 
 __all__ = ["MemoryNotifier", "SentMail"]
 

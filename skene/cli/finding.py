@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from skene.cli.failing import CommandError
+from skene.cli.output import say
 from skene.definitions.faults import nearest
 
 if TYPE_CHECKING:
     from skene.runtime.skene import Runtime
 
-__all__ = ["LimitOption", "LoopOption", "SubjectOption", "check_known_loop", "read_choice"]
+__all__ = ["LimitOption", "LoopOption", "SubjectOption", "check_known_loop", "read_choice", "say_more"]
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -58,3 +59,8 @@ def check_known_loop(skene: "Runtime", name: str | None) -> None:
         raise CommandError(
             f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}"
         )
+
+
+def say_more(shown: int) -> None:
+    """Say that the list goes on behind the rows it showed."""
+    say(f"these are the latest {shown}; --limit shows more")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded, scrub
-from skene.cli.finding import LimitOption, LoopOption, SubjectOption, check_known_loop, read_choice
+from skene.cli.finding import LimitOption, LoopOption, SubjectOption, check_known_loop, read_choice, say_more
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, examples, instant, print_json, say, table
 from skene.cli.people import with_storage
@@ -86,7 +86,7 @@ def _print(rows: Sequence["DecisionRow"], *, more: bool) -> None:
     ]
     console().print(table(columns, cells))
     if more:
-        say(f"these are the latest {len(rows)}; --limit shows more")
+        say_more(len(rows))
 
 
 def _as_json(row: "DecisionRow") -> dict[str, Any]:

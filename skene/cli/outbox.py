@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded, report, scrub
-from skene.cli.finding import LimitOption, LoopOption, SubjectOption, check_known_loop, read_choice
+from skene.cli.finding import LimitOption, LoopOption, SubjectOption, check_known_loop, read_choice, say_more
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, examples, instant, print_json, say, table
 from skene.cli.people import with_storage
@@ -16,6 +16,7 @@ from skene.cli.people import with_storage
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from skene.ports.counters import Draft
     from skene.ports.notifier import Body
     from skene.ports.outbox import MessageRow, MessageState
     from skene.runtime.skene import Runtime
@@ -31,7 +32,6 @@ AT_ONCE = 10_000
 _LONGEST = 200
 _LARGEST = 2**63 - 1
 _TOKEN = re.compile(r"([?&;]token=)[^\s\"'<>&)\]]+")
-_MAILS = ("upgrade_prompt", "usage_warning", "email")
 
 IdsArgument = Annotated[
     list[int], typer.Argument(metavar="ID...", min=1, max=_LARGEST, help="Numbers of messages.")
@@ -110,7 +110,7 @@ def show(
     if found is None:
         raise CommandError(f"there is no message {message}")
     row, body = found
-    readable = None if body is None else _readable(row.draft.kind, body)
+    readable = None if body is None else _readable(row.draft, body)
     if as_json:
         print_json({**_as_json(row), "body": readable})
         return
@@ -254,7 +254,7 @@ def _print_table(rows: Sequence["MessageRow"], *, more: bool) -> None:
     ]
     console().print(table(columns, cells, numbers=("id", "failures")))
     if more:
-        say(f"these are the latest {len(rows)}; --limit shows more")
+        say_more(len(rows))
 
 
 def _what(row: "MessageRow") -> str:
@@ -271,7 +271,6 @@ def _when(row: "MessageRow") -> str:
 def _facts(row: "MessageRow") -> list[tuple[str, str]]:
     """All that is known of a message besides its content, as headings and words."""
     draft = row.draft
-    mail = draft.kind in _MAILS
     facts = [
         ("message", str(row.id)),
         ("state", row.state.value),
@@ -285,7 +284,7 @@ def _facts(row: "MessageRow") -> list[tuple[str, str]]:
         ("failures", f"{row.failures} of its attempts failed"),
         ("key", draft.key),
     ]
-    if mail:
+    if draft.is_mail:
         kind = "marketing: caps, quiet hours and unsubscribing apply" if draft.marketing else "transactional"
         facts.insert(4, ("kind", kind))
     optional = (("provider", row.provider_id), ("wall", draft.wall), ("journey", draft.journey))
@@ -310,9 +309,9 @@ def _as_json(row: "MessageRow") -> dict[str, Any]:
     }
 
 
-def _readable(kind: str, body: "Body") -> "Body":
+def _readable(draft: "Draft", body: "Body") -> "Body":
     """The part of a frozen body that people read, without what would let them act in the subject's name."""
-    wanted = ("from", "to", "reply_to", "subject", "text", "template") if kind in _MAILS else tuple(body)
+    wanted = ("from", "to", "reply_to", "subject", "text", "template") if draft.is_mail else tuple(body)
     return {name: _hidden(body[name]) for name in wanted if name in body}
 
 

@@ -8,6 +8,7 @@ cannot write.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from skene.definitions.faults import DefinitionError, Fault, nearest, refuse
 from skene.definitions.tokens import Token, TokenError, tokenize
@@ -102,6 +103,12 @@ def read_select(text: object) -> Select:
         )
     if "\0" in text:
         raise refuse(text, "text without NUL characters", given="a text with a NUL character")
+    return _read(text)
+
+
+@lru_cache(maxsize=500)
+def _read(text: str) -> Select:
+    """Read each statement once: a condition is looked at again and again."""
     try:
         tokens = tokenize(text)
     except TokenError as error:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from hashlib import sha256
 
 from skene.definitions import EmailAction, FiringAction, GrantAction, QueryCondition, WebhookAction
-from skene.engine.effects import message_key
+from skene.engine.keys import digest, unique_key
 from skene.engine.occasion import Occasion
 from skene.engine.reactions import Reaction
 
-__all__ = ["action_data", "action_key", "firing_key", "goal_step", "journey_id", "next_look"]
+__all__ = ["action_data", "action_key", "goal_step", "journey_id", "next_look"]
 
 SOONEST, LATEST = timedelta(seconds=1), timedelta(minutes=10)
 LATEST_FOR_GOALS = timedelta(hours=6)
@@ -20,12 +19,7 @@ _SHARE = 4
 
 def journey_id(reaction: Reaction, firing: str, subject: str) -> str:
     """The journey that a firing begins for a subject: the same whenever it is evaluated again."""
-    return f"j_{_digest(reaction.loop, firing, subject)}"
-
-
-def firing_key(kind: str, *about: str) -> str:
-    """A firing's key: the same for the same occurrence and for no other."""
-    return f"{kind}:{_digest(*about)}"
+    return f"j_{digest(reaction.loop, firing, subject).hex()[:40]}"
 
 
 def goal_step(loop: str) -> str:
@@ -35,7 +29,7 @@ def goal_step(loop: str) -> str:
 
 def action_key(action: FiringAction, reaction: Reaction, occasion: Occasion, index: int) -> str:
     """The message's key: one per firing, subject and action."""
-    return message_key(action.type, reaction.key, occasion.key, occasion.subject, str(index))
+    return unique_key(action.type, reaction.key, occasion.key, occasion.subject, str(index))
 
 
 def action_data(action: FiringAction, occasion: Occasion) -> dict[str, object]:
@@ -89,8 +83,3 @@ def _plain(occasion: Occasion) -> Mapping[str, object]:
         "occurred_at": occasion.occurred_at.isoformat(),
         "plan": occasion.plan,
     }
-
-
-def _digest(*parts: str) -> str:
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]

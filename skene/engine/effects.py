@@ -1,27 +1,17 @@
-"""What a decision sets in motion: messages with keys that follow from what they are about."""
+"""What a decision sets in motion: what its messages are made of."""
 
 from datetime import datetime
-from hashlib import sha256
 
 from skene.definitions import EmailAction
 from skene.engine.decision import Decision
+from skene.engine.keys import digest
 
-__all__ = ["message_data", "message_key", "subject_digest"]
-
-
-def message_key(kind: str, *about: str) -> str:
-    """A key that is the same for the same message and for no other, and tells nothing of whom it goes to.
-
-    Args:
-        kind: e.g. `upgrade_prompt`.
-        about: loop, step, subject, plan, window: whatever makes it one message.
-    """
-    return f"{kind}:{_digest(about).hex()[:40]}"
+__all__ = ["message_data", "subject_digest"]
 
 
 def subject_digest(loop: str, subject: str) -> bytes:
     """A stable hash of a subject within a loop, for dividing subjects into groups."""
-    return _digest((loop, subject))
+    return digest(loop, subject)
 
 
 def message_data(
@@ -48,12 +38,6 @@ def message_data(
             "upgrade_url": upgrade_url,
         },
     }
-
-
-def _digest(parts: tuple[str, ...]) -> bytes:
-    # With each part's length, so that no two lists of parts read the same, whatever a subject contains.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _iso(instant: datetime | None) -> str | None:

@@ -67,6 +67,10 @@ class Reaction:
     goal: Goal | None
     within: timedelta
 
+    def place_of(self, index: int) -> str:
+        """Where one of its actions is written."""
+        return f"{self.path}.action" + (f"[{index}]" if len(self.actions) > 1 else "")
+
     @property
     def patience(self) -> timedelta | None:
         """How long the condition may take to come true; None: it is asked once."""

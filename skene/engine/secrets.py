@@ -23,6 +23,7 @@ _SECRET = [re.compile(pattern) for pattern in SECRET]
 _HUMP = re.compile("([a-z0-9])([A-Z])")
 
 
+@lru_cache(maxsize=5000)
 def is_secret(column: str) -> bool:
     """Whether a column's name sounds as if its values were nobody else's business."""
     words = "_" + _HUMP.sub(r"\1_\2", column).lower() + "_"

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Contacts", "Suppressed", "Suppression"]
+__all__ = ["REASONS", "Contacts", "Suppressed", "Suppression"]
 
 
 class Suppressed(StrEnum):
@@ -18,6 +18,14 @@ class Suppressed(StrEnum):
     """Nothing arrives at the address: nothing is sent to it."""
     COMPLAINED = "complained"
     """Whoever reads at the address called a mail spam: nothing is sent to it."""
+
+
+REASONS: Mapping[Suppressed, str] = {
+    Suppressed.COMPLAINED: f"the address is suppressed: {Suppressed.COMPLAINED}",
+    Suppressed.BOUNCED: f"the address is suppressed: {Suppressed.BOUNCED}",
+    Suppressed.UNSUBSCRIBED: "the subject has unsubscribed",
+}
+"""Why a message is not sent, in words; of several the first one that there is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,9 @@ class Counted:
     tallies: tuple[Tally, ...]
 
 
+_MAILS = ("upgrade_prompt", "usage_warning", "email")
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A message to be put into the outbox.
@@ -145,6 +148,11 @@ class Draft:
     cancel_on_upgrade: bool = True
     journey: str | None = None
     marketing: bool = False
+
+    @property
+    def is_mail(self) -> bool:
+        """Whether it is an e-mail, and so needs an address."""
+        return self.kind in _MAILS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from typing import Protocol
 from skene.ports.counters import Draft
 
 __all__ = [
+    "CONVERTED",
+    "GOAL_REACHED",
+    "UNSUBSCRIBED",
     "Closing",
     "DecisionRow",
     "Entry",
@@ -23,6 +26,10 @@ __all__ = [
     "Repeat",
     "Watcher",
 ]
+
+
+GOAL_REACHED, CONVERTED, UNSUBSCRIBED = "the goal is reached", "converted", "unsubscribed"
+"""Why a journey does not go on."""
 
 
 class FiringState(StrEnum):
@@ -107,7 +114,7 @@ class Firing:
         current_plan: the plan the subject holds now; None if billing never heard of it.
         email: the address billing knows.
         unsubscribed: the subject wants no marketing mail.
-        over: why its journey does not go on ("the goal is reached", "converted", "unsubscribed"), or None.
+        over: why its journey does not go on (`GOAL_REACHED`, `CONVERTED`, `UNSUBSCRIBED`), or None.
     """
 
     id: int

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 __all__ = [
+    "FOREVER",
     "About",
     "Body",
     "MessageContext",
@@ -21,6 +22,9 @@ __all__ = [
 
 About: TypeAlias = Literal["limit", "loop"]
 """What a message is about, and so which values its template may use: a subject's limit, or any other loop."""
+
+FOREVER = timedelta(days=36_500)
+"""How long keys are remembered by whoever never forgets them."""
 
 ReportKind: TypeAlias = Literal["bounced", "complained", "delivered", "opened", "clicked", "failed"]
 """What a provider says became of a message."""

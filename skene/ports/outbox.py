@@ -10,6 +10,7 @@ from skene.ports.counters import Draft
 from skene.ports.notifier import Body
 
 __all__ = [
+    "PERHAPS_SENT",
     "Attempt",
     "Begun",
     "Claimed",
@@ -37,6 +38,10 @@ class MessageState(StrEnum):
     """Every attempt failed, or the provider will never take it."""
     PARKED = "parked"
     """Perhaps sent, and too late to find out by repeating it: for a person to look at."""
+
+
+PERHAPS_SENT = (MessageState.SENT, MessageState.PARKED)
+"""States of a message that a person has got, or may have got: a cap counts it."""
 
 
 @dataclass(frozen=True, slots=True)

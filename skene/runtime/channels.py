@@ -11,13 +11,11 @@ from skene.engine.occasion import Occasion
 from skene.errors import DeliveryFailed, DeliveryRefused
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant
-from skene.ports.notifier import Body, MessageContext, Notifier
+from skene.ports.notifier import FOREVER, Body, MessageContext, Notifier
 from skene.runtime.calling import call
 from skene.runtime.parts import Parts
 
 __all__ = ["channel_of"]
-
-FOREVER = timedelta(days=36_500)
 
 
 def channel_of(parts: Parts, draft: Draft) -> Notifier | None:

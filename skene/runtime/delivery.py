@@ -8,6 +8,7 @@ from skene.engine.backoff import next_delay
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
 from skene.ports.notifier import Body, Notifier, Profile
 from skene.ports.outbox import Begun, Claimed, Later, MessageState, Never, Outcome, Rules
+from skene.runtime.beside import beside
 from skene.runtime.channels import channel_of
 from skene.runtime.mailing import address_digest, context_of, profile_of, quiet_for
 from skene.runtime.parts import Parts
@@ -17,8 +18,6 @@ __all__ = ["Delivery"]
 SEND_TIMEOUT = 15.0
 HURRY = 4.0
 """Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
-_MAILS = ("upgrade_prompt", "usage_warning", "email")
-"""The kinds of message that need an address."""
 _NO_PROFILE = ("grant", "function")
 """The kinds that say nothing of the person: whoever knows their profile may be away."""
 PATIENCE = timedelta(seconds=3)
@@ -34,7 +33,6 @@ class Delivery:
     async def see_through(self, message: Claimed) -> None:
         """Deal with a message to its end even while the app shuts down: its outcome is then known."""
         limit = anyio.CancelScope()
-        failure: Exception | None = None
 
         async def hurry() -> None:
             try:
@@ -42,16 +40,9 @@ class Delivery:
             finally:
                 limit.deadline = min(limit.deadline, anyio.current_time() + HURRY)
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(hurry)
+        async with beside(hurry):
             with anyio.CancelScope(shield=True):
-                try:
-                    await self._deal_with(message, limit)
-                except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
-                    failure = error
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+                await self._deal_with(message, limit)
 
     async def _deal_with(self, message: Claimed, limit: anyio.CancelScope) -> None:
         notifier: Notifier | None = None
@@ -93,7 +84,7 @@ class Delivery:
             user = await profile_of(self._parts, message)
         if body is None:
             user = user or Profile()
-            if message.draft.kind in _MAILS and not user.email:
+            if message.draft.is_mail and not user.email:
                 return Outcome(MessageState.SKIPPED, reason="no e-mail address: no profile and no customer")
             try:
                 body = notifier.render(context_of(self._parts, message, user))
@@ -119,7 +110,7 @@ class Delivery:
                 reason = "quiet hours"
                 return Outcome(MessageState.PENDING, until - message.now, reason=reason)
         rules = Rules(
-            address=_address(body) if message.draft.kind in _MAILS else None,
+            address=_address(body) if message.draft.is_mail else None,
             cap=policy.cap if message.draft.marketing else None,
             pace=notifier.pace,
             patience=PATIENCE,
@@ -190,7 +181,7 @@ def _unwanted(message: Claimed) -> str | None:
     if draft.cancel_on_upgrade and message.current_plan not in (None, draft.plan):
         return f"the subject holds the plan {message.current_plan}"
     # Only words are needless once a journey is over; what else was promised is kept.
-    return message.over if draft.kind in _MAILS else None
+    return message.over if draft.is_mail else None
 
 
 def _nobody(message: Claimed) -> str:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from skene.definitions.faults import describe, nearest
 from skene.definitions.triggers import PLAN_CHANGED
-from skene.engine.actions import firing_key
+from skene.engine.keys import unique_key
 from skene.engine.paths import subject_at
 from skene.engine.subject import storable_id
 from skene.ports.contacts import Suppressed
@@ -64,7 +64,7 @@ class EventVerbs:
             return 0
         once = idempotency_key or self._parts.clock.new_id()
         firings = tuple(
-            NewFiring(firing_key("event", event, who, once, one.key), one.loop, one.key, who, said)
+            NewFiring(unique_key("event", event, who, once, one.key), one.loop, one.key, who, said)
             for one in listening
         )
         new = await self._parts.storage.emit(who, firings, goals)
@@ -104,7 +104,7 @@ class EventVerbs:
                 parts.log.warning(text, source, trigger.subject, one.key)
                 continue
             who = storable_id(subject)
-            key = firing_key("webhook", source, told.id, one.key)
+            key = unique_key("webhook", source, told.id, one.key)
             firing = NewFiring(key, one.loop, one.key, who, dict(told.payload))
             by_subject.setdefault(who, []).append(firing)
         new = 0

@@ -13,7 +13,6 @@ from skene.engine.actions import (
     LATEST_FOR_GOALS,
     action_data,
     action_key,
-    firing_key,
     goal_step,
     journey_id,
     next_look,
@@ -22,11 +21,13 @@ from skene.engine.actions import (
 from skene.engine.backoff import next_delay
 from skene.engine.decide import held_out
 from skene.engine.effects import subject_digest
+from skene.engine.keys import unique_key
 from skene.engine.occasion import Occasion
 from skene.engine.reactions import Reaction
 from skene.errors import ConditionFailed, QueryError, QueryRefused, StorageUnavailable
 from skene.ports.counters import Draft
 from skene.ports.firings import (
+    GOAL_REACHED,
     Closing,
     Entry,
     Firing,
@@ -45,7 +46,7 @@ from skene.runtime.scanning import Scanning
 __all__ = ["Evaluation"]
 
 LOOK = 20.0
-"""Seconds for all the conditions of a firing together: the lease must not end before they are asked."""
+"""Seconds for all the conditions of a firing together: it keeps a lane, and others wait for it."""
 
 
 class Evaluation:
@@ -60,7 +61,7 @@ class Evaluation:
         """Evaluate a firing; whatever goes wrong with it stops no other.
 
         Raises:
-            StorageUnavailable: its claim ends by itself, and somebody takes it up again.
+            StorageUnavailable: nothing was recorded, and the claim is still held.
         """
         try:
             async with kept(self._parts, firing):
@@ -95,7 +96,7 @@ class Evaluation:
     async def _react(self, reaction: Reaction, firing: Firing) -> None:
         occasion = self._occasion(reaction, firing)
         if firing.journey is not None and await self._reached(reaction, firing):
-            await self._end(firing, Phase.PRECHECK, Outcome.STOPPED, "the goal is reached")
+            await self._end(firing, Phase.PRECHECK, Outcome.STOPPED, GOAL_REACHED)
             return
         held = await self._look(reaction.condition, occasion)
         if not held.met:
@@ -129,7 +130,7 @@ class Evaluation:
         if reaction is None or not waits_for_goal(reaction):
             await self._end(firing, Phase.TRIGGER, Outcome.SKIPPED, "the loop has no such goal any more")
         elif await self._reached(reaction, firing):
-            await self._end(firing, Phase.CONDITION, Outcome.ACTED, "the goal is reached")
+            await self._end(firing, Phase.CONDITION, Outcome.ACTED, GOAL_REACHED)
         else:
             await self._wait_or_end(firing, reaction.within, LATEST_FOR_GOALS)
 
@@ -213,7 +214,7 @@ class Evaluation:
     ) -> tuple[NewFiring, ...]:
         if reaction.next is None or not acted:
             return ()
-        key = firing_key("then", occasion.key, occasion.subject, reaction.next)
+        key = unique_key("then", occasion.key, occasion.subject, reaction.next)
         data = occasion.event or occasion.row  # of a schedule, the row is all there is
         going = (reaction.loop, reaction.next, occasion.subject)
         return (NewFiring(key, *going, data, reaction.wait, journey),)
@@ -259,7 +260,7 @@ class Evaluation:
 
 
 def _goal_firing(reaction: Reaction, occasion: Occasion, journey: Journey) -> NewFiring:
-    key, step = firing_key("goal", journey.id), goal_step(reaction.loop)
+    key, step = unique_key("goal", journey.id), goal_step(reaction.loop)
     data = occasion.event or occasion.row
     return NewFiring(key, reaction.loop, step, occasion.subject, data, journey=journey.id)
 

@@ -18,7 +18,8 @@ from skene.engine.decide import (
     unavailable,
 )
 from skene.engine.decision import Decision, Reason
-from skene.engine.effects import message_data, message_key, subject_digest
+from skene.engine.effects import message_data, subject_digest
+from skene.engine.keys import unique_key
 from skene.engine.program import CompiledStep
 from skene.engine.subject import storable_id
 from skene.engine.window import Rolling
@@ -247,7 +248,7 @@ class Gatekeeper:
             data = message_data(decision, step.message, step.prompt, upgrade_url=url)
             drafts = (
                 Draft(
-                    key=message_key("upgrade_prompt", step.key, subject, decision.plan, start.isoformat()),
+                    key=unique_key("upgrade_prompt", step.key, subject, decision.plan, start.isoformat()),
                     kind="upgrade_prompt",
                     loop=step.loop,
                     step=step.key,
@@ -302,7 +303,7 @@ class Gatekeeper:
         fraction, mail = due[-1], mails[due[-1]]
         url = self._parts.links.upgrade(subject=subject)
         draft = Draft(
-            key=message_key(
+            key=unique_key(
                 "usage_warning",
                 step.key,
                 step.meter,

@@ -8,6 +8,7 @@ import anyio
 
 from skene.errors import StorageUnavailable
 from skene.ports.firings import Firing
+from skene.runtime.beside import beside
 from skene.runtime.parts import Parts
 
 __all__ = ["HEARTBEAT", "LEASE", "kept"]
@@ -32,13 +33,5 @@ async def kept(parts: Parts, firing: Firing) -> AsyncGenerator[None]:
             with suppress(StorageUnavailable):
                 held = await parts.storage.keep_firing(firing, LEASE)
 
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(renew)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    async with beside(renew):
+        yield

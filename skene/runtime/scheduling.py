@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from skene.definitions import ScheduleTrigger
-from skene.engine.actions import firing_key
+from skene.engine.keys import unique_key
 from skene.engine.reactions import Reaction
 from skene.engine.schedule import Schedule
 from skene.ports.firings import NewFiring
@@ -50,7 +50,7 @@ class Scheduling:
         tick = Schedule(trigger.cron, trigger.timezone).latest(now)
         if tick is None or tick <= known:
             return False
-        firing = NewFiring(firing_key("tick", key, tick.isoformat()), reaction.loop, key, "")
+        firing = NewFiring(unique_key("tick", key, tick.isoformat()), reaction.loop, key, "")
         opened = await storage.open_tick(key, tick, firing)
         self._known[key] = tick
         return opened

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.asking import Asking
+from skene.runtime.beside import beside
 from skene.runtime.counting import CountingVerbs
 from skene.runtime.events import EventVerbs
 from skene.runtime.firing import Evaluation
@@ -217,19 +218,9 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
                 yield
                 return
             await self.start()
-            failure: Exception | None = None
             try:
-                async with anyio.create_task_group() as tasks:
-                    if self._run_worker:
-                        tasks.start_soon(self._worker.run)
-                    try:
-                        yield
-                    except Exception as error:  # noqa: BLE001 - the app's own; raised below, where no group wraps it
-                        failure = error
-                    finally:
-                        tasks.cancel_scope.cancel()
-                if failure is not None:
-                    raise failure
+                async with beside(self._worker.run) if self._run_worker else nullcontext():
+                    yield
             finally:
                 await self.aclose()
         finally:

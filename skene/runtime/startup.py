@@ -144,8 +144,7 @@ def _reaction_faults(parts: Parts, reaction: Reaction) -> Iterator[Fault]:
         yield Fault(f"{reaction.path}.trigger.source", given, allowed, near)
     for index, one in enumerate(reaction.actions):
         if isinstance(one, WebhookAction):
-            where = f"{reaction.path}.action" + (f"[{index}]" if len(reaction.actions) > 1 else "")
-            yield from _webhook_faults(parts, where, one)
+            yield from _webhook_faults(parts, reaction.place_of(index), one)
     if parts.own_queries is None and not hasattr(parts.storage, "queries"):
         for where, _, _ in _queries(reaction):
             yield Fault(where, "a query, and a storage that runs none", "Skene(queries=…)")
@@ -185,9 +184,8 @@ def mail_providers(program: Program) -> set[str]:
 
 def reaction_mails(reaction: Reaction) -> tuple[tuple[str, EmailAction], ...]:
     """Every mail that a step's actions send, with where it is written."""
-    several = len(reaction.actions) > 1
     return tuple(
-        (f"{reaction.path}.action" + (f"[{index}]" if several else ""), one)
+        (reaction.place_of(index), one)
         for index, one in enumerate(reaction.actions)
         if isinstance(one, EmailAction)
     )

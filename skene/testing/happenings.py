@@ -9,7 +9,7 @@ from skene.adapters.memory import MemoryStorage
 from skene.adapters.memory.state import JourneyRow
 from skene.adapters.sql.triggers import LONGEST_COPY, is_secret, table_parts
 from skene.definitions import QueryCondition
-from skene.engine.actions import firing_key
+from skene.engine.keys import unique_key
 from skene.engine.reactions import Reaction, parts_of
 from skene.engine.rowtrigger import RowTrigger
 from skene.engine.schedule import Schedule
@@ -92,7 +92,7 @@ class Happenings:
             if not _is_about(trigger, event, table, row, before) or name in (None, ""):
                 continue
             subject = storable_id(str(name))
-            key = firing_key("database", self.clock.new_id(), trigger.step)
+            key = unique_key("database", self.clock.new_id(), trigger.step)
             firing = NewFiring(key, trigger.loop, trigger.step, subject, _copied(trigger, row))
             new += await self.storage.emit(subject, (firing,), {})
         return new

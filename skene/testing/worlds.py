@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Checkout", "Conversion", "World"]
 
 _SESSION = re.compile(r"/c/pay/(cs_\w+)$")
-_MAILS = ("upgrade_prompt", "usage_warning", "email")
 _WAITING = "nothing is delivered until world.drain()"
 
 
@@ -214,7 +213,7 @@ class World(Happenings):
     def mails(self, subject: str) -> list[Mail]:
         """The mails that were sent to a subject, oldest first."""
         posted = self.storage.posted(storable_id(subject))
-        templates = {f"skene-{draft.key}": draft.template for draft, _, _ in posted if draft.kind in _MAILS}
+        templates = {f"skene-{draft.key}": draft.template for draft, _, _ in posted if draft.is_mail}
         return [read(templates[key], body) for key, body in self._box.kept.items() if key in templates]
 
     def sent(self, subject: str) -> list[str]:
@@ -257,7 +256,7 @@ class World(Happenings):
         lines += [f"  {w.subject}: stopped by {w.step} at {w.used}" for w in self.walls(subject)]
         for draft, state, reason in self.storage.posted(only):
             why = reason or (_WAITING if state is MessageState.PENDING else "")
-            what = "mail" if draft.kind in _MAILS else draft.kind
+            what = "mail" if draft.is_mail else draft.kind
             lines.append(f"  {draft.subject}: {what} {draft.template!r} is {state}{why and f' ({why})'}")
         lines += [
             f"  {c.subject}: began to pay (loop {c.loop or 'unknown'})" for c in self.conversions(subject)

@@ -16,10 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from skene.adapters.mail.message import FOREVER
 from skene.adapters.webhook import StandardWebhookSource, WebhookNotifier
 from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown
-from skene.ports.notifier import Body, MessageContext, Notifier, Profile
+from skene.ports.notifier import FOREVER, Body, MessageContext, Notifier, Profile
 from skene.testing.clock import ManualClock
 from skene.testing.notifier_conformance import Delivered, NotifierFaultConformance, message
 from skene.testing.serve import serving

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skene import Decision, Reason, action
-from skene.engine.effects import message_data, message_key, subject_digest
+from skene.engine.effects import message_data, subject_digest
+from skene.engine.keys import unique_key
 
 # Any text at all, lone surrogates and separators included: subjects are whatever an app calls its users.
 anything = st.text(st.characters(codec=None), max_size=6) | st.sampled_from(
@@ -39,21 +40,21 @@ def decision(**more: Any) -> Decision:
 
 @given(one=lists, other=lists)
 def test_a_key_is_the_same_for_the_same_message_and_for_no_other(one: list[str], other: list[str]) -> None:
-    assert message_key("prompt", *one) == message_key("prompt", *one)
-    assert (message_key("prompt", *one) == message_key("prompt", *other)) == (one == other)
-    assert message_key("prompt", *one) != message_key("warning", *one)
+    assert unique_key("prompt", *one) == unique_key("prompt", *one)
+    assert (unique_key("prompt", *one) == unique_key("prompt", *other)) == (one == other)
+    assert unique_key("prompt", *one) != unique_key("warning", *one)
 
 
 @given(about=st.lists(anything, min_size=1, max_size=5), place=st.integers(0, 4), instead=anything)
 def test_every_argument_counts(about: list[str], place: int, instead: str) -> None:
     place %= len(about)
     changed = [*about[:place], instead, *about[place + 1 :]]
-    assert (message_key("k", *about) == message_key("k", *changed)) == (about == changed)
+    assert (unique_key("k", *about) == unique_key("k", *changed)) == (about == changed)
 
 
 @given(about=lists)
 def test_a_key_is_short_plain_and_tells_nothing(about: list[str]) -> None:
-    kind, _, digest = message_key("upgrade_prompt", *about).partition(":")
+    kind, _, digest = unique_key("upgrade_prompt", *about).partition(":")
     assert kind == "upgrade_prompt"
     assert len(digest) == 40
     assert set(digest) <= set("0123456789abcdef")
@@ -61,7 +62,7 @@ def test_a_key_is_short_plain_and_tells_nothing(about: list[str]) -> None:
 
 def test_keys_stay_as_they_are_from_one_release_to_the_next() -> None:
     """A changed key would send a second mail to everybody who has a wall when the new version is deployed."""
-    given = message_key("upgrade_prompt", "freemium", "ada", "free", "2026-01-01T12:00:00+00:00")
+    given = unique_key("upgrade_prompt", "freemium", "ada", "free", "2026-01-01T12:00:00+00:00")
     assert given == "upgrade_prompt:73f36d8fcc60817e5803c7129c93938109ed1436"
 
 

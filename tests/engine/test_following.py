@@ -26,12 +26,12 @@ from skene.engine.actions import (
     SOONEST,
     action_data,
     action_key,
-    firing_key,
     goal_step,
     journey_id,
     next_look,
     waits_for_goal,
 )
+from skene.engine.keys import unique_key
 from skene.engine.occasion import Occasion
 from skene.engine.program import compile_loops
 from skene.engine.reactions import Reaction
@@ -75,19 +75,19 @@ about = st.lists(words, min_size=1, max_size=3).map(tuple)
 def test_a_firings_key_is_that_of_the_same_occurrence_and_of_no_other(
     one: tuple[str, ...], other: tuple[str, ...]
 ) -> None:
-    assert firing_key("event", *one) == firing_key("event", *one)
-    assert (firing_key("event", *one) == firing_key("event", *other)) == (one == other)
-    assert firing_key("event", *one) != firing_key("goal", *one)
+    assert unique_key("event", *one) == unique_key("event", *one)
+    assert (unique_key("event", *one) == unique_key("event", *other)) == (one == other)
+    assert unique_key("event", *one) != unique_key("goal", *one)
 
 
 def test_keys_stay_as_they_are_in_tables_that_exist() -> None:
     """A key that changes with a release would post again what was posted before it."""
-    assert firing_key("event", "a", "bc") == "event:5310a58788781ab25d5ad7c3f85035824b4eb7bd"
+    assert unique_key("event", "a", "bc") == "event:5310a58788781ab25d5ad7c3f85035824b4eb7bd"
     assert journey_id(reaction_of(), "event:1", "ada") == "j_062a8d062564ac86625155372781ce0954b80e95"
 
 
 def test_text_that_cannot_be_encoded_has_a_key_all_the_same() -> None:
-    assert firing_key("event", "\ud800") != firing_key("event", "\ud801")
+    assert unique_key("event", "\ud800") != unique_key("event", "\ud801")
 
 
 @given(one=st.tuples(words, words), other=st.tuples(words, words))

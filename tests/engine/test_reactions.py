@@ -60,6 +60,14 @@ def keys(found: Any) -> list[str]:
     return [one.key for one in found]
 
 
+def test_it_says_where_its_actions_are_written() -> None:
+    one = only(loop(on("signup")))
+    assert one.place_of(0) == f"{one.path}.action"
+    both = [MAIL, action.email("tips")]
+    two = only(loop(step(trigger=trigger.event("signup"), action=both)))
+    assert [two.place_of(index) for index in (0, 1)] == [f"{two.path}.action[0]", f"{two.path}.action[1]"]
+
+
 # -- what a step becomes -----------------------------------------------------------------------------------
 
 

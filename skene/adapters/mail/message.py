@@ -13,7 +13,6 @@ from skene.errors import DeliveryRefused
 from skene.ports.notifier import Body, MessageContext
 
 __all__ = [
-    "FOREVER",
     "Mail",
     "address",
     "check_key",
@@ -24,9 +23,6 @@ __all__ = [
     "timeout_faults",
     "unsubscribe_headers",
 ]
-
-FOREVER = timedelta(days=36_500)
-"""How long a notifier remembers keys that never forgets them."""
 
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")

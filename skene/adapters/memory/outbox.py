@@ -9,10 +9,12 @@ from itertools import islice
 
 from skene.adapters.memory.state import MessageRow as Row
 from skene.adapters.memory.state import Part, as_json
-from skene.ports.contacts import Suppressed
+from skene.engine.cap import cap_wait, counts_until
+from skene.ports.contacts import REASONS, Suppressed
 from skene.ports.counters import Draft
 from skene.ports.notifier import Body
 from skene.ports.outbox import (
+    PERHAPS_SENT,
     Attempt,
     Begun,
     Claimed,
@@ -26,8 +28,6 @@ from skene.ports.outbox import (
 
 __all__ = ["MemoryOutbox"]
 
-PERHAPS_SENT = (MessageState.SENT, MessageState.PARKED)
-SOON = timedelta(minutes=1)
 NO_RULES = Rules()
 
 
@@ -187,9 +187,9 @@ class MemoryOutbox(Part):
         if rules.address is not None:
             for kind in (Suppressed.COMPLAINED, Suppressed.BOUNCED):
                 if (kind, None, rules.address) in state.suppressions:
-                    return Never(f"the address is suppressed: {kind}")
+                    return Never(REASONS[kind])
         if draft.marketing and state.unsubscribed(draft.subject):
-            return Never("the subject has unsubscribed")
+            return Never(REASONS[Suppressed.UNSUBSCRIBED])
         return None
 
     def _capped(self, row: Row, rules: Rules, now: datetime) -> Later | None:
@@ -197,19 +197,10 @@ class MemoryOutbox(Part):
         if rules.cap is None or not row.draft.marketing:
             return None
         most, span = rules.cap
-        ends: list[datetime] = []
-        for other in self._state.marketing.get(row.draft.subject, ()):
-            if other is row:
-                continue
-            if other.begun is not None and other.settled_at is None:
-                ends.append(now + min(span, SOON))  # nobody knows yet whether it will count
-            elif (
-                other.state in PERHAPS_SENT and other.settled_at is not None and other.settled_at + span > now
-            ):
-                ends.append(other.settled_at + span)
-        if len(ends) < most:
-            return None
-        return Later((sorted(ends)[len(ends) - most] if most else now + span) - now, capped=True)
+        others = (one for one in self._state.marketing.get(row.draft.subject, ()) if one is not row)
+        ends = [counts_until(one.settled_at, span, now) for one in others if _counts(one, span, now)]
+        wait = cap_wait(ends, most, span, now)
+        return None if wait is None else Later(wait, capped=True)
 
     def _hand_over(self, row: Row, now: datetime, lease: timedelta) -> Claimed:
         row.state, row.claim = MessageState.CLAIMED, row.claim + 1
@@ -243,3 +234,10 @@ def _shown(row: Row) -> MessageRow:
         settled_at=row.settled_at,
         provider_id=row.provider_id,
     )
+
+
+def _counts(row: Row, span: timedelta, now: datetime) -> bool:
+    """Whether a message counts against a cap: under way, or perhaps sent within the span."""
+    if row.settled_at is None:
+        return row.begun is not None
+    return row.state in PERHAPS_SENT and row.settled_at + span > now

@@ -16,7 +16,7 @@ from skene.ports.accounts import Update
 from skene.ports.clock import Clock
 from skene.ports.contacts import Suppressed, Suppression
 from skene.ports.counters import Draft
-from skene.ports.firings import DecisionRow, FiringState, NewFiring
+from skene.ports.firings import CONVERTED, GOAL_REACHED, UNSUBSCRIBED, DecisionRow, FiringState, NewFiring
 from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
@@ -270,17 +270,17 @@ class State:
             return None
         row = self.journeys.get(journey)
         if row is not None and row.goal_at is not None and row.goal_at >= row.begun_at:
-            return "the goal is reached"
+            return GOAL_REACHED
         # Counted, not timed: a test's clock stands still, and a plan that changes may begin a journey.
         if row is not None and self.converted.get(subject, 0) > self.begun[row.id]:
-            return "converted"
-        return "unsubscribed" if marketing and self.unsubscribed(subject) else None
+            return CONVERTED
+        return UNSUBSCRIBED if marketing and self.unsubscribed(subject) else None
 
     def goes_no_further(self, journey: str | None, subject: str) -> str | None:
         """Why a journey does not go on. A goal that came before it has only left it its first step."""
         row = None if journey is None else self.journeys.get(journey)
         if row is not None and row.goal_at is not None:
-            return "the goal is reached"
+            return GOAL_REACHED
         return self.over(journey, subject, marketing=True)
 
     def unsubscribed(self, subject: str) -> bool:

@@ -8,20 +8,12 @@ from skene.adapters.sql.dialect import serialise
 from skene.adapters.sql.outbox import held
 from skene.adapters.sql.paces import take_turn, wait_for
 from skene.adapters.sql.tables import outbox, suppressions
-from skene.ports.contacts import Suppressed
+from skene.engine.cap import cap_wait, counts_until
+from skene.ports.contacts import REASONS, Suppressed
 from skene.ports.notifier import Body
-from skene.ports.outbox import Attempt, Begun, Claimed, Later, MessageState, Never, Rules
+from skene.ports.outbox import PERHAPS_SENT, Attempt, Begun, Claimed, Later, Never, Rules
 
 __all__ = ["begin_attempt"]
-
-REASONS = {
-    Suppressed.COMPLAINED: f"the address is suppressed: {Suppressed.COMPLAINED}",
-    Suppressed.BOUNCED: f"the address is suppressed: {Suppressed.BOUNCED}",
-    Suppressed.UNSUBSCRIBED: "the subject has unsubscribed",
-}
-PERHAPS_SENT = (MessageState.SENT, MessageState.PARKED)
-SOON = timedelta(minutes=1)
-"""When to ask again while another message is under way, and nobody knows whether it will count."""
 
 _OF_ADDRESSES = (Suppressed.BOUNCED, Suppressed.COMPLAINED)
 
@@ -88,10 +80,5 @@ def _capped(
         table.id != claimed.id,
         sa.or_(sa.and_(table.state.in_(PERHAPS_SENT), table.settled_at > now - within), unknown),
     )
-    ends = sorted(
-        now + min(within, SOON) if settled is None else settled + within
-        for settled in connection.scalars(counting)
-    )
-    if len(ends) < most:
-        return None
-    return (ends[len(ends) - most] if most else now + within) - now
+    ends = (counts_until(settled, within, now) for settled in connection.scalars(counting))
+    return cap_wait(ends, most, within, now)

@@ -10,11 +10,9 @@ import sqlalchemy as sa
 from skene.adapters.sql.accounts import standing_at
 from skene.adapters.sql.tables import conversions, customers, journeys, suppressions
 from skene.ports.contacts import Suppressed
+from skene.ports.firings import CONVERTED, GOAL_REACHED, UNSUBSCRIBED
 
 __all__ = ["Circumstances", "look_up"]
-
-GOAL, CONVERTED, UNSUBSCRIBED = "the goal is reached", "converted", "unsubscribed"
-"""Why a journey does not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Circumstances:
 
     def goes_no_further(self, subject: str, journey: str | None) -> str | None:
         """Why a journey does not go on. A goal that came before it has only left it its first step."""
-        return GOAL if journey in self.early else self.over(subject, journey, marketing=True)
+        return GOAL_REACHED if journey in self.early else self.over(subject, journey, marketing=True)
 
 
 def look_up(
@@ -74,7 +72,7 @@ def _ended(connection: sa.Connection, ids: Collection[Any]) -> tuple[dict[str, s
     begun = sa.select(journeys.c.id, journeys.c.subject, journeys.c.begun_at, journeys.c.goal_at)
     rows = connection.execute(begun.where(journeys.c.id.in_(ids))).all()
     early = frozenset(row.id for row in rows if row.goal_at is not None and row.goal_at < row.begun_at)
-    ended = {row.id: GOAL for row in rows if row.goal_at is not None and row.id not in early}
+    ended = {row.id: GOAL_REACHED for row in rows if row.goal_at is not None and row.id not in early}
     open_ones = [row for row in rows if row.id not in ended]
     if not open_ones:
         return ended, early

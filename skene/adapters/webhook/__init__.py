@@ -12,7 +12,7 @@ from anyio.lowlevel import RunVar
 from pydantic import JsonValue
 from standardwebhooks import Webhook
 
-from skene.adapters.mail.message import FOREVER, check_key, timeout_faults
+from skene.adapters.mail.message import check_key, timeout_faults
 from skene.adapters.system import SystemClock
 from skene.adapters.webhook.answers import answer_error
 from skene.adapters.webhook.secrets import secret_faults
@@ -21,7 +21,7 @@ from skene.adapters.webhook.source import StandardWebhookSource
 from skene.adapters.webhook.words import check_words, fill_words
 from skene.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, DeliveryUnknown
 from skene.ports.clock import Clock
-from skene.ports.notifier import About, Body, MessageContext
+from skene.ports.notifier import FOREVER, About, Body, MessageContext
 
 __all__ = ["StandardWebhookSource", "WebhookNotifier"]
 

@@ -6,8 +6,17 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from skene.definitions.faults import Fault, describe
-from skene.errors import CheckoutUnavailable, ConfigurationError, WebhookRejected
-from skene.ports.billing import Account, BillingEvent, CheckoutOrder, CheckoutResult, CheckoutSession
+from skene.errors import CheckoutUnavailable, ConfigurationError, DeliveryRefused, WebhookRejected
+from skene.ports.billing import (
+    Account,
+    BillingEvent,
+    CheckoutOrder,
+    CheckoutResult,
+    CheckoutSession,
+    EventPage,
+    SubscriptionPage,
+    UsageReport,
+)
 
 __all__ = ["ManualBilling"]
 
@@ -67,11 +76,13 @@ class ManualBilling:
         """
         raise WebhookRejected("plans are set by hand here; no billing service sends webhooks")
 
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """None in particular: `upgrade_url` is for all of them."""
+        return ()
+
     async def fetch(
-        self,
-        customer: str,
-        *,
-        timeout: timedelta | None = None,
+        self, customer: str, *, timeout: timedelta | None = None, features: bool = False
     ) -> Account:
         """Know nothing of a customer.
 
@@ -105,6 +116,26 @@ class ManualBilling:
             CheckoutUnavailable: always.
         """
         raise CheckoutUnavailable("plans are set by hand here; there is no customer portal")
+
+    async def subscriptions(self, after: str | None = None) -> SubscriptionPage:
+        """List none: there are no subscriptions."""
+        return SubscriptionPage((), None)
+
+    async def events(self, since: datetime, after: str | None = None) -> EventPage:
+        """List none: nothing happens here."""
+        return EventPage((), None)
+
+    async def customer_of(self, payment: str) -> str | None:
+        """Know of no payment."""
+        return None
+
+    async def report_usage(self, report: UsageReport, *, idempotency_key: str) -> None:
+        """Refuse: there is no bill.
+
+        Raises:
+            DeliveryRefused: always.
+        """
+        raise DeliveryRefused("plans are set by hand here; there is nobody to bill")
 
     async def aclose(self) -> None:
         """Nothing to release."""

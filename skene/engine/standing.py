@@ -26,6 +26,9 @@ class Subscription:
         interval, interval_count: the price's cycle: `day`, `week`, `month` or `year`, and how many of them.
         amount: what one period costs, in the currency's minor unit; None when unknown.
         currency: ISO 4217, lower case, or None.
+        quantity: how many of it, e.g. seats.
+        started_at: when paying for it began or begins, a trial before it left out; None when unknown.
+        collection_paused: it goes on, but nothing is collected for the time being.
     """
 
     id: str
@@ -39,6 +42,9 @@ class Subscription:
     interval_count: int = 1
     amount: int | None = None
     currency: str | None = None
+    quantity: int = 1
+    started_at: datetime | None = None
+    collection_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

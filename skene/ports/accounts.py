@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from skene.engine.standing import Standing
 from skene.ports.firings import Watcher
 
-__all__ = ["Accounts", "Applied", "Customer", "Ticket", "Update"]
+__all__ = ["Accounts", "Applied", "Credit", "Customer", "Ticket", "Update"]
+
+Credit: TypeAlias = Literal["last", "first"]
+"""Which of several walls a conversion is credited to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class Update:
             changes; its data is `{"from": …, "to": …}`. `from` is the plan that was written down last, even
             if its end has passed since and nobody has noted that: what watchers hear is a chain without gaps.
             A plan whose end has passed when it arrives is written down as the default plan.
+        features: as in `Account`.
+        credit: which wall within `attribution` a conversion is credited to: the last before it, or the first.
+        hooks: names of the hooks that hear of conversions, churn and changed plans, through the outbox.
     """
 
     ticket: Ticket
@@ -65,6 +71,9 @@ class Update:
     event: str | None = None
     event_type: str = ""
     watchers: tuple[Watcher, ...] = ()
+    features: tuple[str, ...] = ()
+    credit: Credit = "last"
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

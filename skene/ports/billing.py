@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from skene.engine.standing import Subscription
 
@@ -14,8 +14,31 @@ __all__ = [
     "CheckoutOrder",
     "CheckoutResult",
     "CheckoutSession",
+    "CheckoutState",
+    "EventPage",
+    "Refund",
     "Subscription",
+    "SubscriptionPage",
+    "UsageReport",
 ]
+
+CheckoutState: TypeAlias = Literal["open", "complete", "expired"]
+"""What became of a checkout: nobody has gone through with it yet, somebody has, or nobody can any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """What has been given back of one payment, all in all.
+
+    Attributes:
+        payment: the provider's id of the payment.
+        amount: in the currency's minor unit, everything that was ever given back of it.
+        currency: ISO 4217, lower case.
+    """
+
+    payment: str
+    amount: int
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +52,9 @@ class BillingEvent:
         subject: the subject that the provider's object names (client reference or metadata), if any.
         wall: the id of the wall that the checkout came from, if the object names one.
         checkout: the checkout session's id when this event completes one.
+        payment: the provider's id of a payment, where the event names no customer but a payment of theirs
+            (a dispute): `Billing.customer_of` says whose it is.
+        refund: what was given back, when the event is about that.
     """
 
     id: str
@@ -37,6 +63,8 @@ class BillingEvent:
     subject: str | None = None
     wall: str | None = None
     checkout: str | None = None
+    payment: str | None = None
+    refund: Refund | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,8 @@ class Account:
         email: the customer's address, used when the app gives no profile.
         deleted: the customer no longer exists at the provider.
         subscriptions: all of them, ended ones included, in no particular order.
+        features: lookup keys of what the customer is entitled to whatever the plan; empty if not asked for.
+        disputed: a payment of theirs is in dispute, or was lost to one. Only looked for where that matters.
     """
 
     customer: str
@@ -56,6 +86,8 @@ class Account:
     email: str | None = field(default=None, repr=False)
     deleted: bool = False
     subscriptions: tuple[Subscription, ...] = ()
+    features: tuple[str, ...] = ()
+    disputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +101,7 @@ class CheckoutOrder:
         email: prefilled for a new customer.
         return_url: where the provider sends the browser after payment; `{CHECKOUT_SESSION_ID}` is filled in.
         cancel_url: where it sends the browser when the person changes their mind.
+        plan: the plan to sell, one of `Billing.offers`; None: whatever the back-end sells by itself.
     """
 
     subject: str
@@ -77,6 +110,7 @@ class CheckoutOrder:
     email: str | None = field(repr=False)
     return_url: str
     cancel_url: str
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +135,61 @@ class CheckoutResult:
     """What became of a checkout session.
 
     Attributes:
-        complete: the person went through with it.
+        state: whether the person went through with it.
         customer, subject, wall: as in `BillingEvent`.
+        paid: the money is there, or none was due; False while a bank takes its days.
+        url: where the person can go on with it, while it is open.
     """
 
-    complete: bool
+    state: CheckoutState
     customer: str | None
     subject: str | None
     wall: str | None
+    paid: bool = True
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionPage:
+    """Some of all subscriptions that are not over, in an order that stays.
+
+    Attributes:
+        entries: the customer's id and the subscription.
+        after: what to ask for the next page with; None: this was the last.
+    """
+
+    entries: tuple[tuple[str, Subscription], ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some of what has happened, latest first.
+
+    Attributes:
+        events: those that concern a customer.
+        after: as in `SubscriptionPage`.
+    """
+
+    events: tuple[BillingEvent, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Units to put on a customer's bill.
+
+    Attributes:
+        customer: the provider's id.
+        meter: the name of the provider's meter.
+        units: how many; negative takes back what was reported too much.
+        at: when they were used.
+    """
+
+    customer: str
+    meter: str
+    units: int
+    at: datetime
 
 
 class Billing(Protocol):
@@ -154,10 +235,18 @@ class Billing(Protocol):
         """
         ...
 
-    async def fetch(self, customer: str, *, timeout: timedelta | None = None) -> Account:
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The plans that a checkout can sell, least to most valuable."""
+        ...
+
+    async def fetch(
+        self, customer: str, *, timeout: timedelta | None = None, features: bool = False
+    ) -> Account:
         """Ask the provider for a customer's present state.
 
-        A customer that the provider once had and deleted is an account that says so.
+        A customer that the provider once had and deleted is an account that says so. `features` asks for what
+        the customer is entitled to whatever the plan, too.
 
         Raises:
             LookupError: the provider knows no such customer, perhaps because the key belongs to another
@@ -190,6 +279,42 @@ class Billing(Protocol):
         Raises:
             CheckoutUnavailable: this back-end has none.
             BillingUnavailable: as above.
+        """
+        ...
+
+    async def subscriptions(self, after: str | None = None) -> SubscriptionPage:
+        """Read all customers' subscriptions that are not over, page by page.
+
+        Raises:
+            BillingUnavailable: as above.
+        """
+        ...
+
+    async def events(self, since: datetime, after: str | None = None) -> EventPage:
+        """Read what has happened since, page by page: what webhooks should have told. At most 30 days back.
+
+        Raises:
+            BillingUnavailable: as above.
+        """
+        ...
+
+    async def customer_of(self, payment: str) -> str | None:
+        """Whose payment it is; None if nobody's.
+
+        Raises:
+            BillingUnavailable: as above.
+        """
+        ...
+
+    async def report_usage(self, report: UsageReport, *, idempotency_key: str) -> None:
+        """Put units on a customer's bill.
+
+        The provider takes a repeated key for the same report for a day.
+
+        Raises:
+            DeliveryFailed: not accepted, worth another try.
+            DeliveryRefused: not accepted, and never will be.
+            DeliveryUnknown: handed over, but no answer came.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from skene.engine.window import WindowRule
 
-__all__ = ["Charge", "Consume", "Counted", "Counters", "Draft", "Notice", "Receipt", "Tally"]
+__all__ = ["BilledUse", "Charge", "Consume", "Counted", "Counters", "Draft", "Notice", "Receipt", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Charge:
         limits: units per window by plan; None is unlimited. The default plan is among them; a plan that is
             not counts as the default plan.
         rule: how the windows lie.
+        feature: where subjects who hold this feature have no limit, whatever their plan; else None.
+        billed: the plans whose use of it is put on the customer's bill, see `report_billed`.
     """
 
     step: str
@@ -28,6 +30,8 @@ class Charge:
     cost: int
     limits: Mapping[str, int | None]
     rule: WindowRule
+    feature: str | None = None
+    billed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Counted:
         customer: the subject's customer id at the billing service, if any.
         checked_at: when the billing service was last asked because of a refusal, or None.
         tallies: one per charge, in their order.
+        subject: who was counted: the one the call names, or whom that one was merged into.
     """
 
     admitted: bool
@@ -112,6 +117,7 @@ class Counted:
     customer: str | None
     checked_at: datetime | None
     tallies: tuple[Tally, ...]
+    subject: str
 
 
 _MAILS = ("upgrade_prompt", "usage_warning", "email")
@@ -165,6 +171,25 @@ class Notice:
     window_start: datetime
     names: tuple[str, ...]
     drafts: tuple[Draft, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BilledUse:
+    """Use that is put on a bill.
+
+    Attributes:
+        loop, step: which limit says so.
+        meter, plan: the counter.
+        included: units of each window that are in the plan's price and not reported.
+        billing_meter: the name of the billing service's meter.
+    """
+
+    loop: str
+    step: str
+    meter: str
+    plan: str
+    included: int
+    billing_meter: str
 
 
 class Counters(Protocol):
@@ -231,5 +256,19 @@ class Counters(Protocol):
 
         Returns:
             Whether anything was recorded now.
+        """
+        ...
+
+    async def report_billed(self, use: BilledUse, limit: int) -> int:
+        """Put reports of billed use into the outbox, at most `limit`, and remember what they report.
+
+        A window, past ones included, owes `max(0, used - included)`, less what it has reported before; where
+        that is not zero and the subject is a customer, one message of the kind `usage` is written in the same
+        transaction, to the channel `billing`. Its key is unique for the window and the number of the report;
+        its data are `customer`, `meter`, `units` (negative: too much was reported, and given back since) and
+        `at`, an instant of the window as ISO 8601.
+
+        Returns:
+            How many counters were looked at. Fewer than `limit`: no other is waiting.
         """
         ...

@@ -9,11 +9,12 @@ from skene.ports.firings import Firings
 from skene.ports.grants import Grants
 from skene.ports.ledger import Ledger
 from skene.ports.outbox import Outbox
+from skene.ports.overrides import Overrides
 
 __all__ = ["Storage"]
 
 
-class Storage(Counters, Grants, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
+class Storage(Counters, Grants, Overrides, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
     """Where everything is kept.
 
     Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column
 
-from skene.adapters.sql.types import Instant, Instants, Json, Names, Units, Words
+from skene.adapters.sql.types import Instant, Instants, Json, Keyed, Names, Units, Words
 
 __all__ = [
     "METADATA",
@@ -19,10 +19,12 @@ __all__ = [
     "journeys",
     "keys",
     "outbox",
+    "overrides",
     "paces",
     "recipients",
     "subscriptions",
     "suppressions",
+    "syncs",
     "ticks",
     "usage",
     "walls",
@@ -54,7 +56,12 @@ usage = sa.Table(
     Column("notices", Names, nullable=False),
     Column("extra", BigInteger, nullable=False, server_default="0"),
     Column("extra_since", Instant),
+    Column("billable", Boolean, nullable=False, server_default=sa.false()),
+    Column("reported", BigInteger, nullable=False, server_default="0"),
+    Column("reported_since", Instant),
+    Column("reports", BigInteger, nullable=False, server_default="0"),
 )
+_partly("skene_usage_billable", usage.c.billable, usage.c.meter, usage.c.plan, usage.c.subject)
 
 grants = sa.Table(
     "skene_grants",
@@ -90,6 +97,12 @@ history = sa.Table(
     Column("window_start", Instant, primary_key=True),
     Column("window_end", Instant, nullable=False),
     Column("used", BigInteger, nullable=False),
+    Column("billable", Boolean, nullable=False, server_default=sa.false()),
+    Column("reported", BigInteger, nullable=False, server_default="0"),
+    Column("reports", BigInteger, nullable=False, server_default="0"),
+)
+_partly(
+    "skene_usage_history_billable", history.c.billable, history.c.meter, history.c.plan, history.c.subject
 )
 
 keys = sa.Table(
@@ -115,7 +128,11 @@ customers = sa.Table(
     Column("cycle", Instants, nullable=False),
     Column("checked_at", Instant),
     Column("updated_at", Instant, nullable=False),
+    Column("features", Names),
+    Column("overrides", Keyed),
+    Column("merged_into", Words),
 )
+_partly("skene_customers_merged", customers.c.merged_into.is_not(None), customers.c.merged_into)
 _partly("skene_customers_until", customers.c.until.is_not(None), customers.c.until)
 
 subscriptions = sa.Table(
@@ -136,6 +153,37 @@ subscriptions = sa.Table(
     Column("attribution_seconds", BigInteger, nullable=False),
     Column("subscriptions", Json, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("features", Names),
+    Column("started_at", Instant),
+    Column("verified_at", Instant),
+    sa.Index("skene_subscriptions_verified", "verified_at", "customer"),
+)
+
+overrides = sa.Table(
+    "skene_overrides",
+    METADATA,
+    Column("id", _Serial, sa.Identity(always=True), primary_key=True),
+    Column("subject", Words, nullable=False),
+    Column("meter", Words, nullable=False),
+    Column("limit", BigInteger),
+    Column("reason", Words, nullable=False),
+    Column("set_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("ended_at", Instant),
+    sa.Index("skene_overrides_subject", "subject", "meter"),
+)
+
+syncs = sa.Table(
+    "skene_syncs",
+    METADATA,
+    Column("name", Words, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("lease_until", Instant),
+    Column("claim", BigInteger, nullable=False, server_default="0"),
+    Column("stage", Words, nullable=False),
+    Column("cursor", Words),
+    Column("counts", Json, nullable=False, server_default="{}"),
+    Column("finished_at", Instant),
 )
 
 webhook_events = sa.Table(
@@ -182,10 +230,15 @@ conversions = sa.Table(
     Column("currency", Words),
     Column("subscription", Words),
     Column("converted_at", Instant, nullable=False),
+    Column("again", Boolean, nullable=False, server_default=sa.false()),
+    Column("ended_at", Instant),
+    Column("refunded", BigInteger, nullable=False, server_default="0"),
+    Column("refunds", Json, nullable=False, server_default="{}"),
     sa.Index("skene_conversions_wall", "wall"),
     sa.Index("skene_conversions_converted", "converted_at"),
     sa.Index("skene_conversions_subject", "subject", "converted_at"),
 )
+_partly("skene_conversions_open", conversions.c.ended_at.is_(None), conversions.c.subject)
 
 outbox = sa.Table(
     "skene_outbox",

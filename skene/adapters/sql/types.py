@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-__all__ = ["Instant", "Instants", "Json", "Names", "Units", "Words", "from_text", "to_text"]
+__all__ = ["Instant", "Instants", "Json", "Keyed", "Names", "Units", "Words", "from_text", "to_text"]
 
 
 def to_text(instant: datetime) -> str:
@@ -86,7 +86,9 @@ class Instants(sa.types.TypeDecorator[list[datetime]]):
 
 # Plain json in PostgreSQL, too: it keeps any text, NUL included, and the order of keys.
 Json = sa.JSON(none_as_null=True)
-Names = sa.JSON().with_variant(postgresql.ARRAY(sa.Text()), "postgresql")
+Keyed = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+"""JSON that the database itself looks things up in."""
+Names = sa.JSON(none_as_null=True).with_variant(postgresql.ARRAY(sa.Text()), "postgresql")
 Units = sa.JSON().with_variant(postgresql.ARRAY(sa.BigInteger()), "postgresql")
 
 

@@ -65,7 +65,7 @@ class BillingSync:
             BillingUnavailable: ask again.
         """
         result = await self._parts.billing.checkout_result(session)
-        if not result.complete or result.customer is None:
+        if result.state != "complete" or result.customer is None:
             return False
         applied = await self._sync(result.customer, None, subject=result.subject)
         return applied is not None and applied.after != self._parts.default_plan

@@ -121,6 +121,7 @@ class MemoryCounters(Part):
             holder.customer if holder else None,
             holder.checked_at if holder else None,
             tallies,
+            subject,
         )
 
     def _replayed(self, call: Consume, *, charging: bool) -> bool:

@@ -90,7 +90,9 @@ def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
         fits = fits or replayed
         tallies.append(Tally(charge, limit, used, fits, start, end, tuple(notices), wall, receipt, granted))
     admitted = outcome != "refused"
-    return Counted(admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies))
+    return Counted(
+        admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies), call.subject
+    )
 
 
 def refund_arguments(

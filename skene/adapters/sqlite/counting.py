@@ -118,6 +118,7 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
         customer,
         from_text(checked_at) if checked_at else None,
         tuple([_report(db, call.subject, line, now) for line in lines]),
+        call.subject,
     )
     return _Sight(tuple(lines), answer)
 

@@ -198,7 +198,7 @@ class StripeBilling:
             source = plain(await client.v1.checkout.sessions.retrieve_async(session))
             metadata = mapping(source.get("metadata"))
             return CheckoutResult(
-                complete=source["status"] == "complete",
+                state=source["status"],
                 customer=reference(source.get("customer")),
                 subject=subject_of(source, metadata),
                 wall=text(metadata.get(WALL_KEY)),

@@ -22,7 +22,7 @@ async def test_a_checkout_from_the_click_to_the_plan(billing: StripeBilling, fak
     assert session.url == f"{fake.base_url}/c/pay/{session.id}"
     assert session.customer == fake.customer("ada")
     before = await billing.checkout_result(str(session.id))
-    assert (before.complete, before.customer, before.subject, before.wall) == (
+    assert (before.state, before.customer, before.subject, before.wall) == (
         False, session.customer, "ada", "wall_1",
     )  # fmt: skip
 
@@ -33,7 +33,7 @@ async def test_a_checkout_from_the_click_to_the_plan(billing: StripeBilling, fak
     assert paid.headers["location"] == f"http://app.test/skene/checkout/return?session_id={session.id}"
 
     after = await billing.checkout_result(str(session.id))
-    assert (after.complete, after.customer, after.subject, after.wall) == (
+    assert (after.state, after.customer, after.subject, after.wall) == (
         True, session.customer, "ada", "wall_1",
     )  # fmt: skip
     found = await billing.fetch(str(after.customer))

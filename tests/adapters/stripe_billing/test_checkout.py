@@ -23,7 +23,7 @@ async def test_a_checkout_from_the_click_to_the_plan(billing: StripeBilling, fak
     assert session.customer == fake.customer("ada")
     before = await billing.checkout_result(str(session.id))
     assert (before.state, before.customer, before.subject, before.wall) == (
-        False, session.customer, "ada", "wall_1",
+        "open", session.customer, "ada", "wall_1",
     )  # fmt: skip
 
     async with httpx.AsyncClient() as browser:
@@ -34,7 +34,7 @@ async def test_a_checkout_from_the_click_to_the_plan(billing: StripeBilling, fak
 
     after = await billing.checkout_result(str(session.id))
     assert (after.state, after.customer, after.subject, after.wall) == (
-        True, session.customer, "ada", "wall_1",
+        "complete", session.customer, "ada", "wall_1",
     )  # fmt: skip
     found = await billing.fetch(str(after.customer))
     assert [one.plan for one in found.subscriptions] == ["starter"]

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
 
 import anyio
 
@@ -26,14 +25,12 @@ from skene.engine.window import Rolling
 from skene.errors import StorageUnavailable, SubjectInvalid
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
+from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
 
 __all__ = ["Admission", "Ask", "Gatekeeper", "stored"]
 
-LOOKUP_EVERY = timedelta(seconds=60)
-"""How often at most the billing service is asked about one subject that is about to be refused."""
-LOOKUP_TIMEOUT = timedelta(seconds=2)
 REFUND_TIMEOUT = 2.0
 
 
@@ -62,21 +59,15 @@ class Admission:
     idempotency_key: str | None = None
 
 
-class Refresh(Protocol):
-    """Brings a customer's plan up to date; see `runtime.webhooks`."""
-
-    async def __call__(self, customer: str, *, timeout: timedelta) -> bool: ...
-
-
 class Gatekeeper:
     """Counts and decides.
 
     One round trip for an admitted call; a refusal writes only the first time in a window.
     """
 
-    def __init__(self, parts: Parts, refresh: Refresh) -> None:
+    def __init__(self, parts: Parts, lookups: LookUps) -> None:
         self._parts = parts
-        self._refresh = refresh
+        self._lookups = lookups
         self._single = SingleFlight()
 
     async def admit(
@@ -103,7 +94,7 @@ class Gatekeeper:
         parts = self._parts
         try:
             counted = await parts.storage.consume(call)
-            if not counted.admitted and await self._learned_of_payment(call, counted):
+            if not counted.admitted and await self._lookups.learned_of_payment(counted):
                 counted = await parts.storage.consume(call)
             return await self._conclude(subject, asks, call, counted)
         except StorageUnavailable:
@@ -177,18 +168,6 @@ class Gatekeeper:
             elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
                 by_meter[step.meter] = replace(first, cost=ask.cost)
         return Consume(who, self._parts.default_plan, tuple(by_meter.values()), key, fingerprint)
-
-    async def _learned_of_payment(self, call: Consume, counted: Counted) -> bool:
-        """Before refusing a known customer, ask the billing service; at most once a minute for each."""
-        if counted.customer is None:
-            return False
-        if counted.checked_at is not None and counted.now - counted.checked_at < LOOKUP_EVERY:
-            return False
-        return await self._single.share(("lookup", call.subject), lambda: self._look_up(call.subject))
-
-    async def _look_up(self, subject: str) -> bool:
-        customer = await self._parts.storage.claim_lookup(subject, LOOKUP_EVERY)
-        return customer is not None and await self._refresh(customer, timeout=LOOKUP_TIMEOUT)
 
     def _decisions(self, subject: str, asks: Sequence[Ask], counted: Counted) -> tuple[Decision, ...]:
         tallies = {tally.charge.meter: tally for tally in counted.tallies}

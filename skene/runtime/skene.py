@@ -26,6 +26,7 @@ from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
+from skene.runtime.lookup import LookUps
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
@@ -96,7 +97,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             mail=mail or MailPolicy(),
         )
         self._sync = BillingSync(self._parts)
-        self._gatekeeper = Gatekeeper(self._parts, self._sync.refresh)
+        self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))
         self._worker = Worker(self._parts, Evaluation(self._parts, Asking(self._parts, self._gatekeeper)))
         self._upgrade = Upgrade(self._parts)
         self._parts.wake = self._worker.wake

@@ -13,6 +13,7 @@ from itertools import permutations
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from skene import UNLIMITED, Skene, action, condition, define_loop, step
@@ -80,12 +81,46 @@ def test_there_are_120_orders_and_each_event_comes_twice_in_one_of_five() -> Non
         assert twice == [[event] for event in range(EVENTS)]
 
 
+class Late(httpx.AsyncBaseTransport):
+    """The way to Stripe of one receiver: answers can be held until the other has dealt with an event.
+
+    So what was fetched first is applied last.
+    """
+
+    def __init__(self, fake: FakeStripe) -> None:
+        self._way = httpx.ASGITransport(fake.app)
+        self.begin(late=False)
+
+    def begin(self, *, late: bool) -> None:
+        """Hold answers from now on, or let them through."""
+        self._late, self._held = late, 0
+        self.holding, self._go = anyio.Event(), anyio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._way.handle_async_request(request)
+        if self._late:
+            self._held += 1
+            if self._held == 2:  # the customer, and the subscriptions
+                self.holding.set()
+            await self._go.wait()
+        return answer
+
+    def go_on(self, *, late: bool) -> None:
+        """Let the answers that are held through."""
+        go = self._go
+        self.begin(late=late)
+        go.set()
+
+
 class Receiver:
     """One process of an app, with its own connections."""
 
     def __init__(self, fake: FakeStripe, dsn: str, clock: ManualClock) -> None:
-        self.fake = fake
-        self.skene = Skene(LOOP, storage=storage_from(dsn), billing=billing(fake), clock=clock, worker=False)
+        self.fake, self.way = fake, Late(fake)
+        asks = billing(fake).against(
+            api_key=fake.api_key, webhook_secret=fake.webhook_secret, transport=self.way
+        )
+        self.skene = Skene(LOOP, storage=storage_from(dsn), billing=asks, clock=clock, worker=False)
 
     async def receive(self, event: dict[str, Any]) -> int:
         try:
@@ -98,17 +133,29 @@ class Receiver:
 async def deal(fake: FakeStripe, life: Life, order: tuple[int, ...], receivers: list[Receiver]) -> set[int]:
     """Deal the events to the receivers, who work at the same time; the answers they gave."""
     latest, answers = 0, set[int]()
+    slow, quick = receivers
+    slow.way.begin(late=True)
 
-    async def work(receiver: Receiver, events: tuple[int, ...]) -> None:
+    async def take(receiver: Receiver, index: int) -> None:
         nonlocal latest
-        for index in events:
-            latest = max(latest, index)  # it has happened by now, so Stripe says at least this
-            fake._state.tables["subscription"][life.subscription] = deepcopy(life.states[latest])
-            answers.add(await receiver.receive(life.events[index]))
+        latest = max(latest, index)  # it has happened by now, so Stripe says at least this
+        fake._state.tables["subscription"][life.subscription] = deepcopy(life.states[latest])
+        answers.add(await receiver.receive(life.events[index]))
 
+    async def take_slowly() -> None:
+        for index in order[0::2]:
+            await take(slow, index)
+        slow_is_done.set()
+        slow.way.holding.set()
+
+    quick_ones, slow_is_done = order[1::2], anyio.Event()
     async with anyio.create_task_group() as tasks:
-        for place, receiver in enumerate(receivers):
-            tasks.start_soon(work, receiver, order[place :: len(receivers)])
+        tasks.start_soon(take_slowly)
+        for place, index in enumerate(quick_ones, start=1):
+            if not slow_is_done.is_set():
+                await slow.way.holding.wait()
+            await take(quick, index)
+            slow.way.go_on(late=place < len(quick_ones))
     return answers
 
 

@@ -13,6 +13,7 @@ from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, duration, examples, instant, money, print_json, say, table
 from skene.cli.people import SubjectArgument, with_storage
 from skene.cli.times import read_past
+from skene.cli.words import billed_units
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -222,6 +223,7 @@ def _row_as_json(row: "FunnelRow") -> dict[str, Any]:
 
 def _decision_as_json(one: "Decision") -> dict[str, Any]:
     names = ("step", "meter", "plan", "limit", "used", "remaining", "period", "window_start", "resets_at")
+    names += ("included", "billed_units")
     return {"allowed": one.allowed, **{name: getattr(one, name) for name in names}}
 
 
@@ -241,6 +243,8 @@ def _grant_row(one: "Granted") -> list[str]:
 
 def _decision_row(one: "Decision") -> list[str]:
     limit, remaining = ("unlimited", "–") if one.limit is None else (str(one.limit), str(one.remaining))
+    if one.included is not None:
+        limit = billed_units(one.included, one.limit)
     unopened = one.window_start is not None and one.window_start == one.decided_at
     resets = "not open yet" if unopened else instant(one.resets_at)
     return [one.step, one.meter, one.plan, limit, str(one.used), remaining, one.period, resets]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from skene.definitions import CalendarPeriod
 
 if TYPE_CHECKING:
-    from skene.definitions import EmailAction
+    from skene.definitions import Billed, EmailAction
     from skene.engine.program import CompiledStep
 
-__all__ = ["describe_step", "step_as_json"]
+__all__ = ["billed_units", "describe_step", "step_as_json"]
 
 _PERIODS = {
     "lifetime": "in a lifetime",
@@ -47,6 +47,7 @@ def step_as_json(step: "CompiledStep", routes: "Iterable[tuple[str, str]] | None
         "methods": sorted(trigger.methods) if trigger and trigger.methods else None,
         "meter": step.meter,
         "limits": {plan: "Infinity" if limit is None else limit for plan, limit in step.limits.items()},
+        "billed": {plan: billed.dump()["billed"] for plan, billed in step.billed.items()},
         "period": step.period,
         "enforced": step.enforce,
         "routes": None if routes is None else [{"method": method, "path": path} for method, path in routes],
@@ -72,10 +73,20 @@ def _limits(step: "CompiledStep") -> str:
     period = _PERIODS.get(step.period) or _period(step.period)
     if isinstance(step.window, CalendarPeriod):
         period += f" ({step.window.timezone})"
-    plans = (
-        f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items()
-    )
+    plans = (f"{plan}: {_units(limit, step.billed.get(plan))}" for plan, limit in step.limits.items())
     return f"{', '.join(plans)}; {period}"
+
+
+def _units(limit: int | None, billed: "Billed | None") -> str:
+    """A plan's limit, as people read it."""
+    if billed is None:
+        return "unlimited" if limit is None else f"{limit:,}"
+    return billed_units(billed.included, limit)
+
+
+def billed_units(included: int, cap: int | None) -> str:
+    """A limit that is paid for by use, as people read it."""
+    return f"{included:,} included, {'no cap' if cap is None else f'cap {cap:,}'}"
 
 
 def _period(period: str) -> str:

@@ -7,6 +7,7 @@ from skene.definitions import action, condition, trigger
 from skene.definitions.action import Action, BlockAction, EmailAction, FiringAction
 from skene.definitions.actions import FunctionAction, GrantAction, WebhookAction
 from skene.definitions.base import Definition
+from skene.definitions.billed import Billed, PlanLimit, billed
 from skene.definitions.condition import Condition, UsageCondition
 from skene.definitions.conditions import (
     AllCondition,
@@ -52,6 +53,7 @@ __all__ = [
     "AnyCondition",
     "AnyFiringTrigger",
     "ApiTrigger",
+    "Billed",
     "BillingCyclePeriod",
     "BlockAction",
     "CalendarPeriod",
@@ -75,6 +77,7 @@ __all__ = [
     "NotCondition",
     "Period",
     "PlanCondition",
+    "PlanLimit",
     "QueryCondition",
     "Recovery",
     "RollingPeriod",
@@ -90,6 +93,7 @@ __all__ = [
     "WebhookAction",
     "WebhookTrigger",
     "action",
+    "billed",
     "billing_cycle",
     "calendar",
     "condition",

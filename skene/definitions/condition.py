@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, overload
+from typing import Annotated, Any, ClassVar, Literal, Self, overload
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from skene.definitions.base import Definition, made_of, part, without_defaults
+from skene.definitions.billed import Billed, PlanLimit, read_limit
 from skene.definitions.checks import choice, one_of
 from skene.definitions.conditions import (
     FIRING_CONDITIONS,
@@ -22,9 +23,9 @@ from skene.definitions.conditions import (
     check_plan,
     takes_one_argument,
 )
-from skene.definitions.faults import DefinitionError, key_path, refuse
-from skene.definitions.period import AnyPeriod, Period
-from skene.definitions.units import LARGEST, Unlimited, parse_limit
+from skene.definitions.faults import DefinitionError, Fault, join, key_path, refuse
+from skene.definitions.period import AnyPeriod, Period, RollingPeriod
+from skene.definitions.units import LARGEST
 from skene.definitions.values import FrozenDict, as_mapping, repeated_keys
 
 __all__ = ["UsageCondition", "all_of", "any_of", "function", "not_", "plan", "query", "usage"]
@@ -34,15 +35,15 @@ Cost = int | Callable[[Any], int | Awaitable[int]]
 _LIMIT = 'a limit for each plan, such as {"free": 100, "paid": "unlimited"}'
 
 
-def _limits(value: object) -> FrozenDict[str, int | Unlimited]:
+def _limits(value: object) -> FrozenDict[str, PlanLimit]:
     given = as_mapping(value)
     if not given:
         raise refuse(value, _LIMIT)
     faults = repeated_keys(given)
-    limits: dict[str, int | Unlimited] = {}
+    limits: dict[str, PlanLimit] = {}
     for plan, limit in given.items():
         try:
-            limits[check_plan(plan, key_path(plan))] = parse_limit(limit, key_path(plan))
+            limits[check_plan(plan, key_path(plan))] = read_limit(limit, key_path(plan))
         except DefinitionError as error:
             faults += error.faults
     if faults:
@@ -61,7 +62,7 @@ class UsageCondition(Definition, frozen=True):
     """A count of what each subject uses, against the limit of their plan.
 
     Attributes:
-        limit: Units per window for each plan, or `UNLIMITED`.
+        limit: Units per window for each plan, or `UNLIMITED`, or `billed(…)`.
         period: When the count starts again.
         meter: The counter's name, where steps and code are to share it; None for one of the step's own.
         group_by: `"route"` gives each route a counter of its own.
@@ -76,12 +77,32 @@ class UsageCondition(Definition, frozen=True):
     example: ClassVar[str] = 'condition.usage(limit={"free": 100}, period="30d")'
 
     type: Annotated[Literal["usage"], choice("usage")] = "usage"
-    limit: Annotated[Mapping[str, int | Unlimited], PlainValidator(_limits)] = Field(description=_LIMIT)
+    limit: Annotated[Mapping[str, PlanLimit], PlainValidator(_limits)] = Field(description=_LIMIT)
     period: AnyPeriod = Field(description='a period such as "30d" or calendar("month")')
     meter: MeterName | None = None
     group_by: Annotated[Literal["route"], choice("route")] | None = None
     cost: Annotated[Cost, PlainValidator(_cost)] = 1
     charge: Annotated[Literal["success", "attempt"], choice("success", "attempt")] = "success"
+
+    @property
+    def billed(self) -> Mapping[str, Billed]:
+        """The plans whose use goes on a bill, and how."""
+        return {plan: limit for plan, limit in self.limit.items() if isinstance(limit, Billed)}
+
+    @model_validator(mode="after")
+    def _bills_can_be_written(self) -> Self:
+        faults: list[Fault] = []
+        for plan in self.billed:
+            where = join("limit", key_path(plan))
+            if isinstance(self.period, RollingPeriod):
+                allowed = 'a period whose windows end, such as calendar("month") or billing_cycle()'
+                faults.append(Fault(where, "a bill for a rolling window, which has no end", allowed))
+            if self.group_by is not None:
+                allowed = "one counter for all routes: leave group_by out"
+                faults.append(Fault(where, "a bill for a counter of every route", allowed))
+        if faults:
+            raise DefinitionError(faults)
+        return self
 
 
 Condition = UsageCondition | FiringCondition
@@ -106,7 +127,7 @@ StepCondition = Annotated[Condition, PlainValidator(read_condition)]
 @overload
 def usage(
     *,
-    limit: Mapping[str, int | Unlimited],
+    limit: Mapping[str, PlanLimit],
     period: str | timedelta | Period,
     meter: str | None = None,
     group_by: Literal["route"] | None = None,
@@ -119,7 +140,7 @@ def usage(
 ) -> UsageLevelCondition: ...
 def usage(
     *,
-    limit: Mapping[str, int | Unlimited] | None = None,
+    limit: Mapping[str, PlanLimit] | None = None,
     period: str | timedelta | Period | None = None,
     meter: str | None = None,
     group_by: Literal["route"] | None = None,
@@ -133,7 +154,8 @@ def usage(
     With `at` or `under` instead of a limit it counts nothing: it asks how much of a meter is used.
 
     Args:
-        limit: Units per window for each plan: whole numbers from 0 (blocks the plan) or `UNLIMITED`.
+        limit: Units per window for each plan: whole numbers from 0 (blocks the plan), `UNLIMITED`, or
+            `billed(…)`, where use goes on the customer's bill.
         period: When the count starts again. `"30d"` is a window that opens with the first use; see `rolling`,
             `calendar`, `billing_cycle` and `lifetime` for others.
         meter: A name for the counter, so that steps and code can share it.

@@ -20,6 +20,8 @@ __all__ = [
 
 PAYMENT_REQUIRED = 402
 FORBIDDEN = 403
+_CAPPED = "The spend cap for this period is reached."
+"""In place of the loop's words, which ask to upgrade."""
 
 
 def would_refuse(step: CompiledStep, limit: int | None, used: int, *, fits: bool, admitted: bool) -> bool:
@@ -63,7 +65,10 @@ def decide(
     if not step.enforce:
         limit = _watched(step.limits.get(plan), granted)
     refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
-    if refused and step.enforce:
+    billed = step.billed.get(plan)
+    if refused and step.enforce and billed is not None:
+        reason = Reason.CAP_REACHED
+    elif refused and step.enforce:
         reason = Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
     elif refused:
         reason = Reason.SHADOW
@@ -88,8 +93,9 @@ def decide(
         window_start=start,
         resets_at=None if end == FOREVER else end,
         decided_at=now,
-        message=step.message if blocked else None,
+        message=_CAPPED if reason is Reason.CAP_REACHED else step.message if blocked else None,
         status_code=status if blocked else 200,
+        included=None if billed is None else billed.included,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from skene.definitions import (
     ApiTrigger,
+    Billed,
     BlockAction,
     CalendarPeriod,
     EmailAction,
@@ -18,10 +19,10 @@ from skene.definitions import (
     LifetimePeriod,
     Loop,
     Period,
+    PlanLimit,
     Recovery,
     RollingPeriod,
     Step,
-    Unlimited,
     UsageCondition,
     format_duration,
 )
@@ -42,7 +43,7 @@ class CompiledStep:
         loop: the loop's key.
         path: where the step is written, e.g. `freemium.steps[0]`, for error messages.
         meter: name of its counter.
-        limits: by plan; None is unlimited.
+        limits: by plan; None is unlimited. Where use is billed, the cap.
         counted_limits: what the storage holds against the count: all None where the loop only watches.
         period: as written.
         cost: units a call takes, or a function of the request.
@@ -51,6 +52,7 @@ class CompiledStep:
         message, status_code: how a refusal is worded and answered; None: 402, or 403 where the plan has no
         unit at all. prompt: the mail that a wall asks with.
         warnings: fraction of the limit → the mail that warns of it.
+        billed: the plans whose use goes on a bill, and how; see `reported`.
     """
 
     key: str
@@ -71,6 +73,12 @@ class CompiledStep:
     enforce: bool
     holdout: float
     trigger: ApiTrigger | None
+    billed: Mapping[str, Billed] = field(default_factory=dict[str, Billed])
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The plans whose use is reported to the billing service: none where the loop only watches."""
+        return tuple(self.billed) if self.enforce else ()
 
     def rule(self, now: datetime) -> WindowRule:
         """How this step's windows lie around `now`; a few minutes' error in `now` does not matter."""
@@ -162,6 +170,14 @@ class Program:
         faults: list[Fault] = []
         wanted = tuple(dict.fromkeys((default, *plans)))
         for step in self.steps:
+            if default in step.billed:
+                faults.append(
+                    Fault(
+                        f"{step.path}.condition.limit.{default}",
+                        "a bill for the plan of those who pay for nothing",
+                        "a number of units for it, and billed(…) for plans that are paid for",
+                    )
+                )
             for plan in wanted:
                 if plan not in step.limits:
                     near = get_close_matches(plan, step.limits, 1)
@@ -217,7 +233,7 @@ def _compile(
     loop: Loop, index: int, limit: tuple[UsageCondition, BlockAction], step: Step, key: str, enforce: bool
 ) -> CompiledStep:
     usage, block = limit
-    limits = {plan: None if isinstance(n, Unlimited) else n for plan, n in usage.limit.items()}
+    limits = {plan: _units(limit) for plan, limit in usage.limit.items()}
     warning = block.usage_warning
     return CompiledStep(
         key=key,
@@ -238,7 +254,15 @@ def _compile(
         enforce=enforce,
         holdout=loop.holdout,
         trigger=step.trigger if isinstance(step.trigger, ApiTrigger) else None,
+        billed=MappingProxyType(usage.billed),
     )
+
+
+def _units(limit: PlanLimit) -> int | None:
+    """The units after which a plan's calls are refused; None: they never are."""
+    if isinstance(limit, Billed):
+        return limit.cap
+    return limit if isinstance(limit, int) else None
 
 
 def _key_faults(steps: Sequence[CompiledStep | Reaction]) -> list[Fault]:
@@ -259,7 +283,8 @@ def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
     first: dict[str, CompiledStep] = {}
     for step in steps:
         other = first.setdefault(step.meter, step)
-        if dict(other.limits) != dict(step.limits) or other.window != step.window:
+        limits = (dict(other.limits), dict(other.billed))
+        if limits != (dict(step.limits), dict(step.billed)) or other.window != step.window:
             difference = "another limit or period"
         elif other.enforce != step.enforce:
             difference = "another enforce"  # one storage call cannot hold a limit and only watch it

@@ -19,7 +19,10 @@ SCHEMA: dict[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "code": {"type": "string", "enum": ["usage_limit_reached", "feature_not_in_plan"]},
+        "code": {
+            "type": "string",
+            "enum": ["usage_limit_reached", "feature_not_in_plan", "spend_cap_reached"],
+        },
         "loop": {"type": "string"},
         "meter": {"type": "string"},
         "plan": {"type": "string"},
@@ -28,6 +31,8 @@ SCHEMA: dict[str, Any] = {
         "remaining": {"type": ["integer", "null"]},
         "period": {"type": "string"},
         "resets_at": {"type": ["string", "null"], "format": "date-time"},
+        "included": {"type": "integer"},
+        "billed_units": {"type": "integer"},
         "upgrade_url": {"type": ["string", "null"], "format": "uri"},
     },
 }

@@ -163,7 +163,12 @@ class Gatekeeper:
             first = by_meter.get(step.meter)
             if first is None:
                 by_meter[step.meter] = Charge(
-                    step.key, step.meter, ask.cost, step.counted_limits, step.rule(now)
+                    step.key,
+                    step.meter,
+                    ask.cost,
+                    step.counted_limits,
+                    step.rule(now),
+                    billed=step.reported,
                 )
             elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
                 by_meter[step.meter] = replace(first, cost=ask.cost)
@@ -193,6 +198,9 @@ class Gatekeeper:
     async def _refused(
         self, step: CompiledStep, subject: str, decision: Decision, counted: Counted
     ) -> Decision:
+        if decision.reason is Reason.CAP_REACHED:
+            # Whoever set the cap did so for their own sake: no wall, and nobody is asked to upgrade.
+            return replace(decision, upgrade_url=self._parts.links.upgrade(subject=subject))
         tally = _tally(counted, step)
         wall = tally.wall or await self._single.share(
             ("wall", step.key, subject, decision.plan),
@@ -263,6 +271,8 @@ class Gatekeeper:
     async def _watch(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
         """Record the wall of a loop that only watches, once per window."""
         name = shadow_name(step)
+        if decision.plan in step.billed:
+            return  # a cap opens no walls, see `_refused`
 
         async def record() -> bool:
             await self._open_wall(step, subject, decision, tally, shadow=True)

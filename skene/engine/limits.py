@@ -25,7 +25,7 @@ class OwnLimit:
 
 
 def applied_plan(limits: Mapping[str, int | None], held: str, default: str) -> str:
-    """The plan that a counter counts under: the one that is held, or the default if no limit is given for it."""
+    """The plan that a counter counts under: the one held, or the default if that has no limit here."""
     return held if held in limits else default
 
 

@@ -9,7 +9,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add tables, columns and, in PostgreSQL, functions that know them: code of the release before goes on."""
+    """Only add, in PostgreSQL functions too: code of the release before goes on working."""
     dialect = op.get_context().dialect.name
     names = ["0004_truth"] + (["0004_counting"] if dialect == "postgresql" else [])
     for name in names:

@@ -12,6 +12,7 @@ from skene.definitions.condition import Condition, UsageCondition
 from skene.definitions.conditions import (
     AllCondition,
     AnyCondition,
+    FeatureCondition,
     FiringCondition,
     FunctionCondition,
     NotCondition,
@@ -64,6 +65,7 @@ __all__ = [
     "EmailAction",
     "EventTrigger",
     "Fault",
+    "FeatureCondition",
     "FiringAction",
     "FiringCondition",
     "FixedPeriod",

@@ -16,6 +16,8 @@ class Reason(StrEnum):
     """The same Idempotency-Key was admitted before; nothing was charged again."""
     LIMIT_REACHED = "usage_limit_reached"
     NOT_IN_PLAN = "feature_not_in_plan"
+    MEMBER_LIMIT_REACHED = "member_limit_reached"
+    """The team has units left, but this member has used those that one member may."""
     CAP_REACHED = "spend_cap_reached"
     """Use of the plan is billed, and this call would go beyond the cap on it."""
     SHADOW = "shadow"
@@ -43,6 +45,7 @@ class Decision:
         message: the loop's words for a refusal, else None.
         status_code: the HTTP status a refusal is answered with.
         upgrade_url: signed link to pay, on a refusal that has one.
+        member: whose share of a team's units it is about; None where it is about all of them.
         wall: id of the refusal's wall, on a refusal; None where a cap refuses: that is no reason to upgrade.
         included: units of a window that the plan's price covers, where use beyond them is billed; else None.
     """
@@ -65,6 +68,7 @@ class Decision:
     status_code: int = 200
     upgrade_url: str | None = field(default=None, repr=False)
     wall: str | None = None
+    member: str | None = None
     included: int | None = None
 
     @property

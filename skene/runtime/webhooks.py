@@ -82,7 +82,9 @@ class BillingSync:
         if ticket is None:
             return None
         try:
-            account = await parts.billing.fetch(customer, timeout=timeout)
+            account = await parts.billing.fetch(
+                customer, timeout=timeout, features=parts.program.asks_features
+            )
         except LookupError as error:
             parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
             if event is not None:
@@ -138,6 +140,7 @@ class BillingSync:
             event=event.id if event else None,
             event_type=event.type if event else "",
             watchers=parts.watchers,
+            features=account.features,
         )
 
 

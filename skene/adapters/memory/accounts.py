@@ -104,6 +104,7 @@ class MemoryAccounts(Part):
             held.until if held else None,
             held is not None and held.paying,
             holder.email,
+            holder.features,
         )
 
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:

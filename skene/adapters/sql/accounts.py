@@ -146,7 +146,10 @@ def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Cust
     row = _row(connection, subject)
     if row is None:
         return None
-    return Customer(subject, row["customer"], row["plan"], row["until"], row["paying"], row["email"])
+    features = tuple(row["features"] or ())
+    return Customer(
+        subject, row["customer"], row["plan"], row["until"], row["paying"], row["email"], features
+    )
 
 
 def claim_lookup(connection: sa.Connection, now: datetime, subject: str, every: timedelta) -> str | None:

@@ -5,6 +5,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Literal
 
 import httpx
 
@@ -38,17 +39,21 @@ class PaddleBilling:
 
     Args:
         api_key: a server-side key (`pdl_live_apikey_…`, `pdl_sdbx_apikey_…`). It needs to read and write
-            customers and transactions, to read subscriptions, adjustments and events, and to write customer
-            portal sessions.
+            customers and transactions, to read subscriptions and events, with `disputed="default"`
+            adjustments too, and to write customer portal sessions.
         webhook_secret: the secret key (`pdl_ntfset_…`) of the notification destination.
         plans: what each price means: a price id or a product id (the first of these that fits, in this
             order), or `"*"` for any price, mapped to a plan. List the least valuable plan first: of several
             plans held at once the one listed last wins.
         default: the plan of those who pay for nothing.
-        checkout_price: the price that a checkout sells. Left out, the first price of `plans`.
+        checkout_price: the price that a checkout sells. Left out, the first price of `plans`. Alone, it is
+            all that is sold; beside `checkout_prices`, what is sold when no plan is asked for.
+        checkout_prices: the price that a checkout sells each plan at, where more than one is sold: plan to
+            price. Left out, the first price that `plans` lists for each.
         checkout_page: your page with Paddle.js, on a domain that Paddle has approved; people are sent there
             with `?_ptxn=txn_…` to pay. Left out, the default payment link of your account.
         grace: how long a subscription that is past due keeps its plan.
+        disputed: `"default"` gives the default plan while a payment was charged back and not won back.
         timeout: for one call of this class, repeats included; 50 ms to 10 s.
         webhook_tolerance: how far a webhook's time-stamp may lie from now, either way; 1 s to 1 h.
         base_url: for tests, another address than Paddle's. Else the key says which of its two it is.
@@ -66,8 +71,10 @@ class PaddleBilling:
         *,
         default: str = "free",
         checkout_price: str | None = None,
+        checkout_prices: Mapping[str, str] | None = None,
         checkout_page: str | None = None,
         grace: timedelta = timedelta(days=14),
+        disputed: Literal["keep", "default"] = "keep",
         timeout: timedelta = timedelta(seconds=5),
         webhook_tolerance: timedelta = timedelta(minutes=5),
         base_url: str | None = None,
@@ -83,6 +90,8 @@ class PaddleBilling:
             grace=grace,
             timeout=timeout,
             webhook_tolerance=webhook_tolerance,
+            checkout_prices=checkout_prices,
+            disputed=disputed,
         )
         own = SANDBOX_URL if self._settings.livemode is False else LIVE_URL
         self._connection = Connection(api_key, base_url or own, transport)
@@ -110,8 +119,8 @@ class PaddleBilling:
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """The plans that have a price in `plans`, least to most valuable."""
-        return tuple(self._settings.offers)
+        """The plans that a checkout can sell, least to most valuable."""
+        return tuple(self._settings.sold)
 
     @property
     def default(self) -> str:
@@ -174,7 +183,7 @@ class PaddleBilling:
         settings = self._settings
         try:
             return await self._connection.ask(
-                lambda: account(self._connection, customer, settings.plans, settings.order, self._naming),
+                lambda: account(self._connection, customer, settings, self._naming),
                 timeout or settings.timeout,
             )
         except PaddleRefused as refused:

@@ -1,6 +1,6 @@
 """Reads a customer and everything they subscribe to."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -8,6 +8,7 @@ import anyio
 from skene.adapters.paddle.connection import Connection
 from skene.adapters.paddle.naming import Naming
 from skene.adapters.paddle.reading import SUBJECT_KEY, Json, mapping, subscription, text
+from skene.adapters.paddle.settings import Settings
 from skene.ports.billing import Account
 
 __all__ = ["account"]
@@ -19,13 +20,12 @@ _HOLDING = ("active", "past_due", "trialing")
 async def account(
     connection: Connection,
     customer: str,
-    plans: Mapping[str, str],
-    order: Sequence[str],
+    settings: Settings,
     naming: Naming,
 ) -> Account:
     """Read customer and subscriptions at the same time: somebody may be waiting for it.
 
-    Disputes are looked for only where a subscription gives something.
+    Disputes are looked for only if they matter, and where a subscription gives something.
 
     Raises:
         PaddleRefused, BillingUnavailable: as the connection does.
@@ -43,13 +43,13 @@ async def account(
         raise ValueError("that is another customer's subscription")
     named = [text(mapping(person.get("custom_data")).get(SUBJECT_KEY))]
     named += [naming.read(mapping(one.get("custom_data")))[0] for one in reversed(listed)]
-    holding = any(one.get("status") in _HOLDING for one in listed)
+    matters = settings.disputed == "default" and any(one.get("status") in _HOLDING for one in listed)
     return Account(
         customer=customer,
         subject=next((subject for subject in named if subject), None),
         email=text(person.get("email")),
-        subscriptions=tuple(subscription(one, plans, order) for one in listed),
-        disputed=holding and await _disputed(connection, customer),
+        subscriptions=tuple(subscription(one, settings.plans, settings.order) for one in listed),
+        disputed=matters and await _disputed(connection, customer),
     )
 
 

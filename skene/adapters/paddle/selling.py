@@ -56,7 +56,7 @@ class Seller:
         return await self._create(order, price, None)
 
     def _price(self, plan: str | None) -> str:
-        price = self._settings.sells if plan is None else self._settings.offers.get(plan)
+        price = self._settings.sells if plan is None else self._settings.sold.get(plan)
         if price is None:
             what = f"the plan {plan!r} has no price" if plan else "`plans` names no price to sell"
             raise CheckoutUnavailable(f'{what}; give checkout_price="pri_…" or list one in plans')

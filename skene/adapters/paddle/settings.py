@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import cast
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from skene.definitions.faults import Fault, describe, join, key_path
+from skene.definitions.faults import Fault, describe, join, key_path, nearest
 from skene.errors import ConfigurationError
 
 __all__ = ["LIVE_URL", "SANDBOX_URL", "Settings"]
@@ -38,6 +38,8 @@ class Settings:
     grace: timedelta
     timeout: timedelta
     webhook_tolerance: timedelta
+    checkout_prices: Mapping[str, str] | None = None
+    disputed: Literal["keep", "default"] = "keep"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, everything at once."""
@@ -46,7 +48,12 @@ class Settings:
             *_secret_faults(self.webhook_secret),
             *_plan_faults(self.plans),
             *_name_faults("default", self.default),
-            *_price_faults(self.checkout_price),
+            *(
+                _price_faults("checkout_price", self.checkout_price)
+                if self.checkout_price is not None
+                else ()
+            ),
+            *_prices_faults(self.checkout_prices, self.plans, self.default),
             *_page_faults(self.checkout_page),
             *_span_faults("grace", self.grace, timedelta(0), timedelta(days=365)),
             *_span_faults("timeout", self.timeout, timedelta(milliseconds=50), timedelta(seconds=10)),
@@ -54,9 +61,14 @@ class Settings:
                 "webhook_tolerance", self.webhook_tolerance, timedelta(seconds=1), timedelta(hours=1)
             ),
         ]
+        if self.disputed not in ("keep", "default"):
+            faults.append(Fault("PaddleBilling.disputed", describe(self.disputed), '"keep" or "default"'))
         if faults:
             raise ConfigurationError(faults)
-        object.__setattr__(self, "plans", dict(self.plans))  # the caller's own may change later
+        # The caller's own may change later.
+        object.__setattr__(self, "plans", dict(self.plans))
+        if self.checkout_prices is not None:
+            object.__setattr__(self, "checkout_prices", dict(self.checkout_prices))
 
     @property
     def livemode(self) -> bool | None:
@@ -71,21 +83,30 @@ class Settings:
         return tuple(plan for plan in reversed(backwards) if plan != self.default)
 
     @property
-    def offers(self) -> Mapping[str, str]:
-        """The price that a checkout sells for each plan: the first one listed; least valuable plan first."""
-        first: dict[str, str] = {}
-        if self.checkout_price in self.plans:
-            first[self.plans[cast("str", self.checkout_price)]] = cast("str", self.checkout_price)
-        for key, plan in self.plans.items():
-            if key.startswith("pri_"):
-                first.setdefault(plan, key)
-        return {plan: first[plan] for plan in self.order if plan in first}
+    def sold(self) -> Mapping[str, str]:
+        """The price that a checkout sells each plan at, least valuable plan first.
+
+        A single `checkout_price` without `checkout_prices` is all that is sold.
+        """
+        prices = self.checkout_prices or self._listed
+        if self.checkout_price is not None and self.checkout_prices is None:
+            plan = self.plans.get(self.checkout_price)
+            prices = {} if plan is None else {plan: self.checkout_price}
+        return {plan: prices[plan] for plan in self.order if plan in prices}
 
     @property
     def sells(self) -> str | None:
         """The price that a checkout sells when nobody asks for a plan."""
-        keys = (key for key, plan in self.plans.items() if key.startswith("pri_") and plan != self.default)
-        return self.checkout_price or next(keys, None)
+        return self.checkout_price or next(iter((self.checkout_prices or self._listed).values()), None)
+
+    @property
+    def _listed(self) -> dict[str, str]:
+        """The first price that is listed for each plan."""
+        found: dict[str, str] = {}
+        for key, plan in self.plans.items():
+            if key.startswith("pri_") and plan != self.default:
+                found.setdefault(plan, key)
+        return found
 
 
 def _key_faults(value: object) -> Iterator[Fault]:
@@ -145,9 +166,31 @@ def _name_faults(setting: str, value: object) -> Iterator[Fault]:
         yield Fault(f"PaddleBilling.{setting}", describe(value), 'the name of a plan, e.g. "paid"')
 
 
-def _price_faults(value: object) -> Iterator[Fault]:
-    if value is not None and not (isinstance(value, str) and re.fullmatch(r"pri_\w+", value)):
-        yield Fault("PaddleBilling.checkout_price", describe(value), "a price id (pri_…)")
+def _price_faults(setting: str, value: object) -> Iterator[Fault]:
+    if not isinstance(value, str) or not re.fullmatch(r"pri_\w+", value):
+        yield Fault(f"PaddleBilling.{setting}", describe(value), "a price id (pri_…)")
+
+
+def _prices_faults(prices: object, plans: object, default: object) -> Iterator[Fault]:
+    if prices is None:
+        return
+    path = "PaddleBilling.checkout_prices"
+    if not isinstance(prices, Mapping) or not prices:
+        yield Fault(path, describe(prices), 'a mapping such as {"paid": "pri_01…"}')
+        return
+    meant = cast("Mapping[object, object]", plans) if isinstance(plans, Mapping) else {}
+    names = [plan for plan in dict.fromkeys(meant.values()) if isinstance(plan, str) and plan != default]
+    for plan, price in cast("Mapping[object, object]", prices).items():
+        where = join(path, key_path(plan))
+        if plan not in names:
+            allowed = f"a plan that plans= names: {', '.join(names) or 'none'}"
+            yield Fault(where, describe(plan), allowed, nearest(plan, names))
+        elif meant.get(price, plan) != plan:
+            yield Fault(
+                where, f"{price!r}, which means the plan {meant[price]!r}", "a price of this very plan"
+            )
+        else:
+            yield from _price_faults(f"checkout_prices.{key_path(plan)}", price)
 
 
 def _page_faults(value: object) -> Iterator[Fault]:

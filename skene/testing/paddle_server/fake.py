@@ -37,7 +37,7 @@ class FakePaddle:
         *,
         now: Callable[[], datetime],
         prices: Iterable[str] = (),
-        api_key: str = "pdl_sdbx_apikey_01local0paddle0key00000000",
+        api_key: str = "pdl_sdbx_apikey_01local0paddle0api0key",
         webhook_secret: str = "pdl_ntfset_01local0paddle0signing0secret",
         base_url: str = "http://paddle.localhost",
         default_link: str | None = "http://app.test/pay",
@@ -123,6 +123,14 @@ class FakePaddle:
     def garble(self, text: str, *, times: int = 1) -> None:
         """Answer the next API requests with a text, as a proxy in Paddle's place does."""
         self._api.fail(200, times, None, text)
+
+    def refuse_key(self) -> None:
+        """Refuse the API key from now on, as if it had been revoked."""
+        self._api.revoked = True
+
+    def recover(self) -> None:
+        """Answer properly again: no faults, no delay."""
+        self._api.recover()
 
     # --- webhooks -------------------------------------------------------------------------------------
 

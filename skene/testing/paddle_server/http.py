@@ -48,6 +48,7 @@ class Api:
         requests: everything asked so far, whatever became of it.
         down: while set, every request is answered with 503.
         delay: how long every answer takes.
+        revoked: while set, the key is refused.
     """
 
     def __init__(self, state: State, api_key: str, urls: Callable[[], tuple[str, str | None]]) -> None:
@@ -58,6 +59,12 @@ class Api:
         self.requests: list[ApiCall] = []
         self.down = False
         self.delay = timedelta(0)
+        self.revoked = False
+
+    def recover(self) -> None:
+        """Forget every fault."""
+        self._faults.clear()
+        self.down, self.delay, self.revoked = False, timedelta(0), False
 
     def fail(self, status: int, times: int, retry_after: timedelta | None, body: str | None) -> None:
         """Answer the next requests with an error, or with a text that is none of Paddle's."""
@@ -114,7 +121,7 @@ class Api:
         raise ApiFault(code, "A fault was asked for.", fault.status, wish)
 
     def _check(self, request: Request) -> None:
-        if request.headers.get("authorization") != f"Bearer {self._api_key}":
+        if self.revoked or request.headers.get("authorization") != f"Bearer {self._api_key}":
             raise ApiFault("invalid_token", f"Invalid token {self._api_key[:24]}…", 403)
         if request.headers.get("paddle-version") != "1":
             raise ApiFault("bad_request", "Paddle-Version must be 1")

@@ -8,7 +8,8 @@ from skene.errors import CheckoutUnavailable, DeliveryRefused
 from skene.ports.billing import Billing, UsageReport
 from skene.testing.billing_conformance import BillingBasics, BillingConformance, BillingDriver
 from skene.testing.billing_conformance.base import order
-from tests.support.billing_drivers import PaddleDriver, StripeDriver, paddle_billing, stripe_billing
+from skene.testing.paddle_server.driver import PaddleDriver
+from tests.support.billing_drivers import StripeDriver, paddle_billing, stripe_billing
 from tests.support.stripe_kit import NOW
 
 

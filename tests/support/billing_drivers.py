@@ -1,4 +1,4 @@
-"""Drives the local Stripe and the local Paddle for the conformance suite of billing back-ends."""
+"""The local Stripe and the local Paddle, as the conformance suite of billing back-ends drives them."""
 
 import hashlib
 import hmac
@@ -13,19 +13,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from skene.adapters.paddle import PaddleBilling
 from skene.adapters.stripe import StripeBilling
 from skene.testing.paddle_server import FakePaddle
-from skene.testing.paddle_server.webhooks import sign as sign_as_paddle
 from skene.testing.stripe_server import FakeStripe
 from tests.support.stripe_kit import NOW
 
-PADDLE_PRICES = {"starter": "pri_starter", "pro": "pri_pro"}
+PADDLE_PLANS = {"pri_starter": "starter", "pri_pro": "pro"}
 STRIPE_PRICES = {"starter": "price_starter", "pro": "price_pro"}
 
 
 def paddle_billing(fake: FakePaddle, **more: Any) -> PaddleBilling:
-    plans = {price: plan for plan, price in PADDLE_PRICES.items()}
     more.setdefault("transport", httpx.ASGITransport(fake.app))
     return PaddleBilling(
-        fake.api_key, fake.webhook_secret, more.pop("plans", plans), base_url=fake.base_url, **more
+        fake.api_key, fake.webhook_secret, more.pop("plans", PADDLE_PLANS), base_url=fake.base_url, **more
     )
 
 
@@ -37,12 +35,15 @@ def stripe_billing(driver: "StripeDriver", **more: Any) -> StripeBilling:
     )
 
 
-class _Driver:
-    """What both have in common."""
+class StripeDriver:
+    """Also the ASGI application in front of the local Stripe: it answers with what Stripe would never."""
 
-    fake: Any
-    prices: Mapping[str, str]
-    secrets: Sequence[str]
+    prices = STRIPE_PRICES
+
+    def __init__(self) -> None:
+        self.fake = FakeStripe(now=self.now, prices=STRIPE_PRICES.values())
+        self.secrets = (self.fake.api_key, self.fake.webhook_secret)
+        self._answers: list[Response] = []
 
     def now(self) -> datetime:
         return NOW
@@ -71,67 +72,6 @@ class _Driver:
 
     def hang(self, seconds: float) -> None:
         self.fake.delay = seconds
-
-
-class PaddleDriver(_Driver):
-    prices = PADDLE_PRICES
-
-    def __init__(self) -> None:
-        self.fake = FakePaddle(now=self.now, prices=PADDLE_PRICES.values())
-        self.secrets = (self.fake.api_key, self.fake.webhook_secret)
-
-    async def add_customer(self, subject: str, email: str) -> str:
-        return str(await self.fake.add_customer(subject, email))
-
-    async def subscribe_with_trial(self, subject: str, plan: str, days: int) -> str:
-        self.fake.add_price(self.prices[plan], trial_days=days)
-        return await self.subscribe(subject, plan)
-
-    async def fall_behind(self, subject: str) -> None:
-        await self.fake.fall_behind(subject)
-
-    async def delete_customer(self, subject: str) -> None:
-        raise NotImplementedError("Paddle deletes nobody")
-
-    async def expire(self, session: str) -> None:
-        await self.fake.drop(session)
-
-    def payment(self, subject: str) -> str:
-        return str(self.fake.payment(subject))
-
-    def deliveries(self) -> Sequence[tuple[bytes, Mapping[str, str]]]:
-        bodies = [json.dumps({**event, "notification_id": "ntf_1"}).encode() for event in self.fake.events]
-        return [(body, self.sign(body, at=NOW)) for body in bodies]
-
-    def sign(self, body: bytes, *, at: datetime, secret: str | None = None) -> Mapping[str, str]:
-        key = self.fake.webhook_secret if secret is None else secret
-        return {"paddle-signature": sign_as_paddle(body, key, at)}
-
-    def of_other_mode(self) -> None:
-        return None
-
-    def fail(self, status: int, *, times: int, retry_after: timedelta | None = None) -> None:
-        self.fake.fail(status, times=times, retry_after=retry_after)
-
-    def garble(self, text: str, *, times: int) -> None:
-        self.fake.garble(text, times=times)
-
-    def recover(self) -> None:
-        self.fake.recover()
-
-    def refuse_key(self) -> None:
-        self.fake.refuse_key()
-
-
-class StripeDriver(_Driver):
-    """Also the ASGI application in front of the local Stripe: it answers with what Stripe would never."""
-
-    prices = STRIPE_PRICES
-
-    def __init__(self) -> None:
-        self.fake = FakeStripe(now=self.now, prices=STRIPE_PRICES.values())
-        self.secrets = (self.fake.api_key, self.fake.webhook_secret)
-        self._answers: list[Response] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await (self._answers.pop() if self._answers else self.fake.app)(scope, receive, send)

@@ -37,9 +37,9 @@ class Naming:
         if subject is None or proof is None:
             return None, None
         right = self._proof(subject, wall).encode()
-        return (
-            (subject, wall) if hmac.compare_digest(right, proof.encode("utf-8", "replace")) else (None, None)
-        )
+        if not hmac.compare_digest(right, proof.encode("utf-8", "replace")):
+            return None, None
+        return subject, wall
 
     def _proof(self, subject: str, wall: str | None) -> str:
         return hmac.new(self._key, json.dumps([subject, wall]).encode(), hashlib.sha256).hexdigest()

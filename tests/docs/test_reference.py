@@ -30,6 +30,7 @@ from skene import (
 from skene.adapters.file import FileNotifier
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.paddle import PaddleBilling
 from skene.adapters.pgqueuer import PgQueuerRunner
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.resend import ResendNotifier
@@ -86,6 +87,7 @@ DESCRIBED = {
     "SqliteStorage": SqliteStorage,
     "MemoryStorage": MemoryStorage,
     "StripeBilling": StripeBilling,
+    "PaddleBilling": PaddleBilling,
     "ManualBilling": ManualBilling,
     "ResendNotifier": ResendNotifier,
     "SmtpNotifier": SmtpNotifier,

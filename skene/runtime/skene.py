@@ -26,6 +26,7 @@ from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
@@ -72,6 +73,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -94,6 +96,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             own_queries=queries,
             sources=dict(sources or {}),
             mail=mail or MailPolicy(),
+            offer=offer,
         )
         self._sync = BillingSync(self._parts)
         self._gatekeeper = Gatekeeper(self._parts, self._sync.refresh)

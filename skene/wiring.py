@@ -18,6 +18,7 @@ from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.kinds import check_kinds, check_loops
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError
 from skene.runtime.policy import MailPolicy
 from skene.runtime.skene import Runtime
@@ -57,6 +58,7 @@ class Skene(Runtime):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
     ) -> None:
         """Put loops and back-ends together.
 
@@ -75,11 +77,13 @@ class Skene(Runtime):
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
             sources: who sends signed webhooks, by the name that loops call them.
             mail: how much marketing mail people get, and when; without limits if None.
+            offer: a function from the subject, the plan held and the step that refused (or None) to the plan
+                that the upgrade link sells, or None; async or not. If None, the next better plan.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail)
+        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, offer)
         super().__init__(
             *loops,
             storage=storage,
@@ -97,6 +101,7 @@ class Skene(Runtime):
             queries=queries,
             sources=sources,
             mail=mail,
+            offer=offer,
         )
         self._prices: Mapping[str, str] = {}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 
-from skene.engine.standing import Subscription
+from skene.engine.standing import PlanPolicy, Subscription
 
 __all__ = [
     "Account",
@@ -218,8 +218,13 @@ class Billing(Protocol):
         ...
 
     @property
+    def policy(self) -> PlanPolicy:
+        """What subscriptions are worth: `plans` and `default` once more, and how trouble is dealt with."""
+        ...
+
+    @property
     def grace(self) -> timedelta:
-        """How long a subscription that is past due keeps its plan."""
+        """How long a subscription that is past due keeps its plan; as in `policy`."""
         ...
 
     @property

@@ -31,6 +31,7 @@ def check_kinds(
     link_lifetime: object,
     sources: object = None,
     mail: object = None,
+    offer: object = None,
 ) -> None:
     """Refuse parts that are not even of the right kind. What type checkers would have said.
 
@@ -55,6 +56,9 @@ def check_kinds(
     faults += _source_faults(sources)
     if mail is not None and not isinstance(mail, MailPolicy):
         faults.append(Fault("Skene(mail=…)", describe(mail), 'a MailPolicy(cap=(2, "7d"), …)'))
+    if offer is not None and not callable(offer):
+        allowed = "a function from subject, plan held and step to a plan"
+        faults.append(Fault("Skene(offer=…)", describe(offer), allowed))
     _refuse(faults)
 
 

@@ -18,6 +18,7 @@ from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.links import Links
+from skene.runtime.offering import Offer
 from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
 
@@ -44,6 +45,7 @@ class Parts:
         own_queries: runs the queries of conditions, where it is not the storage that does.
         sources: who sends signed webhooks, by name.
         mail: how much marketing mail people get, and when.
+        offer: the app's own choice of the plan that an upgrade link sells, or None.
     """
 
     program: Program
@@ -60,6 +62,7 @@ class Parts:
     own_queries: Queries | None = None
     sources: Mapping[str, EventSource] = field(default_factory=dict[str, EventSource])
     mail: MailPolicy = field(default_factory=MailPolicy)
+    offer: Offer | None = None
 
     @property
     def default_plan(self) -> str:

@@ -16,7 +16,7 @@ __all__ = ["PeopleVerbs"]
 
 
 class PeopleVerbs:
-    """`usage`, `set_plan`, `link`, `forget` and `funnel`."""
+    """`usage`, `upgrade_link`, `set_plan`, `link`, `forget` and `funnel`."""
 
     _parts: Parts
     _gatekeeper: Gatekeeper
@@ -48,6 +48,25 @@ class PeopleVerbs:
         # Twice on one counter would be one question.
         asked = tuple({ask.step.meter: ask for ask in asks}.values()) if member and members else tuple(asks)
         return await self._gatekeeper.look(subject, asked) if asked else ()
+
+    def upgrade_link(self, subject: str, plan: str | None = None) -> str:
+        """A signed link that leads a subject to payment, e.g. for the buttons of your own pricing page.
+
+        It works for `link_lifetime`, and nobody can turn it into one for another subject or plan. Somebody
+        who has a subscription already is led to where they change it.
+
+        Args:
+            subject: who is to buy; the person who is signed in.
+            plan: what; None: what fits when the link is followed, as with the links in messages.
+
+        Raises:
+            SubjectInvalid: the id is empty or not a string.
+            ValueError: a plan that billing does not sell.
+        """
+        offers = self._parts.billing.offers
+        if plan is not None and offers and plan not in offers:
+            raise ValueError(f"plan: got {plan!r}; sold are: {', '.join(offers)}")
+        return self._parts.links.upgrade(subject=stored(subject), plan=plan)
 
     async def set_plan(
         self,

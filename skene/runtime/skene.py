@@ -34,6 +34,7 @@ from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
 from skene.runtime.lookup import LookUps
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
@@ -80,6 +81,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -102,6 +104,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             own_queries=queries,
             sources=dict(sources or {}),
             mail=mail or MailPolicy(),
+            offer=offer,
         )
         self._sync = BillingSync(self._parts)
         self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 from skene.engine.standing import Standing, Subscription, entitle
@@ -11,6 +11,7 @@ from skene.engine.window import cycle_edges
 from skene.ports.accounts import Applied, Ticket, Update
 from skene.ports.billing import Account, BillingEvent
 from skene.runtime.parts import Parts
+from skene.runtime.returning import Returned, returned
 
 __all__ = ["BillingSync"]
 
@@ -37,26 +38,33 @@ class BillingSync:
         """
         parts = self._parts
         event = parts.billing.parse_webhook(body, headers, parts.clock.now())
-        if event.customer is None:
+        customer = event.customer
+        if customer is None and event.payment is not None:
+            customer = await parts.billing.customer_of(event.payment)
+        if customer is None:
             await parts.storage.record_event(event.id, event.type)
             return None
-        return await self._sync(event.customer, event)
+        return await self._sync(customer, replace(event, customer=customer))
 
-    async def checkout_returned(self, session: str, subject: str | None = None) -> bool:
+    async def checkout_returned(self, session: str) -> Returned:
         """Apply a checkout as soon as the browser comes back, without waiting for its webhook.
 
         Returns:
-            Whether the subject's plan is in force now.
+            How the checkout stands now.
 
         Raises:
             LookupError: there is no such session.
-            BillingUnavailable: ask again.
+            BillingUnavailable, StorageUnavailable: ask again.
         """
-        result = await self._parts.billing.checkout_result(session)
-        if result.state != "complete" or result.customer is None:
-            return False
-        applied = await self._sync(result.customer, None, subject=result.subject)
-        return applied is not None and applied.after != self._parts.default_plan
+        parts = self._parts
+        result = await parts.billing.checkout_result(session)
+        in_force = False
+        if result.state == "complete" and result.customer is not None:
+            applied = await self._sync(result.customer, None, subject=result.subject)
+            in_force = applied is not None and applied.after != parts.default_plan
+        # Only for a wall's checkout, which is certainly skene's own; the link names the wall, and nobody.
+        again = None if result.wall is None else parts.links.upgrade(wall=result.wall)
+        return returned(result, in_force=in_force, again=again)
 
     async def sync(self, customer: str, *, timeout: timedelta | None = None) -> Applied | None:
         """Fetch and apply one customer's state, in `timeout` if one is given.
@@ -121,10 +129,9 @@ class BillingSync:
         billing, now = parts.billing, parts.clock.now()
         standing, warnings = entitle(
             () if account.deleted else account.subscriptions,
-            plans=billing.plans,
-            default=billing.default,
-            grace=billing.grace,
+            billing.policy,
             now=now,
+            disputed=account.disputed,
         )
         for warning in warnings:
             parts.log.warning("customer %s: %s", account.customer, warning)

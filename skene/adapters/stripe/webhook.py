@@ -11,7 +11,7 @@ from typing import Any
 from skene.adapters.signing import SignatureScheme, clean_identifier, identifier, json_object
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, Json, mapping, reference, text
 from skene.errors import WebhookRejected
-from skene.ports.billing import BillingEvent
+from skene.ports.billing import BillingEvent, Refund
 
 __all__ = ["read_event", "verify"]
 
@@ -57,19 +57,42 @@ def read_event(body: bytes, livemode: bool | None) -> BillingEvent:
         subject=subject_of(source, metadata),
         wall=clean_identifier(metadata.get(WALL_KEY)),
         checkout=clean_identifier(source.get("id")) if kind.startswith("checkout.session.") else None,
+        payment=None if customer is not None else _payment(source),
+        refund=_refund(source) if kind == "charge.refunded" else None,
     )
+
+
+def _payment(source: Json) -> str | None:
+    """The payment that a dispute or a refund is about: these name no customer."""
+    if source.get("object") not in ("dispute", "refund"):
+        return None
+    return clean_identifier(reference(source.get("charge")) or reference(source.get("payment_intent")))
+
+
+def _refund(source: Json) -> Refund | None:
+    """What was given back of a charge, all in all: every refund of it is told of with the whole charge."""
+    payment, amount, currency = (
+        clean_identifier(source.get("id")),
+        source.get("amount_refunded"),
+        source.get("currency"),
+    )
+    if payment is None or isinstance(amount, bool) or not isinstance(amount, int) or amount < 0:
+        return None
+    return Refund(payment, amount, currency.lower()) if isinstance(currency, str) and currency else None
 
 
 def subject_of(source: Json, metadata: Mapping[str, Any]) -> str | None:
     """The subject an object names.
 
     The reference of a session that came from a payment link is left alone: whoever opens one can put
-    anything there.
+    anything there. So is that of a session that sells no subscription: it may number an order.
     """
     named = text(metadata.get(SUBJECT_KEY))
-    if named is None and source.get("object") == "checkout.session" and not source.get("payment_link"):
-        named = text(source.get("client_reference_id"))
-    return named
+    if named is not None or source.get("object") != "checkout.session":
+        return named
+    if source.get("payment_link") or source.get("mode", "subscription") != "subscription":
+        return None
+    return text(source.get("client_reference_id"))
 
 
 def _metadata(source: Json) -> Json:

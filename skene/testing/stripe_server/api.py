@@ -11,7 +11,7 @@ from stripe.params import checkout as known_checkout_params
 from skene.testing.stripe_server import objects
 from skene.testing.stripe_server.forms import flag, known, number, string_map
 from skene.testing.stripe_server.objects import Obj
-from skene.testing.stripe_server.state import ApiFault, State
+from skene.testing.stripe_server.state import ApiFault, Sold, State
 
 __all__ = ["OPERATIONS", "Operation"]
 
@@ -204,18 +204,23 @@ def create_checkout(state: State, path: Mapping[str, str], params: Obj, base: st
         state.recurring_price(price, f"line_items[{i}][price]")["unit_amount"] * quantity
         for i, (price, quantity) in enumerate(lines)
     )
-    metadata = string_map(params.get("subscription_data", {}))
+    bought = params.get("subscription_data", {})
     made = objects.checkout_session(state.new_id("cs_test"), state.seconds(), "", params)
     made.update(url=f"{base}/c/pay/{made['id']}", metadata=string_map(params), amount_total=total)
     made["currency"] = state.tables["price"][lines[0][0]]["currency"]
     state.tables["checkout.session"][made["id"]] = made
-    state.sold[made["id"]] = (lines, metadata)
+    trial_days = number(bought, "trial_period_days", 0, range(731))
+    state.sold[made["id"]] = Sold(lines, string_map(bought), trial_days)
     return made
 
 
 def list_checkouts(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_checkout_params.SessionListParams.__annotations__)
-    found = state.tables["checkout.session"].values()
+    found = [
+        one
+        for one in state.tables["checkout.session"].values()
+        if params.get("customer") in (None, one["customer"]) and params.get("status") in (None, one["status"])
+    ]
     return _page(state, found, params, "/v1/checkout/sessions")
 
 

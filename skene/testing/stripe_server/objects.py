@@ -11,9 +11,11 @@ __all__ = [
     "API_VERSION",
     "Obj",
     "billing_cycle",
+    "charge",
     "checkout_session",
     "customer",
     "event",
+    "invoice",
     "listing",
     "portal_session",
     "price",
@@ -197,6 +199,43 @@ def portal_session(number: str, created: int, of_customer: str, return_url: str 
         "on_behalf_of": None,
         "return_url": return_url,
         "url": url,
+    }
+
+
+def invoice(number: str, created: int, of_subscription: Obj, total: int) -> Obj:
+    """An invoice that nobody has paid yet."""
+    details = {"metadata": of_subscription["metadata"], "subscription": of_subscription["id"]}
+    return {
+        "id": number,
+        "object": "invoice",
+        "created": created,
+        "currency": of_subscription["currency"],
+        "customer": of_subscription["customer"],
+        "livemode": False,
+        "metadata": {},
+        "parent": {"subscription_details": details, "type": "subscription_details"},
+        "status": "open",
+        "total": total,
+    }
+
+
+def charge(number: str, created: int, intent: str, of_invoice: Obj) -> Obj:
+    """A payment of an invoice that came through."""
+    return {
+        "id": number,
+        "object": "charge",
+        "amount": of_invoice["total"],
+        "amount_refunded": 0,
+        "created": created,
+        "currency": of_invoice["currency"],
+        "customer": of_invoice["customer"],
+        "disputed": False,
+        "livemode": False,
+        "metadata": {},
+        "paid": True,
+        "payment_intent": intent,
+        "refunded": False,
+        "status": "succeeded",
     }
 
 

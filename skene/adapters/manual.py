@@ -49,6 +49,11 @@ class ManualBilling:
         return f"<ManualBilling plans={self._plans!r} default={self._default!r}>"
 
     @property
+    def name(self) -> str:
+        """`manual`."""
+        return "manual"
+
+    @property
     def plans(self) -> tuple[str, ...]:
         """Every plan besides `default`, least to most valuable."""
         return self._plans

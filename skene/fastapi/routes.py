@@ -73,7 +73,9 @@ class _WebhookRoutes:
         )
 
     async def report(self, request: Request, channel: str) -> Response:
-        """A mail provider's report on what became of a message."""
+        """A mail provider's report on what became of a message; or the billing service's webhook."""
+        if channel == self._skene.billing.name:
+            return await self.billing(request)
         return await self._take(
             request, lambda body, headers: self._skene.receive_report(channel, body, headers)
         )

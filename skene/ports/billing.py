@@ -200,6 +200,11 @@ class Billing(Protocol):
     """
 
     @property
+    def name(self) -> str:
+        """Lower-case name of the service, and the last part of its webhook's address."""
+        ...
+
+    @property
     def plans(self) -> tuple[str, ...]:
         """Every plan this back-end can yield besides `default`, least to most valuable.
 

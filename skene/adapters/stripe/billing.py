@@ -82,6 +82,11 @@ class StripeBilling:
         return f"<StripeBilling mode={mode} plans={self._settings.plans!r}>"
 
     @property
+    def name(self) -> str:
+        """`stripe`."""
+        return "stripe"
+
+    @property
     def plans(self) -> tuple[str, ...]:
         """Every plan besides `default`, least to most valuable."""
         return self._settings.order
@@ -125,9 +130,7 @@ class StripeBilling:
             WebhookRejected: with status 401 if the signature is not Stripe's, 400 for everything else.
         """
         settings = self._settings
-        verify(
-            body, headers.get("stripe-signature"), settings.webhook_secret, settings.webhook_tolerance, now
-        )
+        verify(body, headers, settings.webhook_secret, settings.webhook_tolerance, now)
         return read_event(body, settings.livemode)
 
     async def fetch(

@@ -205,6 +205,7 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
         "attribution_seconds": ceil(update.attribution.total_seconds()),
         "subscriptions": said,
         "updated_at": now,
+        "verified_at": now,
     }
     tickets = update.ticket.number
     keep = insert(connection, subscriptions).values(customer=update.ticket.customer, tickets=tickets, **state)

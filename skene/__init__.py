@@ -47,6 +47,7 @@ from skene.errors import (
     StorageError,
     StorageUnavailable,
     SubjectInvalid,
+    SyncRunning,
     WebhookRejected,
 )
 from skene.ports.firings import DecisionRow, Outcome
@@ -54,6 +55,7 @@ from skene.ports.grants import Granted
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
 from skene.ports.outbox import MessageState
+from skene.runtime.drift import Drift, SyncReport
 from skene.runtime.hold import Hold
 from skene.runtime.policy import MailPolicy
 from skene.wiring import Skene
@@ -72,6 +74,7 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryRefused",
     "DeliveryUnknown",
+    "Drift",
     "Fault",
     "FunnelRow",
     "Granted",
@@ -99,6 +102,8 @@ __all__ = [
     "StorageError",
     "StorageUnavailable",
     "SubjectInvalid",
+    "SyncReport",
+    "SyncRunning",
     "WebhookRejected",
     "action",
     "billing_cycle",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from skene.adapters.manual import ManualBilling
 from skene.adapters.system import SystemClock
-from skene.definitions import Fault, Loop
+from skene.definitions import Fault, Loop, parse_duration
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
 from skene.ports.billing import Billing
@@ -57,6 +57,7 @@ class Skene(Runtime):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        sync_every: str | timedelta | None = "24h",
     ) -> None:
         """Put loops and back-ends together.
 
@@ -75,11 +76,13 @@ class Skene(Runtime):
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
             sources: who sends signed webhooks, by the name that loops call them.
             mail: how much marketing mail people get, and when; without limits if None.
+            sync_every: how often a worker compares all plans with what the billing service says, and puts
+                right what differs; None: never.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail)
+        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, sync_every)
         super().__init__(
             *loops,
             storage=storage,
@@ -97,6 +100,7 @@ class Skene(Runtime):
             queries=queries,
             sources=sources,
             mail=mail,
+            sync_every=None if sync_every is None else parse_duration(sync_every),
         )
         self._prices: Mapping[str, str] = {}
 

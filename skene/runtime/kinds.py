@@ -1,12 +1,13 @@
 """Parts of the wrong kind, said where they are handed over instead of where they first break."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from typing import cast
 
-from skene.definitions import Fault, Loop
-from skene.definitions.faults import describe
+from skene.definitions import Fault, Loop, parse_duration
+from skene.definitions.faults import DefinitionError, describe
 from skene.errors import ConfigurationError
 from skene.runtime.policy import MailPolicy
 
@@ -31,6 +32,7 @@ def check_kinds(
     link_lifetime: object,
     sources: object = None,
     mail: object = None,
+    sync_every: object = None,
 ) -> None:
     """Refuse parts that are not even of the right kind. What type checkers would have said.
 
@@ -55,6 +57,11 @@ def check_kinds(
     faults += _source_faults(sources)
     if mail is not None and not isinstance(mail, MailPolicy):
         faults.append(Fault("Skene(mail=…)", describe(mail), 'a MailPolicy(cap=(2, "7d"), …)'))
+    if sync_every is not None:
+        try:
+            parse_duration(sync_every)
+        except DefinitionError as error:
+            faults += [replace(fault, path="Skene(sync_every=…)") for fault in error.faults]
     _refuse(faults)
 
 

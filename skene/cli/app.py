@@ -15,6 +15,7 @@ from skene.cli import (
     outbox,
     people,
     reports,
+    sync,
     triggers,
     worker,
 )
@@ -41,6 +42,7 @@ for group in (
     outbox.commands,
     people.commands,
     contacts.commands,
+    sync.commands,
     mail.commands,
     demo.commands,
 ):

@@ -89,7 +89,9 @@ class Comparison:
             BillingUnavailable, StorageUnavailable: patience was at its end. What was done is kept.
         """
         stages = (self._subscriptions, self._latest, self._kept, self._events)
-        begin = STAGES.index(self.run.stage)
+        begin = (*STAGES, DONE).index(
+            self.run.stage
+        )  # done, but killed before that was said: nothing is left
         for work, after in zip(stages[begin:], (*STAGES[begin + 1 :], DONE), strict=True):
             await work()
             self.run = replace(self.run, stage=after, cursor=None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from skene.adapters.manual import ManualBilling
 from skene.adapters.system import SystemClock
-from skene.definitions import Fault, Loop, UsageCondition
+from skene.definitions import Fault, Loop, UsageCondition, parse_duration
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
 from skene.ports.billing import Billing
@@ -59,6 +59,7 @@ class Skene(Runtime):
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
         offer: Offer | None = None,
+        sync_every: str | timedelta | None = "24h",
     ) -> None:
         """Put loops and back-ends together.
 
@@ -79,11 +80,15 @@ class Skene(Runtime):
             mail: how much marketing mail people get, and when; without limits if None.
             offer: a function from the subject, the plan held and the step that refused (or None) to the plan
                 that the upgrade link sells, or None; async or not. If None, the next better plan.
+            sync_every: how often a worker compares all plans with what the billing service says, and puts
+                right what differs; None: never.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, offer)
+        check_kinds(
+            loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, offer, sync_every
+        )
         super().__init__(
             *loops,
             storage=storage,
@@ -102,6 +107,7 @@ class Skene(Runtime):
             sources=sources,
             mail=mail,
             offer=offer,
+            sync_every=None if sync_every is None else parse_duration(sync_every),
         )
         self._prices: Mapping[str, str] = {}
 

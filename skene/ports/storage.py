@@ -10,11 +10,12 @@ from skene.ports.grants import Grants
 from skene.ports.ledger import Ledger
 from skene.ports.outbox import Outbox
 from skene.ports.overrides import Overrides
+from skene.ports.syncs import Syncs
 
 __all__ = ["Storage"]
 
 
-class Storage(Counters, Grants, Overrides, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
+class Storage(Counters, Grants, Overrides, Accounts, Ledger, Outbox, Firings, Contacts, Syncs, Protocol):
     """Where everything is kept.
 
     Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may

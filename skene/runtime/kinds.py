@@ -1,12 +1,13 @@
 """Parts of the wrong kind, said where they are handed over instead of where they first break."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from typing import cast
 
-from skene.definitions import Fault, Loop
-from skene.definitions.faults import describe
+from skene.definitions import Fault, Loop, parse_duration
+from skene.definitions.faults import DefinitionError, describe
 from skene.errors import ConfigurationError
 from skene.runtime.policy import MailPolicy
 
@@ -32,6 +33,7 @@ def check_kinds(
     sources: object = None,
     mail: object = None,
     offer: object = None,
+    sync_every: object = None,
 ) -> None:
     """Refuse parts that are not even of the right kind. What type checkers would have said.
 
@@ -59,6 +61,11 @@ def check_kinds(
     if offer is not None and not callable(offer):
         allowed = "a function from subject, plan held and step to a plan"
         faults.append(Fault("Skene(offer=…)", describe(offer), allowed))
+    if sync_every is not None:
+        try:
+            parse_duration(sync_every)
+        except DefinitionError as error:
+            faults += [replace(fault, path="Skene(sync_every=…)") for fault in error.faults]
     _refuse(faults)
 
 

@@ -47,6 +47,7 @@ from skene.runtime.startup import (
     look_at_database,
     providers,
 )
+from skene.runtime.syncing import Syncing, SyncVerbs
 from skene.runtime.upgrade import Upgrade
 from skene.runtime.webhooks import BillingSync
 from skene.runtime.worker import Worker
@@ -57,7 +58,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.
@@ -82,6 +83,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
         offer: Offer | None = None,
+        sync_every: timedelta | None = None,
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -108,7 +110,9 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         )
         self._sync = BillingSync(self._parts)
         self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))
-        self._worker = Worker(self._parts, Evaluation(self._parts, Asking(self._parts, self._gatekeeper)))
+        self._syncing = Syncing(self._parts, self._sync, sync_every)
+        evaluation = Evaluation(self._parts, Asking(self._parts, self._gatekeeper))
+        self._worker = Worker(self._parts, evaluation, self._syncing.run_if_due)
         self._upgrade = Upgrade(self._parts)
         self._parts.wake = self._worker.wake
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from skene.engine.standing import Standing, Subscription, entitle
+from skene.engine.comparing import as_kept
+from skene.engine.standing import Standing, entitle
 from skene.engine.subject import storable_id
 from skene.engine.window import cycle_edges
 from skene.ports.accounts import Applied, Ticket, Update
@@ -13,7 +14,15 @@ from skene.ports.billing import Account, BillingEvent
 from skene.runtime.parts import Parts
 from skene.runtime.returning import Returned, returned
 
-__all__ = ["BillingSync"]
+__all__ = ["BillingSync", "Fetched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A customer's state, and the right to apply it."""
+
+    ticket: Ticket
+    account: Account
 
 
 class BillingSync:
@@ -85,22 +94,44 @@ class BillingSync:
         subject: str | None = None,
         timeout: timedelta | None = None,
     ) -> Applied | None:
-        parts = self._parts
-        ticket = await parts.storage.begin_sync(customer, event.id if event else None)
+        try:
+            fetched = await self.fetch(customer, event, timeout=timeout)
+        except LookupError as error:
+            self._parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
+            if event is not None:
+                await self._parts.storage.record_event(event.id, event.type)
+            return None
+        return None if fetched is None else await self.apply(fetched, event, subject=subject)
+
+    async def fetch(
+        self, customer: str, event: BillingEvent | None = None, *, timeout: timedelta | None = None
+    ) -> Fetched | None:
+        """Fetch one customer's state, to be applied. None as for `receive` and `sync`.
+
+        Raises:
+            LookupError: the billing service knows no such customer.
+        """
+        ticket = await self._parts.storage.begin_sync(customer, event.id if event else None)
         if ticket is None:
             return None
-        try:
-            account = await parts.billing.fetch(
-                customer, timeout=timeout, features=parts.program.asks_features
-            )
-        except LookupError as error:
-            parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
-            if event is not None:
-                await parts.storage.record_event(event.id, event.type)
-            return None
+        account = await self._parts.billing.fetch(
+            customer, timeout=timeout, features=self._parts.program.asks_features
+        )
+        return Fetched(ticket, account)
+
+    async def apply(
+        self, fetched: Fetched, event: BillingEvent | None = None, *, subject: str | None = None
+    ) -> Applied:
+        """Apply what was fetched. May be called for several events that one fetch answers."""
+        account = fetched.account
         named = account.subject or (event.subject if event else None) or subject
         trial = await self._trial(account, named)
-        return await parts.storage.apply_billing(self._update(ticket, account, named, event, trial))
+        update = self._update(fetched.ticket, account, named, event, trial)
+        return await self._parts.storage.apply_billing(update)
+
+    async def standing(self, account: Account, subject: str | None) -> Standing:
+        """What a subject would hold if this were applied."""
+        return await self._trial(account, subject) or self._entitled(account)
 
     async def _trial(self, account: Account, subject: str | None) -> Standing | None:
         """A trial given by hand, which the news of a customer who has never subscribed does not end.
@@ -126,22 +157,15 @@ class BillingSync:
         trial: Standing | None,
     ) -> Update:
         parts = self._parts
-        billing, now = parts.billing, parts.clock.now()
-        standing, warnings = entitle(
-            () if account.deleted else account.subscriptions,
-            billing.policy,
-            now=now,
-            disputed=account.disputed,
-        )
-        for warning in warnings:
-            parts.log.warning("customer %s: %s", account.customer, warning)
+        billing = parts.billing
+        standing = self._entitled(account)
         return Update(
             ticket=ticket,
             subject=storable_id(subject) if subject else None,
             standing=trial or standing,
             default_plan=billing.default,
             attribution=parts.program.attribution,
-            subscriptions_json=_as_json(account.subscriptions),
+            subscriptions_json=json.dumps(as_kept(account.subscriptions)),
             cycle=_cycle(standing),
             email=account.email,
             event=event.id if event else None,
@@ -149,6 +173,18 @@ class BillingSync:
             watchers=parts.watchers,
             features=account.features,
         )
+
+    def _entitled(self, account: Account) -> Standing:
+        parts = self._parts
+        standing, warnings = entitle(
+            () if account.deleted else account.subscriptions,
+            parts.billing.policy,
+            now=parts.clock.now(),
+            disputed=account.disputed,
+        )
+        for warning in warnings:
+            parts.log.warning("customer %s: %s", account.customer, warning)
+        return standing
 
 
 def _cycle(standing: Standing) -> tuple[datetime, ...]:
@@ -162,10 +198,3 @@ def _cycle(standing: Standing) -> tuple[datetime, ...]:
         interval=held.interval,
         interval_count=held.interval_count,
     )
-
-
-def _as_json(subscriptions: tuple[Subscription, ...]) -> str:
-    def plain(value: object) -> str:
-        return value.isoformat() if isinstance(value, datetime) else str(value)
-
-    return json.dumps([asdict(s) for s in sorted(subscriptions, key=lambda s: s.id)], default=plain)

@@ -40,10 +40,13 @@ LAPSES = 500
 class Worker:
     """Does what is due. Any number of workers, in any number of processes, share the work."""
 
-    def __init__(self, parts: Parts, evaluation: Evaluation) -> None:
+    def __init__(
+        self, parts: Parts, evaluation: Evaluation, compare: Callable[[], Awaitable[int]] | None = None
+    ) -> None:
         self._parts = parts
         self._delivery = Delivery(parts)
         self._evaluation = evaluation
+        self._compare = compare  # with the billing service, when it is time
         self._scheduling = Scheduling(parts)
         self._reporting = Reporting(parts)
         self._wakes: list[anyio.Event] = []
@@ -63,6 +66,8 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._repeat, self._keep_house)
             bills = [self._reporting.report_due] if self._reporting.needed else []
+            if self._compare is not None:
+                tasks.start_soon(self._repeat, self._unless_paused(self._compare))
             for lane in (self._deliver_some, *bills, *[self.react_once] * lanes):
                 tasks.start_soon(self._repeat, self._unless_paused(lane))
 

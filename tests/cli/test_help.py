@@ -33,6 +33,7 @@ DATA = {
     ("outbox", "list"),
     ("outbox", "show"),
     ("suppressions",),
+    ("sync",),
     ("usage",),
 }
 
@@ -56,6 +57,7 @@ def test_these_are_the_commands() -> None:
         "plan set",
         "suppressions",
         "suppressions remove",
+        "sync",
         "unsubscribe",
         "usage",
         "worker",

@@ -17,6 +17,7 @@ from skene.adapters.memory.outbox import MemoryOutbox
 from skene.adapters.memory.overrides import MemoryOverrides
 from skene.adapters.memory.queries import MemoryQueries
 from skene.adapters.memory.state import Conversion, State
+from skene.adapters.memory.syncs import MemorySyncs
 from skene.adapters.system import SystemClock
 from skene.ports.clock import Clock
 
@@ -40,6 +41,7 @@ class MemoryStorage(
     MemoryOutbox,
     MemoryFirings,
     MemoryContacts,
+    MemorySyncs,
 ):
     """The port `Storage` in plain Python. Exact among one event loop's tasks; nothing outlives the process.
 

@@ -41,7 +41,7 @@ class MemoryAccounts(Part):
         if update.ticket.number < payer.applied:
             plan = self._plan(payer.subject, now) or update.default_plan
             return Applied(payer.subject, True, plan, plan)
-        payer.applied, payer.update = update.ticket.number, update
+        payer.applied, payer.update, payer.verified_at = update.ticket.number, update, now
         if payer.subject is None and update.subject is not None and self._free(update.subject, now):
             self._tie(update.subject, customer, now, update.watchers)
         if payer.subject is None:

@@ -24,6 +24,7 @@ from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
 from skene.ports.overrides import Overridden
+from skene.ports.syncs import SyncRun
 
 _MICROSECOND = timedelta(microseconds=1)
 _WIDTH = 60
@@ -98,6 +99,7 @@ class Payer:
     drawn: int = 0
     applied: int = 0
     update: Update | None = None
+    verified_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -195,6 +197,15 @@ class JourneyRow:
 
 
 @dataclass(slots=True)
+class SyncRow:
+    """The comparison with the billing service."""
+
+    run: SyncRun
+    lease_until: datetime | None = None
+    finished: bool = False
+
+
+@dataclass(slots=True)
 class Key:
     """An admitted idempotency key."""
 
@@ -251,6 +262,7 @@ class State:
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
+        self.sync: SyncRow | None = None
 
     def resolve(self, subject: str) -> tuple[str, Holder | None]:
         """Who is counted for a subject, and what billing has said of them."""

@@ -209,6 +209,7 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
         "subscriptions": said,
         "features": list(update.features) or None,
         "updated_at": now,
+        "verified_at": now,
     }
     tickets = update.ticket.number
     keep = insert(connection, subscriptions).values(customer=update.ticket.customer, tickets=tickets, **state)

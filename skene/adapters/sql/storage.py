@@ -1,13 +1,11 @@
 """The verbs that PostgreSQL and SQLite share, on top of one way to run a transaction."""
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
-import sqlalchemy as sa
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from skene.adapters.sql import (
@@ -27,6 +25,8 @@ from skene.adapters.sql import (
     watching,
 )
 from skene.adapters.sql import firings as firing_verbs
+from skene.adapters.sql.sync_verbs import SqlSyncs
+from skene.adapters.sql.transacting import Work
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Customer, Ticket, Update
 from skene.ports.contacts import Suppressed, Suppression
@@ -39,27 +39,13 @@ from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
 from skene.ports.overrides import Overridden, Override
 
-__all__ = ["SqlStorage"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["SqlStorage", "Work"]
 
 _NO_RULES = Rules()
 
-Work = Callable[Concatenate[sa.Connection, datetime, P], T]
-"""What happens inside one transaction: given the connection, the storage's time, and the verb's arguments."""
 
-
-class SqlStorage(ABC):
+class SqlStorage(SqlSyncs):
     """Every verb but the three that count. A subclass says how to run a transaction, and counts."""
-
-    @abstractmethod
-    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that only reads, against one state of the database."""
-
-    @abstractmethod
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work in one transaction: all of it happens, or nothing."""
 
     # --- counters ---
 

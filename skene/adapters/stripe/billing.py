@@ -3,16 +3,17 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import stripe
 
 from skene.adapters.stripe.connection import Connection, is_missing, where
 from skene.adapters.stripe.fetching import customer_and_subscriptions
+from skene.adapters.stripe.listing import event_page, subscription_page
 from skene.adapters.stripe.payments import customer_of_payment, is_disputed, unpaid_since
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, mapping, plain, reference, subscription, text
 from skene.adapters.stripe.selling import Seller
@@ -27,9 +28,13 @@ from skene.ports.billing import (
     CheckoutResult,
     CheckoutSession,
     CheckoutState,
+    EventPage,
+    SubscriptionPage,
 )
 
 __all__ = ["StripeBilling"]
+
+T = TypeVar("T")
 
 _CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _PAYMENT_ID = re.compile(r"(?:ch|py|pi)_[A-Za-z0-9_]{1,250}")
@@ -42,8 +47,8 @@ class StripeBilling:
 
     Args:
         api_key: a secret (`sk_…`) or restricted (`rk_…`) key. A restricted one needs to read customers,
-            subscriptions, prices, products and invoices, with `disputed="default"` charges and disputes too,
-            and to write customers, checkout and portal sessions.
+            subscriptions, events, prices, products and invoices, with `disputed="default"` charges and
+            disputes too, and to write customers, checkout and portal sessions.
         webhook_secret: the signing secret (`whsec_…`) of the webhook endpoint.
         plans: what each price means: a price id, a lookup key or a product id (the first of these that fits,
             in this order), or `"*"` for any price, mapped to a plan. List the least valuable plan first: of
@@ -308,6 +313,34 @@ class StripeBilling:
                 raise CheckoutUnavailable("Stripe has no such customer any more") from None
             hint = "is the customer portal set up in Stripe's dashboard?"
             raise CheckoutUnavailable(f"Stripe opens no customer portal ({where(error)}); {hint}") from error
+
+    async def subscriptions(self, after: str | None = None) -> SubscriptionPage:
+        """Read all customers' subscriptions that are not over, 100 a page; see the port.
+
+        Raises:
+            LookupError: Stripe does not know any more where the page would begin.
+            BillingUnavailable: as for `fetch`.
+        """
+        settings = self._settings
+        return await self._page(lambda client: subscription_page(client, after, settings))
+
+    async def events(self, since: datetime, after: str | None = None) -> EventPage:
+        """Read what has happened since, 100 a page; see the port.
+
+        Raises:
+            LookupError: as for `subscriptions`.
+            BillingUnavailable: as for `fetch`.
+        """
+        settings = self._settings
+        return await self._page(lambda client: event_page(client, since, after, settings.livemode))
+
+    async def _page(self, read: Callable[[stripe.StripeClient], Awaitable[T]]) -> T:
+        try:
+            return await self._connection.ask(read, self._settings.timeout)
+        except stripe.InvalidRequestError as error:
+            if is_missing(error, "starting_after"):
+                raise LookupError("Stripe does not know any more where this page begins") from None
+            raise BillingUnavailable(f"Stripe refused to show a list: {where(error)}") from error
 
     def against(
         self,

@@ -9,7 +9,7 @@ import stripe
 from skene.adapters.stripe.connection import UNREADABLE
 from skene.adapters.stripe.reading import Json, items, mapping, plain
 
-__all__ = ["Entry", "customer_and_subscriptions"]
+__all__ = ["Entry", "customer_and_subscriptions", "lines"]
 
 Entry: TypeAlias = tuple[Json, Sequence[Json]]
 """A subscription and all of its items."""
@@ -45,7 +45,7 @@ async def customer_and_subscriptions(
             )
             async for entry in page.auto_paging_iter():
                 source = plain(entry)
-                entries.append((source, await _lines(client, source)))
+                entries.append((source, await lines(client, source)))
         except (stripe.StripeError, *UNREADABLE) as error:
             errors.append(error)
             group.cancel_scope.cancel()
@@ -60,7 +60,7 @@ async def customer_and_subscriptions(
     return found[0], entries
 
 
-async def _lines(client: stripe.StripeClient, source: Json) -> Sequence[Json]:
+async def lines(client: stripe.StripeClient, source: Json) -> Sequence[Json]:
     """All items of a subscription; Stripe embeds only the first ones."""
     embedded = mapping(source.get("items"))
     if embedded.get("has_more") is not True:

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skene.adapters.signing import SignatureScheme, clean_identifier, identifier, json_object
-from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, Json, mapping, reference, text
+from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, Json, instant, mapping, reference, text
 from skene.errors import WebhookRejected
 from skene.ports.billing import BillingEvent, Refund
 
-__all__ = ["read_event", "verify"]
+__all__ = ["read_event", "reduce_event", "verify"]
 
 _SCHEME = SignatureScheme("Stripe-Signature", ",", "t", "v1", b".")
 
@@ -37,7 +37,11 @@ def read_event(body: bytes, livemode: bool | None) -> BillingEvent:
     Raises:
         WebhookRejected: it is no event, or one of the other mode.
     """
-    event = json_object(body)
+    return reduce_event(json_object(body), livemode)
+
+
+def reduce_event(event: Json, livemode: bool | None) -> BillingEvent:
+    """Reduce an event to whom it is about; see `read_event`."""
     if event.get("object") == "v2.core.event":
         raise WebhookRejected("this is a thin event; let the endpoint send snapshot events")
     if event.get("object") != "event":
@@ -59,6 +63,7 @@ def read_event(body: bytes, livemode: bool | None) -> BillingEvent:
         checkout=clean_identifier(source.get("id")) if kind.startswith("checkout.session.") else None,
         payment=None if customer is not None else _payment(source),
         refund=_refund(source) if kind == "charge.refunded" else None,
+        at=instant(event.get("created")),
     )
 
 

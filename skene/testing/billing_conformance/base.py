@@ -229,9 +229,7 @@ def order(subject: str = "ada", **more: Any) -> CheckoutOrder:
 
 def standing(billing: Billing, account: Account, at: datetime) -> Standing:
     """What an account gives, as the runtime reads it. No subscription may be unintelligible."""
-    found, warnings = entitle(
-        account.subscriptions, plans=billing.plans, default=billing.default, grace=billing.grace, now=at
-    )
+    found, warnings = entitle(account.subscriptions, billing.policy, now=at, disputed=account.disputed)
     assert not warnings
     return found
 

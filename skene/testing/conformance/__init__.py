@@ -47,6 +47,7 @@ _PARTS = (
     "returns",
     "rushes",
     "sending",
+    "syncs",
     "ticks",
     "watching",
     "windows",
@@ -114,6 +115,10 @@ from skene.testing.conformance.sending import (  # noqa: E402 - see above
     PaceConformance,
     SuppressionConformance,
 )
+from skene.testing.conformance.syncs import (  # noqa: E402 - see above
+    ComparisonConformance,
+    SyncRunConformance,
+)
 from skene.testing.conformance.ticks import (  # noqa: E402 - see above
     EpisodeConformance,
     TickConformance,
@@ -144,6 +149,8 @@ class StorageConformance(
     SyncConformance,
     TieConformance,
     LookupConformance,
+    SyncRunConformance,
+    ComparisonConformance,
     WallConformance,
     ConversionConformance,
     FunnelConformance,

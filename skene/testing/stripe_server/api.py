@@ -21,19 +21,27 @@ Operation: TypeAlias = Callable[[State, Mapping[str, str], Obj, str], Obj]
 _DEAD = ("canceled", "incomplete_expired")
 
 
-def _page(state: State, found: Iterable[Obj], params: Obj, url: str) -> Obj:
-    """One page of a list, newest first."""
-    entries = list(reversed(list(found)))
+def _page(
+    state: State, found: Iterable[Obj], params: Obj, url: str, everything: Iterable[Obj] | None = None
+) -> Obj:
+    """One page of a list, newest first.
+
+    Args:
+        found: what belongs into the list, oldest first.
+        everything: what a page may begin after besides, such as a subscription that has ended meanwhile.
+    """
+    fits = {entry["id"]: entry for entry in found}
+    ids = list(reversed([entry["id"] for entry in everything or fits.values()]))
     limit = number(params, "limit", 10, range(1, 101))
     for name in ("starting_after", "ending_before"):
-        if name in params and params[name] not in [entry["id"] for entry in entries]:
+        if name in params and params[name] not in ids:
             raise ApiFault(f"No such object: '{params[name]}'", code="resource_missing", param=name)
-    ids = [entry["id"] for entry in entries]
     if "ending_before" in params:
-        before = entries[: ids.index(params["ending_before"])]
+        before = [fits[one] for one in ids[: ids.index(params["ending_before"])] if one in fits]
         return objects.listing(before[-limit:], url, has_more=len(before) > limit)
     if "starting_after" in params:
-        entries = entries[ids.index(params["starting_after"]) + 1 :]
+        ids = ids[ids.index(params["starting_after"]) + 1 :]
+    entries = [fits[one] for one in ids if one in fits]
     return objects.listing(entries[:limit], url, has_more=len(entries) > limit)
 
 
@@ -139,7 +147,7 @@ def list_subscriptions(state: State, path: Mapping[str, str], params: Obj, base:
         and (status == "all" or (one["status"] == status if status else one["status"] not in _DEAD))
         and (params.get("price") in (None, *(line["price"]["id"] for line in state.items[one["id"]])))
     ]
-    return _page(state, found, params, "/v1/subscriptions")
+    return _page(state, found, params, "/v1/subscriptions", state.tables["subscription"].values())
 
 
 def update_subscription(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
@@ -240,8 +248,18 @@ def create_portal(state: State, path: Mapping[str, str], params: Obj, base: str)
 
 def list_events(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.EventListParams.__annotations__)
-    found = (one for one in state.events if params.get("type") in (None, one["type"]))
-    return _page(state, found, params, "/v1/events")
+    kinds = params.get("types")
+    if kinds is not None and (len(kinds) > 20 or "type" in params):
+        raise ApiFault("You may give up to 20 types, and no single one besides.", param="types")
+    since = number(params.get("created", {}), "gte", 0, range(2**40))
+    found = (
+        one
+        for one in state.events
+        if params.get("type") in (None, one["type"])
+        and (kinds is None or one["type"] in kinds)
+        and one["created"] >= since
+    )
+    return _page(state, found, params, "/v1/events", state.events)
 
 
 def retrieve_event(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:

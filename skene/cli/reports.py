@@ -223,8 +223,8 @@ def _row_as_json(row: "FunnelRow") -> dict[str, Any]:
 
 def _decision_as_json(one: "Decision") -> dict[str, Any]:
     names = ("step", "meter", "plan", "limit", "used", "remaining", "period", "window_start", "resets_at")
-    names += ("included", "billed_units")
-    return {"allowed": one.allowed, **{name: getattr(one, name) for name in names}}
+    billed = ("included", "billed_units")
+    return {"allowed": one.allowed, **{name: getattr(one, name) for name in (*names, *billed)}}
 
 
 async def _standing(skene: "Runtime", subject: str) -> tuple[tuple["Decision", ...], tuple["Granted", ...]]:

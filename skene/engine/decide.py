@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from skene.definitions.billed import Billed
 from skene.definitions.units import LARGEST
 from skene.engine.decision import Decision, Reason
 from skene.engine.program import CompiledStep
@@ -66,10 +67,8 @@ def decide(
         limit = _watched(step.limits.get(plan), granted)
     refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
     billed = step.billed.get(plan)
-    if refused and step.enforce and billed is not None:
-        reason = Reason.CAP_REACHED
-    elif refused and step.enforce:
-        reason = Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
+    if refused and step.enforce:
+        reason = _refusal(limit, billed)
     elif refused:
         reason = Reason.SHADOW
     elif replayed:
@@ -97,6 +96,12 @@ def decide(
         status_code=status if blocked else 200,
         included=None if billed is None else billed.included,
     )
+
+
+def _refusal(limit: int | None, billed: Billed | None) -> Reason:
+    if billed is not None:
+        return Reason.CAP_REACHED
+    return Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
 
 
 def _watched(limit: int | None, granted: int) -> int | None:

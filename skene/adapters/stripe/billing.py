@@ -11,12 +11,20 @@ import stripe
 
 from skene.adapters.stripe.connection import Connection, is_missing, where
 from skene.adapters.stripe.fetching import customer_and_subscriptions
+from skene.adapters.stripe.metering import send_report
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, mapping, plain, reference, subscription, text
 from skene.adapters.stripe.selling import Seller
 from skene.adapters.stripe.settings import Settings
 from skene.adapters.stripe.webhook import read_event, subject_of, verify
 from skene.errors import BillingUnavailable, CheckoutUnavailable
-from skene.ports.billing import Account, BillingEvent, CheckoutOrder, CheckoutResult, CheckoutSession
+from skene.ports.billing import (
+    Account,
+    BillingEvent,
+    CheckoutOrder,
+    CheckoutResult,
+    CheckoutSession,
+    UsageReport,
+)
 
 __all__ = ["StripeBilling"]
 
@@ -29,7 +37,8 @@ class StripeBilling:
 
     Args:
         api_key: a secret (`sk_…`) or restricted (`rk_…`) key. A restricted one needs to read customers,
-            subscriptions, prices and products, and to write customers, checkout and portal sessions.
+            subscriptions, prices, products and entitlements, and to write customers, checkout and portal
+            sessions, and billing meter events.
         webhook_secret: the signing secret (`whsec_…`) of the webhook endpoint.
         plans: what each price means: a price id, a lookup key or a product id (the first of these that fits,
             in this order), or `"*"` for any price, mapped to a plan. List the least valuable plan first: of
@@ -135,8 +144,9 @@ class StripeBilling:
         customer: str,
         *,
         timeout: timedelta | None = None,
+        features: bool = False,
     ) -> Account:
-        """Ask Stripe for a customer and all of its subscriptions; see the port.
+        """Ask Stripe for a customer, its subscriptions and, if told, entitlements; see the port.
 
         Raises:
             LookupError: Stripe knows no such customer under this key.
@@ -145,8 +155,8 @@ class StripeBilling:
         if not _CUSTOMER_ID.fullmatch(customer):
             raise LookupError("this cannot be the id of a customer at Stripe")
         try:
-            found, entries = await self._connection.ask(
-                lambda client: customer_and_subscriptions(client, customer),
+            found, entries, held = await self._connection.ask(
+                lambda client: customer_and_subscriptions(client, customer, features=features),
                 timeout or self._settings.timeout,
             )
         except stripe.InvalidRequestError as error:
@@ -164,6 +174,7 @@ class StripeBilling:
                 subscription(source, lines, self._settings.plans, self._settings.order)
                 for source, lines in entries
             ),
+            features=tuple(held),
         )
 
     async def checkout(self, order: CheckoutOrder, *, idempotency_key: str) -> CheckoutSession:
@@ -232,6 +243,19 @@ class StripeBilling:
                 raise CheckoutUnavailable("Stripe has no such customer any more") from None
             hint = "is the customer portal set up in Stripe's dashboard?"
             raise CheckoutUnavailable(f"Stripe opens no customer portal ({where(error)}); {hint}") from error
+
+    async def report_usage(self, report: UsageReport, *, idempotency_key: str) -> None:
+        """Send a meter event; see the port.
+
+        Args:
+            report: its `meter` is the `event_name` of an active billing meter that adds up `value`, the
+                default. Use of up to 35 days ago is taken.
+            idempotency_key: the event's identifier; at most 100 characters.
+
+        Raises:
+            DeliveryFailed, DeliveryRefused, DeliveryUnknown: as the port says.
+        """
+        await send_report(self._connection, self._settings.timeout, report, idempotency_key)
 
     def against(
         self,

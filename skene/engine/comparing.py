@@ -45,8 +45,13 @@ def compare(kept: Sequence[Mapping[str, Any]], listed: Sequence[Mapping[str, Any
             release before may have written fewer fields: that differs.
         listed: some of the customer's subscriptions, those that are over left out or not.
     """
-    known = {one.get("id"): one for one in kept}
-    if any(known.get(one["id"]) != one for one in listed):
+    known = {one.get("id"): _as_listed(one) for one in kept}
+    if any(known.get(one["id"]) != _as_listed(one) for one in listed):
         return Verdict.DIFFERS
     living = {name for name, one in known.items() if one.get("status") not in OVER}
     return Verdict.EQUAL if living <= {one["id"] for one in listed} else Verdict.PARTLY
+
+
+def _as_listed(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only a fetch says, and no listing."""
+    return {name: value for name, value in one.items() if name != "unpaid_since"}

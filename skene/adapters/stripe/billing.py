@@ -14,6 +14,7 @@ import stripe
 from skene.adapters.stripe.connection import Connection, is_missing, where
 from skene.adapters.stripe.fetching import customer_and_subscriptions
 from skene.adapters.stripe.listing import event_page, subscription_page
+from skene.adapters.stripe.metering import send_report
 from skene.adapters.stripe.payments import customer_of_payment, is_disputed, unpaid_since
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, mapping, plain, reference, subscription, text
 from skene.adapters.stripe.selling import Seller
@@ -30,6 +31,7 @@ from skene.ports.billing import (
     CheckoutState,
     EventPage,
     SubscriptionPage,
+    UsageReport,
 )
 
 __all__ = ["StripeBilling"]
@@ -47,8 +49,9 @@ class StripeBilling:
 
     Args:
         api_key: a secret (`sk_…`) or restricted (`rk_…`) key. A restricted one needs to read customers,
-            subscriptions, events, prices, products and invoices, with `disputed="default"` charges and
-            disputes too, and to write customers, checkout and portal sessions.
+            subscriptions, events, prices, products, invoices and entitlements, with `disputed="default"`
+            charges and disputes too; and to write customers, checkout and portal sessions, and billing meter
+            events.
         webhook_secret: the signing secret (`whsec_…`) of the webhook endpoint.
         plans: what each price means: a price id, a lookup key or a product id (the first of these that fits,
             in this order), or `"*"` for any price, mapped to a plan. List the least valuable plan first: of
@@ -184,8 +187,9 @@ class StripeBilling:
         customer: str,
         *,
         timeout: timedelta | None = None,
+        features: bool = False,
     ) -> Account:
-        """Ask Stripe for a customer and all of its subscriptions; see the port.
+        """Ask Stripe for a customer, its subscriptions and, if told, entitlements; see the port.
 
         Raises:
             LookupError: Stripe knows no such customer under this key.
@@ -195,15 +199,15 @@ class StripeBilling:
             raise LookupError("this cannot be the id of a customer at Stripe")
         try:
             return await self._connection.ask(
-                lambda client: self._account(client, customer), timeout or self._settings.timeout
+                lambda client: self._account(client, customer, features), timeout or self._settings.timeout
             )
         except stripe.InvalidRequestError as error:
             if is_missing(error):
                 raise LookupError("Stripe knows no such customer under this key") from error
             raise BillingUnavailable(f"Stripe refused to show a customer: {where(error)}") from error
 
-    async def _account(self, client: stripe.StripeClient, customer: str) -> Account:
-        found, entries = await customer_and_subscriptions(client, customer)
+    async def _account(self, client: stripe.StripeClient, customer: str, features: bool) -> Account:
+        found, entries, held = await customer_and_subscriptions(client, customer, features=features)
         if found.get("deleted") is True:
             return Account(customer, deleted=True)
         settings = self._settings
@@ -225,6 +229,7 @@ class StripeBilling:
             subject=next((subject for data in naming if (subject := text(data.get(SUBJECT_KEY)))), None),
             email=text(found.get("email")),
             subscriptions=tuple(read),
+            features=tuple(held),
             disputed=asks and await is_disputed(client, customer),
         )
 
@@ -341,6 +346,19 @@ class StripeBilling:
             if is_missing(error, "starting_after"):
                 raise LookupError("Stripe does not know any more where this page begins") from None
             raise BillingUnavailable(f"Stripe refused to show a list: {where(error)}") from error
+
+    async def report_usage(self, report: UsageReport, *, idempotency_key: str) -> None:
+        """Send a meter event; see the port.
+
+        Args:
+            report: its `meter` is the `event_name` of an active billing meter that adds up `value`, the
+                default. Use of up to 35 days ago is taken.
+            idempotency_key: the event's identifier; at most 100 characters.
+
+        Raises:
+            DeliveryFailed, DeliveryRefused, DeliveryUnknown: as the port says.
+        """
+        await send_report(self._connection, self._settings.timeout, report, idempotency_key)
 
     def against(
         self,

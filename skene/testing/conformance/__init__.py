@@ -29,14 +29,17 @@ import pytest
 
 _PARTS = (
     "base",
+    "billed",
     "concurrency",
     "contacts",
     "counting",
     "delivery",
     "erasure",
+    "features",
     "firings",
     "happening",
     "journeys",
+    "overrides",
     "people",
     "grant_returns",
     "grants",
@@ -56,6 +59,7 @@ _PARTS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
+from skene.testing.conformance.billed import BilledConformance  # noqa: E402 - see above
 from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
 from skene.testing.conformance.contacts import ContactConformance  # noqa: E402 - see above
 from skene.testing.conformance.counting import (  # noqa: E402 - see above
@@ -69,6 +73,7 @@ from skene.testing.conformance.erasure import (  # noqa: E402 - see above
     IdConformance,
     LifeConformance,
 )
+from skene.testing.conformance.features import FeatureConformance  # noqa: E402 - see above
 from skene.testing.conformance.firings import (  # noqa: E402 - see above
     EmitConformance,
     FiringClaimConformance,
@@ -85,6 +90,7 @@ from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     JourneyConformance,
     OverConformance,
 )
+from skene.testing.conformance.overrides import OverrideConformance  # noqa: E402 - see above
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
@@ -146,6 +152,9 @@ class StorageConformance(
     GrantConformance,
     GrantRollingConformance,
     GrantReturnConformance,
+    OverrideConformance,
+    FeatureConformance,
+    BilledConformance,
     SyncConformance,
     TieConformance,
     LookupConformance,

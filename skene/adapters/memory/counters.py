@@ -30,6 +30,7 @@ class MemoryCounters(Part):
 
     async def meters(self, subject: str) -> tuple[str, ...]:
         """The names of all counters that are kept for a subject."""
+        subject = self._state.living(subject)
         return tuple(sorted({meter for (meter, _), t in self._state.counters.items() if subject in t}))
 
     async def refund(

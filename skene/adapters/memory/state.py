@@ -56,6 +56,7 @@ class Holder:
     cycle: tuple[datetime, ...] = ()
     email: str | None = None
     checked_at: datetime | None = None
+    merged_into: str | None = None
 
     def standing_at(self, now: datetime) -> Standing | None:
         """What the subject holds at `now`."""
@@ -199,6 +200,7 @@ class State:
         self.grants: dict[str, list[GrantRow]] = {}  # by subject, oldest first
         self.last_grant = 0
         self.holders: dict[str, Holder] = {}  # by subject
+        self.aliases: dict[str, list[str]] = {}  # by subject: those that were merged into it
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
         self.events: dict[str, str] = {}
@@ -228,6 +230,11 @@ class State:
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
+
+    def living(self, subject: str) -> str:
+        """Whom a subject counts as: itself, unless it was merged into somebody."""
+        holder = self.holders.get(subject)
+        return holder.merged_into or subject if holder else subject
 
     def pots(self, subject: str, meter: str) -> list[Pot]:
         """What the grants for one counter hold."""

@@ -37,6 +37,8 @@ _PARTS = (
     "firings",
     "happening",
     "journeys",
+    "merging",
+    "merging_rest",
     "people",
     "grant_returns",
     "grants",
@@ -84,6 +86,11 @@ from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     JourneyConformance,
     OverConformance,
 )
+from skene.testing.conformance.merging import (  # noqa: E402 - see above
+    MergeConcurrencyConformance,
+    MergeCountConformance,
+)
+from skene.testing.conformance.merging_rest import MergeConformance  # noqa: E402 - see above
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
@@ -166,6 +173,8 @@ class StorageConformance(
     JourneyConformance,
     OverConformance,
     WatcherConformance,
+    MergeCountConformance,
+    MergeConformance,
     ForgetConformance,
     PruneConformance,
     IdConformance,
@@ -173,5 +182,6 @@ class StorageConformance(
     ConcurrencyConformance,
     RushConformance,
     GrantConcurrencyConformance,
+    MergeConcurrencyConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

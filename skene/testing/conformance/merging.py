@@ -142,8 +142,8 @@ class MergeCountConformance(ConformanceBase):
         for plan, limits in ((FREE, {"a": 11, "b": 22, "c": 40}), (TRIAL, {"a": 33, "b": 0, "c": 0})):
             await set_plan(storage, plan)
             for meter, units in limits.items():
-                rule = {"a": edges, "b": ROLLING, "c": THIRTY_DAYS}[meter]
-                assert await used(storage, charge(meter=meter, rule=rule)) == units, (plan, meter)
+                rules: dict[str, WindowRule] = {"a": edges, "b": ROLLING, "c": THIRTY_DAYS}
+                assert await used(storage, charge(meter=meter, rule=rules[meter])) == units, (plan, meter)
         assert await storage.meters("ada") == ("a", "b", "c")
 
     async def test_grants_and_what_they_paid(self, storage: Storage, clock: ManualClock) -> None:

@@ -239,7 +239,7 @@ class MergeConformance(ConformanceBase):
         late = await apply(storage, PAYING, customer="cus_v2", subject="visitor of bob")
         assert (late.subject, late.after, late.converted) == ("bob", "paid", True)
 
-    async def test_a_plan_set_by_hand(self, storage: Storage) -> None:
+    async def test_a_plan_set_by_hand_comes_along(self, storage: Storage) -> None:
         """It comes along unless the target holds more than the default plan."""
         await set_plan(storage, TRIAL, subject=VISITOR)
         await storage.merge(VISITOR, "ada", watchers=(WATCHER,))

@@ -4,27 +4,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from skene.definitions.units import LARGEST
+from skene.engine.bill import Bill, past
 from skene.engine.counter import Counter, Parts
 from skene.engine.keys import digest
 
 __all__ = ["Billing", "Meter", "United", "bring_together", "other_key", "unite"]
 
 
+_UNBILLED = Bill()
+
+
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """A counter, and what of it has been put on a bill.
-
-    Attributes:
-        counter: the window that is running or ran last.
-        billable: something may have to be put on a bill, or taken off.
-        reported: units of this window that were.
-        reports: how many reports there were, in all windows: names the next one.
-    """
+    """A counter, the window that is running or ran last, and what of it has been put on a bill."""
 
     counter: Counter
-    billable: bool = False
-    reported: int = 0
-    reports: int = 0
+    bill: Bill = _UNBILLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +40,50 @@ def unite(target: Meter | None, source: Meter, now: datetime) -> United:
 
     Where both windows are running the target's stays, and has what was used in both. So whatever the source
     has used takes room for as long as the target's window lasts, and never more than the limit is admitted.
+    A bill knows every unit that was reported of either: none is reported again.
     """
     if target is None:
         return United(source)
-    if target.counter.parts or source.counter.parts:
-        return _rolling(target, source, now)
     ours, theirs = target.counter, source.counter
+    if ours.parts or theirs.parts:
+        return United(Meter(_rolling(ours, theirs, now), _added(target, source, ours.start)))
+    target, source, over = _made_up(target), _made_up(source), (*_before(target), *_before(source))
     if ours.start == theirs.start or (now < ours.end and now < theirs.end):
-        return United(_summed(target, source, ours, theirs))
+        return United(Meter(_summed(ours, theirs), _added(target, source, ours.start)), over)
     kept, other = (source, target) if now < theirs.end else (target, source)
-    reports = max(target.reports, source.reports)
-    over = (other,) if other.counter.used or other.reported else ()
-    return United(replace(kept, reports=reports), over)
+    bill = replace(kept.bill, reports=max(target.bill.reports, source.bill.reports))
+    gone = Meter(other.counter, past(other.bill, other.counter.start))
+    if gone.counter.used or gone.bill.reported:
+        over = (*over, gone)
+    return United(replace(kept, bill=bill), over)
 
 
-def _rolling(target: Meter, source: Meter, now: datetime) -> United:
+def _made_up(meter: Meter) -> Meter:
+    """The same without what is known of an earlier window."""
+    bill, start = meter.bill, meter.counter.start
+    return meter if bill.since in (None, start) else replace(meter, bill=Bill(reports=bill.reports))
+
+
+def _before(meter: Meter) -> tuple[Meter, ...]:
+    """A window before this one that a process of an older release has ended, without noting the bill."""
+    bill, start = meter.bill, meter.counter.start
+    if bill.since is None or bill.since == start:
+        return ()
+    return (Meter(Counter(bill.since, start), replace(bill, billable=True)),)
+
+
+def _rolling(ours: Counter, theirs: Counter, now: datetime) -> Counter:
     """Parts by their instants. One that has left the window counts no more, as when the next call comes."""
-    ours, theirs = _live(target.counter, now), _live(source.counter, now)
-    summed: dict[datetime, int] = {}
+    wide = ours if ours.parts else theirs
+    ours, theirs = _live(ours, now), _live(theirs, now)
+    parts: dict[datetime, int] = {}
     for at, used in (*ours.parts, *theirs.parts):
-        summed[at] = min(summed.get(at, 0) + used, LARGEST)
-    if not summed:
-        kept = max((ours, theirs), key=lambda counter: counter.start)  # the clock never goes behind it
-        return United(_summed(target, source, kept, Counter(kept.start, kept.end)))
-    parts = tuple(sorted(summed.items()))
-    wide = target.counter if target.counter.parts else source.counter
-    window = replace(ours, start=parts[0][0], end=parts[0][0] + (wide.end - wide.start))
-    meter = _summed(target, source, window, theirs)
-    return United(replace(meter, counter=replace(meter.counter, parts=parts)))
+        parts[at] = min(parts.get(at, 0) + used, LARGEST)
+    if not parts:
+        return max((ours, theirs), key=lambda counter: counter.start)  # the clock never goes behind it
+    start = min(parts)
+    window = replace(ours, start=start, end=start + (wide.end - wide.start))
+    return replace(_summed(window, theirs), parts=tuple(sorted(parts.items())))
 
 
 def _live(counter: Counter, now: datetime) -> Counter:
@@ -85,17 +96,19 @@ def _live(counter: Counter, now: datetime) -> Counter:
     return replace(counter, used=used, parts=live, extra=extra, notices=counter.notices if live else ())
 
 
-def _summed(target: Meter, source: Meter, ours: Counter, theirs: Counter) -> Meter:
-    notices = tuple(dict.fromkeys((*ours.notices, *theirs.notices)))
+def _summed(ours: Counter, theirs: Counter) -> Counter:
     used = min(ours.used + theirs.used, LARGEST)
-    extra = min(ours.extra + theirs.extra, used)
-    both = ours.used > 0 and theirs.used > 0  # what the plan includes is included once
-    return Meter(
-        replace(ours, used=used, notices=notices, extra=extra),
-        target.billable or source.billable or both,
-        min(target.reported + source.reported, LARGEST),
-        max(target.reports, source.reports),
-    )
+    notices = tuple(dict.fromkeys((*ours.notices, *theirs.notices)))
+    return replace(ours, used=used, notices=notices, extra=min(ours.extra + theirs.extra, used))
+
+
+def _added(target: Meter, source: Meter, start: datetime) -> Bill:
+    """What is known of both windows. It is looked at once more: what a plan includes is included once."""
+    ours, theirs = target.bill, source.bill
+    billed = ours.since == target.counter.start or theirs.since == source.counter.start
+    reported = ours.told(target.counter.start) + theirs.told(source.counter.start)
+    reports = max(ours.reports, theirs.reports)
+    return Bill(True, reported, start, reports) if billed else Bill(reports=reports)
 
 
 @dataclass(frozen=True, slots=True)

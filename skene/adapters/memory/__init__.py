@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from datetime import datetime, timedelta
 
+from skene.adapters.memory.bills import MemoryBills
 from skene.adapters.memory.contacts import MemoryContacts
 from skene.adapters.memory.counters import MemoryCounters
 from skene.adapters.memory.firings import MemoryFirings
@@ -28,6 +29,7 @@ TICKS_LAST = timedelta(days=400)
 
 class MemoryStorage(
     MemoryCounters,
+    MemoryBills,
     MemoryGrants,
     MemoryMerging,
     MemoryLedger,

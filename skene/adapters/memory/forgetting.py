@@ -5,6 +5,7 @@ from dataclasses import replace
 from heapq import heapify
 
 from skene.adapters.memory.accounts import digest
+from skene.adapters.memory.bills import forget_bills
 from skene.adapters.memory.state import MessageRow, Part
 from skene.ports.hooks import EventKind
 from skene.ports.merging import names_source
@@ -56,12 +57,19 @@ class MemoryForgetting(Part):
         state = self._state
         erased = sum([table.pop(subject, None) is not None for table in state.counters.values()])
         erased += len(state.keys.pop(subject, ())) + len(state.grants.pop(subject, ()))
+        erased += len(state.overrides.pop(subject, ())) + forget_bills(state, subject)
         for name in [name for name in state.counters if _member_of(name[0]) == subject]:
             erased += len(state.counters.pop(name))
-        for team, rows in state.grants.items():
-            kept = [row for row in rows if _member_of(row.grant.meter) != subject]
-            erased += len(rows) - len(kept)
+            state.bills.pop(name, None)
+            erased += len(state.past.pop(name, ()))
+        for team, grants in state.grants.items():
+            kept = [row for row in grants if _member_of(row.grant.meter) != subject]
+            erased += len(grants) - len(kept)
             state.grants[team] = kept
+        for team, rows in state.overrides.items():
+            left = [row for row in rows if _member_of(row.meter) != subject]
+            erased += len(rows) - len(left)
+            state.overrides[team] = left
         return erased
 
     def _forget_message(self, row: MessageRow) -> None:

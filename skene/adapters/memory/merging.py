@@ -6,7 +6,10 @@ from datetime import datetime
 from heapq import heappush
 
 from skene.adapters.memory.accounts import MemoryAccounts
-from skene.adapters.memory.state import Holder, MessageRow, Recipient, pack, unpack
+from skene.adapters.memory.bills import keep_past
+from skene.adapters.memory.overrides import MemoryOverrides
+from skene.adapters.memory.state import Holder, MessageRow, PastWindow, Recipient, pack, unpack
+from skene.engine.bill import Bill
 from skene.engine.merging import Billing, Meter, bring_together, other_key, unite
 from skene.ports.counters import Draft
 from skene.ports.firings import Watcher
@@ -16,7 +19,7 @@ from skene.ports.outbox import PERHAPS_SENT, MessageState
 __all__ = ["MemoryMerging"]
 
 
-class MemoryMerging(MemoryAccounts):
+class MemoryMerging(MemoryOverrides, MemoryAccounts):
     """The port `Merging`."""
 
     async def merge(
@@ -36,6 +39,7 @@ class MemoryMerging(MemoryAccounts):
             raise ValueError(f"{source!r} cannot be merged into {target!r}, which counts as it")
         customer, untied, moved = self._unite_accounts(source, into, watchers)
         moved += self._unite_counts(source, into) + self._unite_grants(source, into, again=not first)
+        moved += self._unite_overrides(source, into)
         moved += self._unite_messages(source, into) + self._unite_proof(source, into)
         moved += self._unite_happenings(source, into)
         if first:
@@ -45,16 +49,51 @@ class MemoryMerging(MemoryAccounts):
     def _unite_counts(self, source: str, target: str) -> int:
         state, moved = self._state, 0
         now = state.clock.now()
-        for table in state.counters.values():
-            theirs, ours = unpack(table.pop(source, None)), unpack(table.get(target))
+        for where, table in state.counters.items():
+            theirs, ours = self._meter(where, source), self._meter(where, target)
             if theirs is not None:
-                united = unite(Meter(ours) if ours else None, Meter(theirs), now)
+                united = unite(ours, theirs, now)
+                del table[source]
                 table[target] = pack(united.meter.counter)
+                bills = state.bills.get(where, {})
+                bills.pop(source, None)
+                if united.meter.bill != Bill():
+                    state.bills.setdefault(where, {})[target] = united.meter.bill
+                for gone in united.over:
+                    if gone.bill.billable or gone.bill.reported:  # of the others nothing is kept
+                        past = PastWindow(gone.counter.end, gone.counter.used, gone.bill)
+                        keep_past(state, where, (target, gone.counter.start), past)
+                moved += 1
+        for where, over in state.past.items():
+            for name in [name for name in over if name[0] == source]:
+                keep_past(state, where, (target, name[1]), over.pop(name))
                 moved += 1
         keys = state.keys.pop(source, {})
         if keys:
             state.keys[target] = {**keys, **state.keys.get(target, {})}
         return moved + len(keys)
+
+    def _meter(self, where: tuple[str, str], subject: str) -> Meter | None:
+        counter = unpack(self._state.counters[where].get(subject))
+        bill = self._state.bills.get(where, {}).get(subject, Bill())
+        return None if counter is None else Meter(counter, bill)
+
+    def _unite_overrides(self, source: str, target: str) -> int:
+        """One gives way to one of the target's that is in force on the same counter."""
+        state, now = self._state, self._state.clock.now()
+        theirs, ours = state.overrides.pop(source, []), state.overrides.get(target, [])
+        if not theirs:
+            return 0
+        held = {row.meter for row in ours if row.in_force(now)}
+        ends = (row.meter in held and row.in_force(now) for row in theirs)
+        moved = [
+            replace(row, subject=target, ended_at=now if end else row.ended_at)
+            for row, end in zip(theirs, ends, strict=True)
+        ]
+        state.overrides[target] = sorted([*ours, *moved], key=lambda row: row.set_at)
+        state.holders.setdefault(target, Holder())
+        self._hold_overrides(target, now)
+        return len(moved)
 
     def _unite_grants(self, source: str, target: str, *, again: bool) -> int:
         state = self._state
@@ -163,7 +202,7 @@ class MemoryMerging(MemoryAccounts):
             state.holders[target] = ours
         if tie and theirs.customer is not None:
             ours.customer, ours.email, ours.cycle = theirs.customer, theirs.email, theirs.cycle
-            ours.checked_at = theirs.checked_at
+            ours.checked_at, ours.features = theirs.checked_at, theirs.features
             state.payers[theirs.customer].subject = target
         if plan and theirs.standing is not None:
             before = ours.standing.plan if ours.standing else theirs.default
@@ -171,7 +210,8 @@ class MemoryMerging(MemoryAccounts):
             if theirs.standing.until is not None:
                 heappush(state.lapses, (theirs.standing.until, target))
             self._tell(target, before, theirs.standing.plan, now, watchers)
-        state.holders[source] = Holder(merged_into=target)
+        if theirs.merged_into is None:  # else it keeps the instant at which the two became one
+            state.holders[source] = Holder(merged_into=target, merged_at=now)
         earlier = state.aliases.pop(source, [])
         for name in earlier:
             state.holders[name].merged_into = target

@@ -3,7 +3,6 @@
 Tables are dealt with in the order in which other verbs lock their rows, so that nobody waits in a circle.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from skene.adapters.sql.accounts import standing_at
 from skene.adapters.sql.aliases import living
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.outbox import post
+from skene.adapters.sql.overrides import hold_in_force, in_force
 from skene.adapters.sql.tables import (
     conversions,
     customers,
@@ -26,7 +26,6 @@ from skene.adapters.sql.tables import (
     suppressions,
     walls,
 )
-from skene.adapters.sql.types import from_text
 from skene.adapters.sql.uniting import unite_counts, unite_grants, unite_keys
 from skene.adapters.sql.watching import tell
 from skene.engine.merging import Billing, bring_together
@@ -177,15 +176,16 @@ def _unite_suppressions(connection: sa.Connection, source: str, target: str) -> 
 
 
 def _unite_overrides(connection: sa.Connection, now: datetime, source: str, target: str) -> int:
-    """The rows; one gives way to one of the target's that is in force on the same counter."""
-    kept = overrides.c
-    in_force = sa.and_(kept.ended_at.is_(None), sa.or_(kept.expires_at.is_(None), kept.expires_at > now))
-    ours = sa.select(kept.meter).where(kept.subject == target, in_force)
-    meters = connection.scalars(ours).all()
-    if meters:
-        ends = sa.update(overrides).where(kept.subject == source, in_force, kept.meter.in_(meters))
-        connection.execute(ends.values(ended_at=now))
-    return _rename(connection, overrides, source, target)
+    """One gives way to one of the target's that is in force on the same counter."""
+    ours = sa.select(overrides.c.meter).where(overrides.c.subject == target, in_force(now))
+    held = connection.scalars(ours).all()
+    if held:
+        theirs = (overrides.c.subject == source, in_force(now), overrides.c.meter.in_(held))
+        connection.execute(sa.update(overrides).where(*theirs).values(ended_at=now))
+    moved = _rename(connection, overrides, source, target)
+    if moved:
+        hold_in_force(connection, now, target)
+    return moved
 
 
 def _unite_accounts(
@@ -203,12 +203,10 @@ def _unite_accounts(
             }
         if plan:
             changes |= {name: theirs[name] for name in ("plan", "until", "default_plan", "paying")}
-        limits = _limits(ours, theirs, now)
-        if limits is not None:
-            changes["overrides"] = limits
     dropped = (pair.target, ours) if plan else (pair.source, theirs)
     _end_paying(connection, now, *dropped)
-    _bury(connection, now, pair)
+    if pair.first:  # its name keeps the instant at which the two became one
+        _bury(connection, now, pair)
     if changes:
         changes["updated_at"] = now
         fresh = {"subject": pair.target, "cycle": [], "paying": False, **changes}
@@ -226,20 +224,6 @@ def _billing(row: Row | None, now: datetime) -> Billing:
         return Billing()
     standing = standing_at(row, now)
     return Billing(row["customer"], standing is not None and standing.plan != row["default_plan"])
-
-
-def _limits(ours: Row | None, theirs: Row, now: datetime) -> Mapping[str, Any] | None:
-    """The other limits of both; the target's stand where they are in force. None: they are as they were."""
-    added = theirs["overrides"] or {}
-    if not added:
-        return None
-    kept = (ours["overrides"] if ours is not None else None) or {}
-    return {**added, **{meter: one for meter, one in kept.items() if meter not in added or _holds(one, now)}}
-
-
-def _holds(limit: Mapping[str, Any], now: datetime) -> bool:
-    until = limit.get("until")
-    return until is None or from_text(until) > now
 
 
 def _end_paying(connection: sa.Connection, now: datetime, subject: str, dropped: Row | None) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.tables import grants, history, keys, usage
+from skene.engine.bill import Bill
 from skene.engine.counter import Counter
 from skene.engine.merging import Meter, other_key, unite
 
@@ -108,13 +109,12 @@ def _locked(connection: sa.Connection, source: str, target: str) -> tuple[dict[N
 
 def _meter(row: Row) -> Meter:
     parts = tuple(zip(row["part_starts"], row["part_used"], strict=True))
-    # A process of an older release opens windows without naming what grants have paid, or what is on a bill.
+    # A process of an older release opens windows without naming what grants have paid.
     extra = min(row["extra"], row["used"]) if row["extra_since"] == row["window_start"] else 0
-    reported = row["reported"] if row["reported_since"] == row["window_start"] else 0
     counter = Counter(
         row["window_start"], row["window_end"], row["used"], parts, tuple(row["notices"]), extra
     )
-    return Meter(counter, row["billable"], reported, row["reports"])
+    return Meter(counter, Bill(row["billable"], row["reported"], row["reported_since"], row["reports"]))
 
 
 def _columns(meter: Meter) -> dict[str, Any]:
@@ -128,10 +128,8 @@ def _columns(meter: Meter) -> dict[str, Any]:
         "notices": list(counter.notices),
         "extra": counter.extra,
         "extra_since": counter.start,
-        "billable": meter.billable,
-        "reported": meter.reported,
-        "reported_since": counter.start,
-        "reports": meter.reports,
+        "reported_since": meter.bill.since,
+        **_bill(meter.bill),
     }
 
 
@@ -143,10 +141,12 @@ def _past(subject: str, name: Name, meter: Meter) -> dict[str, Any]:
         "window_start": meter.counter.start,
         "window_end": meter.counter.end,
         "used": meter.counter.used,
-        "billable": meter.billable,
-        "reported": meter.reported,
-        "reports": meter.reports,
+        **_bill(meter.bill),
     }
+
+
+def _bill(bill: Bill) -> dict[str, Any]:
+    return {"billable": bill.billable, "reported": bill.reported, "reports": bill.reports}
 
 
 def _archive(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -40,15 +40,15 @@ NOBODY = ""
 
 def meters(connection: sa.Connection, now: datetime, subject: str) -> tuple[str, ...]:
     """The names of all counters that are kept for a subject."""
-    subject = living(connection, subject)
-    kept = sa.select(usage.c.meter).where(usage.c.subject == subject).distinct().order_by(usage.c.meter)
+    who = living(connection, subject)
+    kept = sa.select(usage.c.meter).where(usage.c.subject == who).distinct().order_by(usage.c.meter)
     return tuple(connection.scalars(kept))
 
 
 def record_notice(connection: sa.Connection, now: datetime, notice: Notice) -> bool:
     """Record warnings for a running window and their messages, once."""
     counter = (
-        usage.c.subject == notice.subject,
+        usage.c.subject == living(connection, notice.subject),
         usage.c.meter == notice.meter,
         usage.c.plan == notice.plan,
         usage.c.window_start == notice.window_start,

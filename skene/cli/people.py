@@ -138,7 +138,8 @@ def merge(
 ) -> None:
     """Make an anonymous subject a known one.
 
-    Usage, grants, walls and plan become the target's. Calls by the old id count for the target from then on. This cannot be undone.
+    Usage, grants, walls and plan become the target's. Calls by the old id count for the target from then on.
+    This cannot be undone.
     """
     skene = load_skene(config)
     if not yes:

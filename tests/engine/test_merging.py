@@ -88,7 +88,7 @@ USES = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(1, 40))
 def test_nothing_is_forgiven_and_nothing_admitted_beyond_the_sum(
     uses: list[tuple[bool, int, int]], rule: Anchored | Rolling, later: int, limit: int
 ) -> None:
-    """The room left is that of one counter which has what both have now: at once, and ever after it is no more."""
+    """The room left is that of one counter which has what both have now."""
     counters: dict[bool, Counter | None] = {True: None, False: None}
     now = START
     for who, days, cost in uses:
@@ -149,7 +149,7 @@ def test_everything_given_back_is_still_owed_to_the_customer() -> None:
 
 
 def test_what_an_older_release_did_not_note_is_made_up_for() -> None:
-    """It has moved the target's window on from day 0 to day 40, and left what was reported of the one before."""
+    """It has moved the window on from day 0 to day 40, and left what was reported before."""
     result = unite(Meter(window(40, 5), BILLED), Meter(window(40, 6)), START + 41 * DAY)
     assert result.meter == Meter(window(40, 11), Bill(reports=3))
     assert result.over == (Meter(Counter(START, START + 40 * DAY), BILLED),)

@@ -62,7 +62,11 @@ def merge(
     while some := _rename(connection, firings, source, target):
         moved += some
     moved += unite_keys(connection, source, target)
-    moved += unite_counts(connection, now, source, target)
+    counters, latest = unite_counts(connection, now, source, target)
+    moved += counters
+    if first and latest > now:
+        became_one = sa.update(customers).where(customers.c.subject == source)
+        connection.execute(became_one.values(updated_at=latest))
     moved += unite_grants(connection, source, target, again=not first)
     moved += _unite_recipients(connection, source, target)
     _ask_once(connection, now, source, target)

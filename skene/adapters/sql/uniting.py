@@ -32,14 +32,19 @@ def unite_keys(connection: sa.Connection, source: str, target: str) -> int:
     return connection.execute(sa.delete(keys).where(keys.c.subject == source)).rowcount
 
 
-def unite_counts(connection: sa.Connection, now: datetime, source: str, target: str) -> int:
-    """Running windows and those that are over."""
-    moved = _unite_running(connection, now, source, target)
+def unite_counts(connection: sa.Connection, now: datetime, source: str, target: str) -> tuple[int, datetime]:
+    """Running windows and those that are over.
+
+    Returns:
+        How many there were, and an instant by which all windows had begun that are one now: `now`, or later
+        if calls went on since. Give-backs find by it where units have gone.
+    """
+    moved, latest = _unite_running(connection, now, source, target)
     past = sa.select(history).where(history.c.subject == source)
     rows = connection.execute(past).mappings().all()
     _archive(connection, [{**row, "subject": target} for row in rows])
     connection.execute(sa.delete(history).where(history.c.subject == source))
-    return moved + len(rows)
+    return moved + len(rows), latest
 
 
 def unite_grants(connection: sa.Connection, source: str, target: str, *, again: bool) -> int:
@@ -66,14 +71,18 @@ def unite_grants(connection: sa.Connection, source: str, target: str, *, again: 
     return len(rows)
 
 
-def _unite_running(connection: sa.Connection, now: datetime, source: str, target: str) -> int:
+def _unite_running(
+    connection: sa.Connection, now: datetime, source: str, target: str
+) -> tuple[int, datetime]:
     theirs, ours = _locked(connection, source, target)
     if not theirs:
-        return 0
+        return 0, now
+    latest = now
     changes: list[dict[str, Any]] = []
     over: list[dict[str, Any]] = []
     for name, row in theirs.items():
         united = unite(_meter(ours[name]), _meter(row), now)
+        latest = max(latest, row["window_start"], united.meter.counter.start)
         changes.append({"this_meter": name[0], "this_plan": name[1], **_columns(united.meter)})
         over += [_past(target, name, past) for past in united.over]
     this = (usage.c.meter == sa.bindparam("this_meter"), usage.c.plan == sa.bindparam("this_plan"))
@@ -82,7 +91,7 @@ def _unite_running(connection: sa.Connection, now: datetime, source: str, target
     names = [{name: change[name] for name in ("this_meter", "this_plan")} for change in changes]
     connection.execute(sa.delete(usage).where(usage.c.subject == source, *this), names)
     _archive(connection, over)
-    return len(theirs)
+    return len(theirs), latest
 
 
 def _locked(connection: sa.Connection, source: str, target: str) -> tuple[dict[Name, Row], dict[Name, Row]]:

@@ -29,16 +29,19 @@ import pytest
 
 _PARTS = (
     "base",
+    "billed",
     "concurrency",
     "contacts",
     "counting",
     "delivery",
     "erasure",
+    "features",
     "firings",
     "happening",
     "journeys",
     "merging",
     "merging_rest",
+    "overrides",
     "people",
     "grant_returns",
     "grants",
@@ -57,6 +60,7 @@ _PARTS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
+from skene.testing.conformance.billed import BilledConformance  # noqa: E402 - see above
 from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
 from skene.testing.conformance.contacts import ContactConformance  # noqa: E402 - see above
 from skene.testing.conformance.counting import (  # noqa: E402 - see above
@@ -70,6 +74,7 @@ from skene.testing.conformance.erasure import (  # noqa: E402 - see above
     IdConformance,
     LifeConformance,
 )
+from skene.testing.conformance.features import FeatureConformance  # noqa: E402 - see above
 from skene.testing.conformance.firings import (  # noqa: E402 - see above
     EmitConformance,
     FiringClaimConformance,
@@ -91,6 +96,7 @@ from skene.testing.conformance.merging import (  # noqa: E402 - see above
     MergeCountConformance,
 )
 from skene.testing.conformance.merging_rest import MergeConformance  # noqa: E402 - see above
+from skene.testing.conformance.overrides import OverrideConformance  # noqa: E402 - see above
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
@@ -148,6 +154,9 @@ class StorageConformance(
     GrantConformance,
     GrantRollingConformance,
     GrantReturnConformance,
+    OverrideConformance,
+    FeatureConformance,
+    BilledConformance,
     SyncConformance,
     TieConformance,
     LookupConformance,

@@ -1,7 +1,7 @@
 """Firings: what triggers have set off, from the trigger to the messages that follow from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -174,6 +174,16 @@ class Entry:
     drafts: tuple[Draft, ...] = ()
     next: tuple[NewFiring, ...] = ()
     journey: Journey | None = None
+
+    def about(self, subject: str) -> "Entry":
+        """The same for another subject, whom this one was merged into."""
+        return Entry(
+            subject,
+            self.outcome,
+            tuple(replace(draft, subject=subject) for draft in self.drafts),
+            tuple(replace(firing, subject=subject) for firing in self.next),
+            None if self.journey is None else replace(self.journey, subject=subject),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from skene.engine.program import counters_of, members_of
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied
 from skene.ports.ledger import FunnelRow
+from skene.ports.merging import Merged
 from skene.runtime.aware import check_aware
 from skene.runtime.gate import Ask, Gatekeeper, asks_of, stored
 from skene.runtime.parts import Parts
@@ -16,7 +17,7 @@ __all__ = ["PeopleVerbs"]
 
 
 class PeopleVerbs:
-    """`usage`, `upgrade_link`, `set_plan`, `link`, `forget` and `funnel`."""
+    """`usage`, `upgrade_link`, `set_plan`, `link`, `merge`, `forget` and `funnel`."""
 
     _parts: Parts
     _gatekeeper: Gatekeeper
@@ -116,8 +117,43 @@ class PeopleVerbs:
         await self._parts.storage.link(stored(subject), customer, watchers=self._parts.watchers)
         return await self._sync.sync(customer)
 
+    async def merge(self, source: str, target: str) -> Merged:
+        """Make an anonymous subject a known one: usage, grants, walls and plan become the target's.
+
+        Calls by `source` count for `target` from now on. Doing it again, as at every sign-in, is free.
+
+        Args:
+            source: who was counted so far, such as a visitor's cookie id.
+            target: who it turned out to be.
+
+        Returns:
+            Whom the source counts as, and what has moved. Where both were customers of the billing service,
+            `untied` is the one that nobody is tied to any more: it may still pay, and a warning says so.
+
+        Raises:
+            SubjectInvalid: an id is empty or not a string.
+            ValueError: the two are one already: the same id, or the target was merged into the source.
+        """
+        parts, old, new = self._parts, stored(source), stored(target)
+        if old == new:
+            raise ValueError(f"source and target: got {source!r} twice; give two subjects")
+        merged = await parts.storage.merge(old, new, watchers=parts.watchers)
+        if merged.untied is not None:
+            parts.log.warning(
+                "two customers became one subject: %s stays, and %s, which may still pay, is tied to nobody;"
+                " end its subscription, or link it",
+                merged.customer,
+                merged.untied,
+            )
+        parts.wake()
+        return merged
+
     async def forget(self, subject: str) -> int:
-        """Erase a person. Returns how many rows were erased or made anonymous."""
+        """Erase a person, and whoever was merged into the person.
+
+        Returns:
+            How many rows were erased or made anonymous.
+        """
         return await self._parts.storage.forget(stored(subject))
 
     async def funnel(

@@ -50,6 +50,7 @@ def test_these_are_the_commands() -> None:
         "link",
         "log",
         "mail preview",
+        "merge",
         "outbox discard",
         "outbox list",
         "outbox retry",

@@ -42,8 +42,9 @@ class MemoryAccounts(Part):
             plan = self._plan(payer.subject, now) or update.default_plan
             return Applied(payer.subject, True, plan, plan)
         payer.applied, payer.update, payer.verified_at = update.ticket.number, update, now
-        if payer.subject is None and update.subject is not None and self._free(update.subject, now):
-            self._tie(update.subject, customer, now, update.watchers)
+        named = state.living(update.subject) if update.subject is not None else None
+        if payer.subject is None and named is not None and self._free(named, now):
+            self._tie(named, customer, now, update.watchers)
         if payer.subject is None:
             plan = update.standing.at(now, update.default_plan).plan
             return Applied(None, False, plan, plan)
@@ -57,7 +58,7 @@ class MemoryAccounts(Part):
 
     async def link(self, subject: str, customer: str, *, watchers: tuple[Watcher, ...] = ()) -> None:
         """Tie a subject to a customer."""
-        now = self._state.clock.now()
+        now, subject = self._state.clock.now(), self._state.living(subject)
         payer = self._tie(subject, customer, now, watchers)
         if payer.update is not None:
             self._hold(subject, payer.update, now, watchers)
@@ -72,7 +73,7 @@ class MemoryAccounts(Part):
         watchers: tuple[Watcher, ...] = (),
     ) -> Applied:
         """Set a plan by hand."""
-        now = self._state.clock.now()
+        now, subject = self._state.clock.now(), self._state.living(subject)
         self._state.holders.setdefault(subject, Holder())
         return self._stand(subject, standing, default_plan, attribution, now, watchers)
 
@@ -93,6 +94,7 @@ class MemoryAccounts(Part):
 
     async def get_customer(self, subject: str) -> Customer | None:
         """The subject's record."""
+        subject = self._state.living(subject)
         holder = self._state.holders.get(subject)
         if holder is None:
             return None
@@ -109,7 +111,7 @@ class MemoryAccounts(Part):
 
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:
         """Claim the right to ask the billing service about a subject."""
-        holder, now = self._state.holders.get(subject), self._state.clock.now()
+        holder, now = self._state.holders.get(self._state.living(subject)), self._state.clock.now()
         if holder is None or holder.customer is None:
             return None
         if holder.checked_at is not None and now - holder.checked_at < every:
@@ -119,7 +121,7 @@ class MemoryAccounts(Part):
 
     def plan_of(self, subject: str) -> str | None:
         """For tests: the plan a subject holds now; None if billing never heard of them."""
-        return self._plan(subject, self._state.clock.now())
+        return self._plan(self._state.living(subject), self._state.clock.now())
 
     def _plan(self, subject: str | None, now: datetime) -> str | None:
         holder = self._state.holders.get(subject) if subject is not None else None

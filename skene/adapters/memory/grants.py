@@ -1,5 +1,7 @@
 """Grants in memory."""
 
+from dataclasses import replace
+
 from skene.adapters.memory.state import GrantRow, Part
 from skene.engine.grants import Pot
 from skene.ports.grants import Grant, Granted
@@ -13,6 +15,7 @@ class MemoryGrants(Part):
     async def grant(self, grant: Grant) -> bool:
         """Grant units, once for each subject and key."""
         state = self._state
+        grant = replace(grant, subject=state.living(grant.subject))
         rows = state.grants.get(grant.subject, [])
         if any(row.grant.key == grant.key for row in rows):
             return False
@@ -25,7 +28,7 @@ class MemoryGrants(Part):
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""
-        return tuple(_told(row) for row in self._state.grants.get(subject, ()))
+        return tuple(_told(row) for row in self._state.grants.get(self._state.living(subject), ()))
 
     def granted(self) -> tuple[Granted, ...]:
         """For tests: all grants of everybody, oldest first."""

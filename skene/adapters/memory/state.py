@@ -233,6 +233,7 @@ class State:
         self.bills: dict[tuple[str, str], dict[str, Bill]] = {}
         self.past: dict[tuple[str, str], dict[tuple[str, datetime], PastWindow]] = {}
         self.holders: dict[str, Holder] = {}  # by subject
+        self.aliases: dict[str, list[str]] = {}  # by subject: those that were merged into it
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
         self.events: dict[str, str] = {}
@@ -263,6 +264,10 @@ class State:
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
         self.sync: SyncRow | None = None
+
+    def living(self, subject: str) -> str:
+        """Whom a subject counts as: itself, unless it was merged into somebody."""
+        return self.resolve(subject)[0]
 
     def resolve(self, subject: str) -> tuple[str, Holder | None]:
         """Who is counted for a subject, and what billing has said of them."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.tables import conversions, customers, forgotten, subscriptions, walls, webhook_events
 from skene.adapters.sql.watching import tell
@@ -91,9 +92,9 @@ def apply_billing(connection: sa.Connection, now: datetime, update: Update, said
         return Applied(subject, True, plan, plan)
     state = _remember(connection, now, update, said)
     if subject is None and update.subject is not None:
-        serialise(connection, "subject", update.subject)
-        if _free(_row(connection, update.subject), now):
-            subject = update.subject
+        named = hold(connection, update.subject)
+        if _free(_row(connection, named), now):
+            subject = named
             _tie(connection, now, subject, customer, update.watchers)
     elif subject is not None:
         serialise(connection, "subject", subject)
@@ -119,7 +120,7 @@ def link(
 ) -> None:
     """Tie a subject to a customer, and let the customer's state apply."""
     serialise(connection, "customer", customer)
-    serialise(connection, "subject", subject)
+    subject = hold(connection, subject)
     _tie(connection, now, subject, customer, watchers)
     known = sa.select(subscriptions).where(subscriptions.c.customer == customer)
     state = connection.execute(known).mappings().one_or_none()
@@ -137,12 +138,13 @@ def set_plan(
     watchers: tuple[Watcher, ...],
 ) -> Applied:
     """Set a plan by hand."""
-    serialise(connection, "subject", subject)
+    subject = hold(connection, subject)
     return _stand(connection, now, subject, standing, default_plan, attribution, {}, watchers)
 
 
 def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Customer | None:
     """The subject's record."""
+    subject = living(connection, subject)
     row = _row(connection, subject)
     if row is None:
         return None
@@ -154,6 +156,7 @@ def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Cust
 
 def claim_lookup(connection: sa.Connection, now: datetime, subject: str, every: timedelta) -> str | None:
     """Claim the right to ask the billing service about a subject."""
+    subject = living(connection, subject)
     due = sa.or_(customers.c.checked_at.is_(None), customers.c.checked_at <= now - every)
     claim = (
         sa.update(customers)

@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from skene.adapters.sql import tables
+from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert
 from skene.ports.grants import Grant, Granted
 
@@ -14,7 +15,7 @@ __all__ = ["grant", "grants"]
 def grant(connection: sa.Connection, now: datetime, grant: Grant) -> bool:
     """Grant units, once for each subject and key."""
     new = insert(connection, tables.grants).values(
-        subject=grant.subject,
+        subject=hold(connection, grant.subject),
         key=grant.key,
         meter=grant.meter,
         units=grant.units,
@@ -28,7 +29,7 @@ def grant(connection: sa.Connection, now: datetime, grant: Grant) -> bool:
 
 def grants(connection: sa.Connection, now: datetime, subject: str) -> tuple[Granted, ...]:
     """All grants of a subject, oldest first."""
-    kept = tables.grants
+    kept, subject = tables.grants, living(connection, subject)
     rows = connection.execute(sa.select(kept).where(kept.c.subject == subject).order_by(kept.c.id))
     return tuple(
         Granted(

@@ -17,6 +17,7 @@ from skene.adapters.sql import (
     grants,
     ledger,
     letters,
+    merging,
     outbox,
     overrides,
     pruning,
@@ -35,6 +36,7 @@ from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, 
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
 from skene.ports.ledger import FunnelRow, Wall
+from skene.ports.merging import Merged
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
 from skene.ports.overrides import Overridden, Override
@@ -138,6 +140,17 @@ class SqlStorage(SqlSyncs):
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:
         """Claim the right to ask the billing service about a subject."""
         return await self._write(accounts.claim_lookup, subject, every)
+
+    async def merge(
+        self,
+        source: str,
+        target: str,
+        *,
+        watchers: tuple[Watcher, ...] = (),
+        drafts: tuple[Draft, ...] = (),
+    ) -> Merged:
+        """Make everything of one subject another one's."""
+        return await self._write(merging.merge, source, target, watchers, drafts)
 
     # --- ledger ---
 

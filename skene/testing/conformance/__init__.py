@@ -39,6 +39,8 @@ _PARTS = (
     "firings",
     "happening",
     "journeys",
+    "merging",
+    "merging_rest",
     "overrides",
     "people",
     "grant_returns",
@@ -90,6 +92,11 @@ from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     JourneyConformance,
     OverConformance,
 )
+from skene.testing.conformance.merging import (  # noqa: E402 - see above
+    MergeConcurrencyConformance,
+    MergeCountConformance,
+)
+from skene.testing.conformance.merging_rest import MergeConformance  # noqa: E402 - see above
 from skene.testing.conformance.overrides import OverrideConformance  # noqa: E402 - see above
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
@@ -182,6 +189,8 @@ class StorageConformance(
     JourneyConformance,
     OverConformance,
     WatcherConformance,
+    MergeCountConformance,
+    MergeConformance,
     ForgetConformance,
     PruneConformance,
     IdConformance,
@@ -189,5 +198,6 @@ class StorageConformance(
     ConcurrencyConformance,
     RushConformance,
     GrantConcurrencyConformance,
+    MergeConcurrencyConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

@@ -9,9 +9,11 @@ import sqlalchemy as sa
 from skene.adapters.sql.arrivals import enter
 from skene.adapters.sql.circumstances import Circumstances, look_up
 from skene.adapters.sql.dialect import insert, serialise
+from skene.adapters.sql.posting import post
 from skene.adapters.sql.tables import firings, journeys, ticks
 from skene.engine.subject import storable_id
 from skene.ports.firings import Firing, FiringState, NewFiring
+from skene.ports.happened import goal_reached
 
 __all__ = [
     "claim_firings",
@@ -36,6 +38,7 @@ def emit(
     subject: str,
     new: tuple[NewFiring, ...],
     goals: Mapping[str, timedelta],
+    hooks: tuple[str, ...],
 ) -> int:
     """Record firings, each key once, and that a subject has reached the goals of loops.
 
@@ -51,7 +54,10 @@ def emit(
             journeys.c.begun_at >= now - within,
             journeys.c.goal_at.is_(None),
         )
-        connection.execute(reached.values(goal_at=now))
+        told = reached.values(goal_at=now).returning(journeys.c.id, journeys.c.held_out, journeys.c.shadow)
+        for way in connection.execute(told).all():
+            about = {"journey": way.id, "loop": loop, "held_out": way.held_out, "shadow": way.shadow}
+            post(connection, now, goal_reached(hooks, subject, now, **about))
     return enter(connection, now, new)
 
 

@@ -11,8 +11,10 @@ from skene.adapters.system import SystemClock
 from skene.definitions import Fault, Loop
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
+from skene.ports.accounts import Credit
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
@@ -57,6 +59,8 @@ class Skene(Runtime):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
     ) -> None:
         """Put loops and back-ends together.
 
@@ -75,11 +79,13 @@ class Skene(Runtime):
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
             sources: who sends signed webhooks, by the name that loops call them.
             mail: how much marketing mail people get, and when; without limits if None.
+            hooks: your other systems that hear of what happens, by name; see docs/reference/events.md.
+            credit: which wall before a payment has brought it about: the `last`, or the `first`.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail)
+        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, hooks, credit)
         super().__init__(
             *loops,
             storage=storage,
@@ -97,6 +103,8 @@ class Skene(Runtime):
             queries=queries,
             sources=sources,
             mail=mail,
+            hooks=hooks,
+            credit=credit,
         )
         self._prices: Mapping[str, str] = {}
 
@@ -109,6 +117,8 @@ class Skene(Runtime):
         sources: Mapping[str, EventSource] | None = None,
         notifiers: Mapping[str, Notifier] | None = None,
         mail: MailPolicy | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
         env: Mapping[str, str] | None = None,
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
@@ -121,7 +131,7 @@ class Skene(Runtime):
         Args:
             plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
                 the plan listed last in the loops' limits.
-            profile, sources, mail: as in `Skene(…)`.
+            profile, sources, mail, hooks, credit: as in `Skene(…)`.
             notifiers: further ones by name, such as a `WebhookNotifier`; they win over those of the
                 environment.
             env: use this instead of the process's environment and `.env`.
@@ -144,6 +154,8 @@ class Skene(Runtime):
             profile=profile,
             sources=sources,
             mail=mail,
+            hooks=hooks,
+            credit=credit,
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )

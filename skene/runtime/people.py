@@ -1,12 +1,13 @@
 """What is asked and said about one subject, and about all of them together."""
 
 from datetime import datetime
+from typing import get_args
 
 from skene.engine.decision import Decision
 from skene.engine.program import counters_of
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied
-from skene.ports.ledger import FunnelRow
+from skene.ports.ledger import Conversion, FunnelRow, Span
 from skene.runtime.aware import check_aware
 from skene.runtime.gate import Ask, Gatekeeper, stored
 from skene.runtime.parts import Parts
@@ -16,7 +17,7 @@ __all__ = ["PeopleVerbs"]
 
 
 class PeopleVerbs:
-    """`usage`, `set_plan`, `link`, `forget` and `funnel`."""
+    """`usage`, `set_plan`, `link`, `forget`, `funnel` and `conversions`."""
 
     _parts: Parts
     _gatekeeper: Gatekeeper
@@ -69,6 +70,8 @@ class PeopleVerbs:
             default_plan=default,
             attribution=self._parts.program.attribution,
             watchers=self._parts.watchers,
+            hooks=self._parts.hook_names,
+            credit=self._parts.credit,
         )
 
     async def link(self, subject: str, customer: str) -> Applied | None:
@@ -81,7 +84,14 @@ class PeopleVerbs:
         """
         if not customer:
             raise ValueError(f"customer: got {customer!r}; give the billing service's id, such as cus_…")
-        await self._parts.storage.link(stored(subject), customer, watchers=self._parts.watchers)
+        parts = self._parts
+        await parts.storage.link(
+            stored(subject),
+            customer,
+            watchers=parts.watchers,
+            hooks=parts.hook_names,
+            credit=parts.credit,
+        )
         return await self._sync.sync(customer)
 
     async def forget(self, subject: str) -> int:
@@ -89,12 +99,47 @@ class PeopleVerbs:
         return await self._parts.storage.forget(stored(subject))
 
     async def funnel(
-        self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        loop: str | None = None,
+        by: Span | None = None,
     ) -> tuple[FunnelRow, ...]:
         """Walls, prompts, clicks, checkouts and conversions per loop; see `ports.ledger.FunnelRow`.
 
+        Args:
+            since, until: of walls that opened and journeys that began in `[since, until)`.
+            loop: of this one alone.
+            by: a row for each `day`, `week` (from Monday on) or `month` of UTC that has anything in it.
+
         Raises:
-            ValueError: an instant without a time zone.
+            ValueError: an instant without a time zone, or something else to divide by.
         """
         check_aware(since=since, until=until)
-        return await self._parts.storage.funnel(since=since, until=until, loop=loop)
+        if by not in (None, *get_args(Span)):
+            raise ValueError(f"by: got {by!r}; give one of {', '.join(get_args(Span))}")
+        return await self._parts.storage.funnel(since=since, until=until, loop=loop, by=by)
+
+    async def conversions(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int | None = None,
+        limit: int = 1000,
+    ) -> tuple[Conversion, ...]:
+        """Who began to pay, in the order it was recorded; see `ports.ledger.Conversion`.
+
+        Args:
+            since, until: dated in `[since, until)`.
+            after: begin after the one with this number: for the next page, the last one's of this page.
+            limit: how many at most, 1 or more.
+
+        Raises:
+            ValueError: an instant without a time zone, or a limit below 1.
+        """
+        check_aware(since=since, until=until)
+        if limit < 1:
+            raise ValueError(f"limit: got {limit!r}; give a whole number of 1 or more")
+        return await self._parts.storage.conversion_rows(since=since, until=until, after=after, limit=limit)

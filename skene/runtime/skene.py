@@ -12,8 +12,10 @@ import anyio
 from skene.definitions import Fault, Loop
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError, StorageError
+from skene.ports.accounts import Credit
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
@@ -72,6 +74,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -94,6 +98,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             own_queries=queries,
             sources=dict(sources or {}),
             mail=mail or MailPolicy(),
+            hooks=dict(hooks or {}),
+            credit=credit,
         )
         self._sync = BillingSync(self._parts)
         self._gatekeeper = Gatekeeper(self._parts, self._sync.refresh)
@@ -115,6 +121,11 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
     def notifiers(self) -> Mapping[str, Notifier]:
         """The notifiers in use, by name."""
         return self._parts.notifiers
+
+    @property
+    def hooks(self) -> Mapping[str, Hook]:
+        """The hooks in use, by name."""
+        return self._parts.hooks
 
     @property
     def clock(self) -> Clock:
@@ -194,6 +205,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
                 stack.push_async_callback(self._parts.billing.aclose)
                 for notifier in self._parts.notifiers.values():
                     stack.push_async_callback(notifier.aclose)
+                for hook in self._parts.hooks.values():
+                    stack.push_async_callback(hook.aclose)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -236,23 +249,26 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         clock: Clock | None = None,
         profile: ProfileResolver | None = None,
         queries: Queries | None = None,
+        hooks: Mapping[str, Hook] | None = None,
         worker: bool = True,
     ) -> Generator[None]:
         """Swap back-ends, in tests; every task sees the new ones at once, and the old ones return at the end.
 
         Args:
             notifiers: by name, or one that stands in for every provider.
+            hooks: by name, in place of all others; an empty mapping tells nobody.
             worker: False lets the recovery worker stand still; `skene.worker.drain()` delivers what is due.
         """
         parts = self._parts
         before = (parts.storage, parts.billing, parts.notifiers, parts.clock, parts.profile, parts.paused)
-        own_queries = parts.own_queries
+        own_queries, own_hooks = parts.own_queries, parts.hooks
         # Those of another storage would ask a database that is not in use.
         parts.own_queries = queries or (None if storage is not None else own_queries)
         parts.paused = parts.paused or not worker
         parts.storage = storage or parts.storage
         parts.billing = billing or parts.billing
         parts.profile = profile or parts.profile
+        parts.hooks = own_hooks if hooks is None else dict(hooks)
         self._use_clock(clock or parts.clock)
         if isinstance(notifiers, Mapping):
             parts.notifiers = dict(notifiers)
@@ -263,7 +279,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             yield
         finally:
             parts.storage, parts.billing, parts.notifiers, _, parts.profile, parts.paused = before
-            parts.own_queries = own_queries
+            parts.own_queries, parts.hooks = own_queries, own_hooks
             self._use_clock(before[3])
 
     def _use_clock(self, clock: Clock) -> None:

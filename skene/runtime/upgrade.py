@@ -9,8 +9,10 @@ from skene.engine.subject import storable_id
 from skene.errors import CheckoutUnavailable
 from skene.ports.accounts import Customer
 from skene.ports.billing import CheckoutOrder
+from skene.ports.ledger import Wall
 from skene.ports.notifier import Profile, ProfileResolver
 from skene.runtime.parts import Parts
+from skene.runtime.telling import checkout_opened, link_clicked
 
 __all__ = ["Upgrade"]
 
@@ -20,7 +22,7 @@ PROFILE_TIMEOUT = 2.0
 @dataclass(frozen=True, slots=True)
 class _Buyer:
     subject: str
-    wall: str | None
+    wall: Wall | None
 
 
 class Upgrade:
@@ -44,8 +46,8 @@ class Upgrade:
         wall = await parts.storage.get_wall(target.wall)
         if wall is None or not wall.subject:  # the walls of somebody who was forgotten stay, nameless
             raise CheckoutUnavailable("this link belongs to nobody any more")
-        await parts.storage.mark_clicked(wall.id)
-        return await self._checkout(_Buyer(wall.subject, wall.id))
+        await parts.storage.mark_clicked(wall.id, link_clicked(parts, wall))
+        return await self._checkout(_Buyer(wall.subject, wall))
 
     async def portal(self, subject: str) -> str:
         """Address of the page where a subject manages what they pay for.
@@ -70,7 +72,7 @@ class Upgrade:
             email = await self._address(parts.profile, buyer.subject)
         order = CheckoutOrder(
             subject=buyer.subject,
-            wall=buyer.wall,
+            wall=buyer.wall.id if buyer.wall else None,
             customer=known.customer if known else None,
             email=email,
             return_url=f"{parts.links.base_url}/checkout/return?session_id={{CHECKOUT_SESSION_ID}}",
@@ -80,9 +82,17 @@ class Upgrade:
         if session.customer is not None and session.customer != order.customer:
             # New, or in place of one that was deleted there. Tied before anything is paid: the payer can be
             # looked up even if every webhook is lost.
-            await parts.storage.link(buyer.subject, session.customer)
-        if buyer.wall is not None:
-            await parts.storage.mark_checkout(buyer.wall, session.id)
+            await parts.storage.link(
+                buyer.subject,
+                session.customer,
+                watchers=parts.watchers,
+                hooks=parts.hook_names,
+                credit=parts.credit,
+            )
+        wall = buyer.wall
+        if wall is not None:
+            told = checkout_opened(parts, wall, session.id)
+            await parts.storage.mark_checkout(wall.id, session.id, told)
         return session.url
 
     async def _address(self, profile: ProfileResolver, subject: str) -> str | None:

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from pydantic import JsonValue
+
 from skene.engine.standing import Standing, Subscription, entitle
 from skene.engine.subject import storable_id
 from skene.engine.window import cycle_edges
 from skene.errors import BillingUnavailable, StorageUnavailable
 from skene.ports.accounts import Applied, Ticket, Update
 from skene.ports.billing import Account, BillingEvent
+from skene.ports.counters import Draft
+from skene.ports.hooks import EventKind
 from skene.runtime.parts import Parts
 
 __all__ = ["BillingSync"]
@@ -129,8 +133,14 @@ class BillingSync:
             grace=billing.grace,
             now=now,
         )
+        told: list[Draft] = []
         for warning in warnings:
             parts.log.warning("customer %s: %s", account.customer, warning)
+            data: dict[str, JsonValue] = {"customer": account.customer, "warning": warning}
+            about = (account.customer, warning)  # so that it is told once, however often they are fetched
+            told += parts.tell(
+                EventKind.BILLING_WARNED, storable_id(subject) if subject else "", data, *about
+            )
         return Update(
             ticket=ticket,
             subject=storable_id(subject) if subject else None,
@@ -143,6 +153,10 @@ class BillingSync:
             event=event.id if event else None,
             event_type=event.type if event else "",
             watchers=parts.watchers,
+            credit=parts.credit,
+            hooks=parts.hook_names,
+            refund=event.refund if event else None,
+            drafts=tuple(told),
         )
 
 

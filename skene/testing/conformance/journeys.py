@@ -227,9 +227,7 @@ class JourneyConformance(ConformanceBase):
             await send(storage, message, f"p:{message.draft.journey}")
         await storage.mark_report("p:j1", "clicked")
         assert await storage.funnel() == (
-            FunnelRow(
-                "freemium", walls=1, prompts=2, clicks=2, journeys=1, subjects=1, journey_subjects=1
-            ),
+            FunnelRow("freemium", walls=1, prompts=2, clicks=2, journeys=1, subjects=1, journey_subjects=1),
         )
 
     async def test_a_span_is_half_open(self, storage: Storage, clock: ManualClock) -> None:

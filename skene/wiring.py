@@ -11,8 +11,10 @@ from skene.adapters.system import SystemClock
 from skene.definitions import Fault, Loop, UsageCondition, parse_duration
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
+from skene.ports.accounts import Credit
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
@@ -60,6 +62,8 @@ class Skene(Runtime):
         mail: MailPolicy | None = None,
         offer: Offer | None = None,
         sync_every: str | timedelta | None = "24h",
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
     ) -> None:
         """Put loops and back-ends together.
 
@@ -82,12 +86,25 @@ class Skene(Runtime):
                 that the upgrade link sells, or None; async or not. If None, the next better plan.
             sync_every: how often a worker compares all plans with what the billing service says, and puts
                 right what differs; None: never.
+            hooks: your other systems that hear of what happens, by name; see docs/reference/events.md.
+            credit: which wall before a payment has brought it about: the `last`, or the `first`.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
         check_kinds(
-            loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, offer, sync_every
+            loops,
+            storage,
+            billing,
+            notifiers,
+            profile,
+            link_lifetime,
+            sources,
+            mail,
+            offer,
+            sync_every,
+            hooks,
+            credit,
         )
         super().__init__(
             *loops,
@@ -108,6 +125,8 @@ class Skene(Runtime):
             mail=mail,
             offer=offer,
             sync_every=None if sync_every is None else parse_duration(sync_every),
+            hooks=hooks,
+            credit=credit,
         )
         self._prices: Mapping[str, str] = {}
 
@@ -120,6 +139,8 @@ class Skene(Runtime):
         sources: Mapping[str, EventSource] | None = None,
         notifiers: Mapping[str, Notifier] | None = None,
         mail: MailPolicy | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
         env: Mapping[str, str] | None = None,
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
@@ -132,7 +153,7 @@ class Skene(Runtime):
         Args:
             plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
                 the plan listed last in the loops' limits.
-            profile, sources, mail: as in `Skene(…)`.
+            profile, sources, mail, hooks, credit: as in `Skene(…)`.
             notifiers: further ones by name, such as a `WebhookNotifier`; they win over those of the
                 environment.
             env: use this instead of the process's environment and `.env`.
@@ -155,6 +176,8 @@ class Skene(Runtime):
             profile=profile,
             sources=sources,
             mail=mail,
+            hooks=hooks,
+            credit=credit,
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )

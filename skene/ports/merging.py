@@ -43,6 +43,7 @@ class Merging(Protocol):
         target: str,
         *,
         watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
         drafts: tuple[Draft, ...] = (),
     ) -> Merged:
         """Make everything of `source` the target's, in one transaction; `source` counts as it from now on.
@@ -57,7 +58,7 @@ class Merging(Protocol):
         - An override becomes the target's, unless the target has one for that counter in force.
         - The billing customer becomes the target's if the target has none, or none that gives it more than
           the default plan while the source's does. A plan set by hand does, if the target holds only the
-          default plan. `watchers` hear if the target's plan is another one now.
+          default plan. `watchers` and `hooks` hear if the target's plan is another one now.
 
         Messages in `drafts` are written, about the subject, the first time.
 

@@ -18,8 +18,10 @@ import anyio
 from skene.definitions import Fault, Loop, Unlimited
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError, StorageError
+from skene.ports.accounts import Credit
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.overrides import Overridden
 from skene.ports.queries import Queries
@@ -84,6 +86,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         mail: MailPolicy | None = None,
         offer: Offer | None = None,
         sync_every: timedelta | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -107,6 +111,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
             sources=dict(sources or {}),
             mail=mail or MailPolicy(),
             offer=offer,
+            hooks=dict(hooks or {}),
+            credit=credit,
         )
         self._sync = BillingSync(self._parts)
         self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))
@@ -130,6 +136,11 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
     def notifiers(self) -> Mapping[str, Notifier]:
         """The notifiers in use, by name."""
         return self._parts.notifiers
+
+    @property
+    def hooks(self) -> Mapping[str, Hook]:
+        """The hooks in use, by name."""
+        return self._parts.hooks
 
     @property
     def clock(self) -> Clock:
@@ -209,6 +220,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
                 stack.push_async_callback(self._parts.billing.aclose)
                 for notifier in self._parts.notifiers.values():
                     stack.push_async_callback(notifier.aclose)
+                for hook in self._parts.hooks.values():
+                    stack.push_async_callback(hook.aclose)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -261,6 +274,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         clock: Clock | None = None,
         profile: ProfileResolver | None = None,
         queries: Queries | None = None,
+        hooks: Mapping[str, Hook] | None = None,
         worker: bool = True,
     ) -> AbstractContextManager[None]: ...
     def override(
@@ -279,7 +293,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
             whose: `subject`, `meter` as in `grant`, and `limit`: units per window from 0, or `UNLIMITED`.
             settings: of a limit `expires`, for how long, such as `"90d"` (None: until it is taken back), and
                 `reason`, for people who look. Of back-ends `storage`, `billing`, `clock`, `profile`,
-                `queries`, `notifiers` (by name, or one that stands in for every provider), and `worker`:
+                `queries`, `notifiers` (by name, or one that stands in for every provider), `hooks` (by
+                name, in place of all others; an empty mapping tells nobody), and `worker`:
                 False lets the recovery worker stand still; `skene.worker.drain()` delivers what is due.
 
         Raises:
@@ -301,17 +316,19 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         clock: Clock | None = None,
         profile: ProfileResolver | None = None,
         queries: Queries | None = None,
+        hooks: Mapping[str, Hook] | None = None,
         worker: bool = True,
     ) -> Generator[None]:
         parts = self._parts
         before = (parts.storage, parts.billing, parts.notifiers, parts.clock, parts.profile, parts.paused)
-        own_queries = parts.own_queries
+        own_queries, own_hooks = parts.own_queries, parts.hooks
         # Those of another storage would ask a database that is not in use.
         parts.own_queries = queries or (None if storage is not None else own_queries)
         parts.paused = parts.paused or not worker
         parts.storage = storage or parts.storage
         parts.billing = billing or parts.billing
         parts.profile = profile or parts.profile
+        parts.hooks = own_hooks if hooks is None else dict(hooks)
         self._use_clock(clock or parts.clock)
         if isinstance(notifiers, Mapping):
             parts.notifiers = dict(notifiers)
@@ -322,7 +339,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
             yield
         finally:
             parts.storage, parts.billing, parts.notifiers, _, parts.profile, parts.paused = before
-            parts.own_queries = own_queries
+            parts.own_queries, parts.hooks = own_queries, own_hooks
             self._use_clock(before[3])
 
     def _use_clock(self, clock: Clock) -> None:

@@ -13,6 +13,7 @@ from skene.ports.ledger import Wall
 from skene.ports.notifier import Profile, ProfileResolver
 from skene.runtime.offering import Offer, address, better_plan, choose
 from skene.runtime.parts import Parts
+from skene.runtime.telling import checkout_opened, link_clicked
 
 __all__ = ["Upgrade"]
 
@@ -56,7 +57,7 @@ class Upgrade:
         wall = await parts.storage.get_wall(target.wall)
         if wall is None or not wall.subject:  # the walls of somebody who was forgotten stay, nameless
             raise CheckoutUnavailable("this link belongs to nobody any more")
-        await parts.storage.mark_clicked(wall.id)
+        await parts.storage.mark_clicked(wall.id, link_clicked(parts, wall))
         return await self._checkout(_Buyer(wall.subject, wall, target.plan))
 
     async def portal(self, subject: str) -> str:
@@ -94,9 +95,17 @@ class Upgrade:
         if session.customer is not None and session.customer != order.customer:
             # New, or in place of one that was deleted there. Tied before anything is paid: the payer can be
             # looked up even if every webhook is lost.
-            await parts.storage.link(buyer.subject, session.customer)
-        if buyer.wall is not None:
-            await parts.storage.mark_checkout(buyer.wall.id, session.id)
+            await parts.storage.link(
+                buyer.subject,
+                session.customer,
+                watchers=parts.watchers,
+                hooks=parts.hook_names,
+                credit=parts.credit,
+            )
+        wall = buyer.wall
+        if wall is not None:
+            told = checkout_opened(parts, wall, session.id)
+            await parts.storage.mark_checkout(wall.id, session.id, told)
         return address(session.url)
 
     async def _plan(self, buyer: _Buyer, held: str) -> str | None:

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pydantic import JsonValue
+
 from skene.engine.comparing import as_kept
 from skene.engine.standing import Standing, entitle
 from skene.engine.subject import storable_id
 from skene.engine.window import cycle_edges
 from skene.ports.accounts import Applied, Ticket, Update
 from skene.ports.billing import Account, BillingEvent
+from skene.ports.counters import Draft
+from skene.ports.hooks import EventKind
 from skene.runtime.parts import Parts
 from skene.runtime.returning import Returned, returned
 
@@ -131,7 +135,7 @@ class BillingSync:
 
     async def standing(self, account: Account, subject: str | None) -> Standing:
         """What a subject would hold if this were applied."""
-        return await self._trial(account, subject) or self._entitled(account)
+        return await self._trial(account, subject) or self._entitled(account)[0]
 
     async def _trial(self, account: Account, subject: str | None) -> Standing | None:
         """A trial given by hand, which the news of a customer who has never subscribed does not end.
@@ -158,7 +162,14 @@ class BillingSync:
     ) -> Update:
         parts = self._parts
         billing = parts.billing
-        standing = self._entitled(account)
+        standing, warnings = self._entitled(account)
+        told: list[Draft] = []
+        for warning in warnings:
+            data: dict[str, JsonValue] = {"customer": account.customer, "warning": warning}
+            about = (account.customer, warning)  # so that it is told once, however often they are fetched
+            told += parts.tell(
+                EventKind.BILLING_WARNED, storable_id(subject) if subject else "", data, *about
+            )
         return Update(
             ticket=ticket,
             subject=storable_id(subject) if subject else None,
@@ -172,9 +183,13 @@ class BillingSync:
             event_type=event.type if event else "",
             watchers=parts.watchers,
             features=account.features,
+            credit=parts.credit,
+            hooks=parts.hook_names,
+            refund=event.refund if event else None,
+            drafts=tuple(told),
         )
 
-    def _entitled(self, account: Account) -> Standing:
+    def _entitled(self, account: Account) -> tuple[Standing, tuple[str, ...]]:
         parts = self._parts
         standing, warnings = entitle(
             () if account.deleted else account.subscriptions,
@@ -184,7 +199,7 @@ class BillingSync:
         )
         for warning in warnings:
             parts.log.warning("customer %s: %s", account.customer, warning)
-        return standing
+        return standing, warnings
 
 
 def _cycle(standing: Standing) -> tuple[datetime, ...]:

@@ -41,6 +41,8 @@ class MemoryForgetting(Part):
             erased += 1
         state.marketing.pop(subject, None)
         state.converted.pop(subject, None)
+        state.spells.pop(subject, None)
+        state.opened.pop(subject, None)
         state.standing.pop(subject, None)
         for wall in state.walls.values():
             if wall.wall.subject == subject:

@@ -2,12 +2,13 @@
 
 from collections import deque
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import heappush
 
 from skene.adapters.memory.accounts import MemoryAccounts
 from skene.adapters.memory.bills import keep_past
 from skene.adapters.memory.overrides import MemoryOverrides
+from skene.adapters.memory.spells import Terms, end_spell
 from skene.adapters.memory.state import Holder, MessageRow, PastWindow, Recipient, pack, unpack
 from skene.engine.bill import Bill
 from skene.engine.merging import Billing, Meter, bring_together, other_key, unite
@@ -28,6 +29,7 @@ class MemoryMerging(MemoryOverrides, MemoryAccounts):
         target: str,
         *,
         watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
         drafts: tuple[Draft, ...] = (),
     ) -> Merged:
         """Make everything of one subject another one's."""
@@ -37,7 +39,7 @@ class MemoryMerging(MemoryOverrides, MemoryAccounts):
         into = state.living(target) if first else home
         if source in (target, into):
             raise ValueError(f"{source!r} cannot be merged into {target!r}, which counts as it")
-        customer, untied, moved = self._unite_accounts(source, into, watchers)
+        customer, untied, moved = self._unite_accounts(source, into, watchers, hooks)
         moved += self._unite_counts(source, into) + self._unite_grants(source, into, again=not first)
         moved += self._unite_overrides(source, into)
         moved += self._unite_messages(source, into) + self._unite_proof(source, into)
@@ -158,6 +160,8 @@ class MemoryMerging(MemoryOverrides, MemoryAccounts):
             if conversion.subject == source:
                 state.conversions[index] = replace(conversion, subject=target)
                 moved += 1
+        state.spells.setdefault(target, []).extend(state.spells.pop(source, ()))
+        state.opened.setdefault(target, []).extend(state.opened.pop(source, ()))
         converted = max(state.converted.pop(source, 0), state.converted.get(target, 0))
         if converted:
             state.converted[target] = converted
@@ -189,13 +193,17 @@ class MemoryMerging(MemoryOverrides, MemoryAccounts):
         return moved + lines
 
     def _unite_accounts(
-        self, source: str, target: str, watchers: tuple[Watcher, ...]
+        self, source: str, target: str, watchers: tuple[Watcher, ...], hooks: tuple[str, ...]
     ) -> tuple[str | None, str | None, int]:
         """What billing has set. Returns the customer, one that lost its tie, and whether anything changed."""
         state, now = self._state, self._state.clock.now()
         theirs, ours = state.holders.get(source) or Holder(), state.holders.get(target) or Holder()
         tie, plan = bring_together(_billing(ours, now), _billing(theirs, now))
         customer, untied = (theirs.customer, ours.customer) if tie else (ours.customer, theirs.customer)
+        # What is not kept is not paid for any more, so that one conversion at most stays open.
+        name, dropped = (target, ours) if plan else (source, theirs)
+        until = dropped.standing.until if dropped.standing else None
+        end_spell(state, name, now if until is None else min(until, now), hooks, now)
         if untied is not None:
             state.payers[untied].subject = None
         if tie or plan:
@@ -209,7 +217,8 @@ class MemoryMerging(MemoryOverrides, MemoryAccounts):
             ours.standing, ours.default = theirs.standing, theirs.default
             if theirs.standing.until is not None:
                 heappush(state.lapses, (theirs.standing.until, target))
-            self._tell(target, before, theirs.standing.plan, now, watchers)
+            terms = Terms(timedelta(0), "last", watchers, hooks)
+            self._tell(target, before, theirs.standing.plan, now, terms)
         if theirs.merged_into is None:  # else it keeps the instant at which the two became one
             state.holders[source] = Holder(merged_into=target, merged_at=now)
         earlier = state.aliases.pop(source, [])

@@ -116,13 +116,24 @@ class WallRow:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A subject began to pay; amount in the currency's minor unit."""
+    """A subject began to pay; amounts in the currency's minor unit."""
 
     subject: str
     at: datetime
     wall: str | None
     amount: int | None
     currency: str | None
+    number: int
+    loop: str | None
+    plan: str
+    again: bool
+    ended_at: datetime | None = None
+    refunds: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def refunded(self) -> int:
+        """What was given back since."""
+        return sum(self.refunds.values())
 
 
 @dataclass(slots=True)
@@ -241,6 +252,8 @@ class State:
         self.standing: dict[str, dict[tuple[str, str], WallRow]] = {}  # by subject, step and plan: the latest
         self.conversions: list[Conversion] = []
         self.converted: dict[str, int] = {}  # by subject: how many conversions there were after the latest
+        self.spells: dict[str, list[int]] = {}  # by subject: the places of their conversions
+        self.opened: dict[str, list[WallRow]] = {}  # by subject: all of their walls
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
         # Heaps of messages by when they are due: first those that are no marketing, then those that are.

@@ -14,6 +14,7 @@ from skene.adapters.sql.aliases import living
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.outbox import post
 from skene.adapters.sql.overrides import hold_in_force, in_force
+from skene.adapters.sql.spells import end_spells
 from skene.adapters.sql.tables import (
     conversions,
     customers,
@@ -48,6 +49,7 @@ def merge(
     source: str,
     target: str,
     watchers: tuple[Watcher, ...],
+    hooks: tuple[str, ...],
     drafts: tuple[Draft, ...],
 ) -> Merged:
     """Make everything of the source the target's.
@@ -57,7 +59,7 @@ def merge(
     """
     pair = _hold_both(connection, source, target)
     target, first = pair.target, pair.first
-    customer, untied, moved = _unite_accounts(connection, now, pair, watchers)
+    customer, untied, moved = _unite_accounts(connection, now, pair, watchers, hooks)
     # A firing that is being recorded is waited for, and then shows what goes on from it.
     while some := _rename(connection, firings, source, target):
         moved += some
@@ -193,7 +195,11 @@ def _unite_overrides(connection: sa.Connection, now: datetime, source: str, targ
 
 
 def _unite_accounts(
-    connection: sa.Connection, now: datetime, pair: _Pair, watchers: tuple[Watcher, ...]
+    connection: sa.Connection,
+    now: datetime,
+    pair: _Pair,
+    watchers: tuple[Watcher, ...],
+    hooks: tuple[str, ...],
 ) -> tuple[str | None, str | None, int]:
     """What billing and people have set. Returns the customer, one that lost its tie, and what has changed."""
     theirs, ours = pair.theirs, pair.ours
@@ -208,7 +214,7 @@ def _unite_accounts(
         if plan:
             changes |= {name: theirs[name] for name in ("plan", "until", "default_plan", "paying")}
     dropped = (pair.target, ours) if plan else (pair.source, theirs)
-    _end_paying(connection, now, *dropped)
+    _end_paying(connection, now, *dropped, hooks)
     if pair.first:  # its name keeps the instant at which the two became one
         _bury(connection, now, pair)
     if changes:
@@ -218,7 +224,7 @@ def _unite_accounts(
         connection.execute(put.on_conflict_do_update(index_elements=[customers.c.subject], set_=changes))
     if plan and theirs is not None:
         before = ours["plan"] if ours is not None and ours["plan"] is not None else theirs["default_plan"]
-        tell(connection, now, pair.target, before, theirs["plan"], watchers)
+        tell(connection, now, pair.target, before, theirs["plan"], watchers, hooks)
     untied = target.customer if tie else source.customer
     return source.customer if tie else target.customer, untied, int(bool(changes))
 
@@ -230,12 +236,13 @@ def _billing(row: Row | None, now: datetime) -> Billing:
     return Billing(row["customer"], standing is not None and standing.plan != row["default_plan"])
 
 
-def _end_paying(connection: sa.Connection, now: datetime, subject: str, dropped: Row | None) -> None:
+def _end_paying(
+    connection: sa.Connection, now: datetime, subject: str, dropped: Row | None, hooks: tuple[str, ...]
+) -> None:
     """What is not kept is not paid for any more, so that one conversion at most stays open."""
     until = dropped["until"] if dropped is not None else None
     ended = until if until is not None and until < now else now
-    open_ones = (conversions.c.subject == subject, conversions.c.ended_at.is_(None))
-    connection.execute(sa.update(conversions).where(*open_ones).values(ended_at=ended))
+    end_spells(connection, now, [(subject, ended)], hooks)
 
 
 def _bury(connection: sa.Connection, now: datetime, pair: _Pair) -> None:

@@ -1,6 +1,6 @@
 """What follows from a firing: one transaction, a handful of statements for any number of entries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -26,6 +26,7 @@ from skene.ports.firings import (
     Recorded,
     Repeat,
 )
+from skene.ports.happened import goal_reached
 
 __all__ = ["record"]
 
@@ -149,11 +150,11 @@ def _begin(
     connection: sa.Connection,
     now: datetime,
     firing: Firing,
-    entries: Iterable[Entry],
+    entries: Sequence[Entry],
     goal_at: datetime | None,
 ) -> None:
     early = goal_before(goal_at, now)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": journey.id,
             "loop": journey.loop,
@@ -168,6 +169,12 @@ def _begin(
     ]
     if rows:
         connection.execute(insert(connection, journeys).on_conflict_do_nothing(), rows)
+    hooks = {entry.journey.id: entry.journey.hooks for entry in entries if entry.journey}
+    for way in rows if early else ():
+        if way["goal_at"] is not None:
+            about = {name: way[name] for name in ("loop", "held_out", "shadow")}
+            told = goal_reached(hooks[way["id"]], way["subject"], now, journey=way["id"], **about)
+            post(connection, now, told)
 
 
 def _line(

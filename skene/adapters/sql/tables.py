@@ -251,6 +251,7 @@ conversions = sa.Table(
     Column("ended_at", Instant),
     Column("refunded", BigInteger, nullable=False, server_default="0"),
     Column("refunds", Json, nullable=False, server_default="{}"),
+    Column("recorded_at", Instant),
     sa.Index("skene_conversions_wall", "wall"),
     sa.Index("skene_conversions_converted", "converted_at"),
     sa.Index("skene_conversions_subject", "subject", "converted_at"),

@@ -92,7 +92,7 @@ class Comparison:
         begin = (*STAGES, DONE).index(
             self.run.stage
         )  # done, but killed before that was said: nothing is left
-        for work, after in zip(stages[begin:], (*STAGES[begin + 1 :], DONE), strict=True):
+        for work, after in [*zip(stages, (*STAGES[1:], DONE), strict=True)][begin:]:
             await work()
             self.run = replace(self.run, stage=after, cursor=None)
             self._find(stage=after)

@@ -13,7 +13,7 @@ from skene.ports.hooks import EventKind, event_drafts
 from skene.ports.storage import Storage
 from skene.ports.syncs import SyncRun
 from skene.runtime.beside import beside
-from skene.runtime.comparison import STAGES, Comparison
+from skene.runtime.comparison import DONE, STAGES, Comparison
 from skene.runtime.drift import SyncReport, as_data
 from skene.runtime.pacing import Pace, Patience
 from skene.runtime.parts import Parts
@@ -45,6 +45,11 @@ class Syncing:
         self._looked: tuple[Storage, datetime] | None = None
 
     @property
+    def by_hand(self) -> bool:
+        """Whether plans are set by hand: no billing service says anything."""
+        return self._parts.billing.name == "manual"
+
+    @property
     def listeners(self) -> tuple[str, ...]:
         """Names of the hooks that hear of every run."""
         return ()
@@ -52,7 +57,7 @@ class Syncing:
     async def run_if_due(self) -> int:
         """Begin or go on with a run if it is time. Returns how many customers were put right."""
         parts, now = self._parts, self._parts.clock.now()
-        if self.every is None or parts.billing.name == "manual":
+        if self.every is None or self.by_hand:
             return 0
         looked, at = self._looked or (None, now)
         if looked is parts.storage and timedelta(0) <= now - at < LOOK_EVERY:
@@ -178,6 +183,7 @@ class Syncing:
 class SyncVerbs:
     """`sync`."""
 
+    _parts: Parts
     _syncing: Syncing
 
     async def sync(
@@ -210,6 +216,9 @@ class SyncVerbs:
         """
         if not rate >= 1:
             raise ValueError(f"rate: got {rate!r}; give calls per second, 1 or more")
+        if self._syncing.by_hand:
+            now = self._parts.clock.now()
+            return SyncReport(now, dry_run, DONE, finished_at=now)  # there is nothing to compare with
         run = self._syncing.look if dry_run else self._syncing.run
         return await run(parse_duration(since), rate, progress or _ignore)
 

@@ -1,9 +1,8 @@
-"""A thousand customers of whom the wrong thing is kept, on PostgreSQL; and a process that is killed over it."""
+"""A thousand customers of whom the wrong thing is kept, on PostgreSQL; and a process killed over them."""
 
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,19 +11,35 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from skene import Skene
+from skene import UNLIMITED, Skene, action, condition, define_loop, step
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql.tables import METADATA
 from skene.adapters.stripe import StripeBilling
 from skene.testing.serve import serving
 from skene.testing.stripe_server import FakeStripe
+from tests.cli.project import SKENE
 from tests.support.processes import ROOT
-from tests.support.selling_loop import freemium
 from tests.support.stripe_account import API_KEY, PLANS, WEBHOOK_SECRET
 
 COUNT = 1_000
 FAST = 100_000
-TABLES = ("skene_customers", "skene_subscriptions", "skene_conversions", "skene_syncs", "skene_webhook_events")
+TABLES = (
+    "skene_customers",
+    "skene_subscriptions",
+    "skene_conversions",
+    "skene_syncs",
+    "skene_webhook_events",
+)
+
+freemium = define_loop(
+    type="freemium",
+    steps=[
+        step(
+            condition=condition.usage(limit={"free": 1, "starter": 5, "pro": UNLIMITED}, period="30d"),
+            action=action.block("Limit."),
+        )
+    ],
+)
 
 
 @pytest.fixture
@@ -40,16 +55,17 @@ def stripe() -> Iterator[FakeStripe]:
         yield fake
 
 
-def selling(dsn: str, stripe: FakeStripe) -> Skene:
+async def selling(dsn: str, stripe: FakeStripe) -> Skene:
     billing = StripeBilling(
         API_KEY, WEBHOOK_SECRET, PLANS, base_url=stripe.base_url, timeout=timedelta(seconds=10)
     )
     storage = PostgresStorage(dsn, timeout=timedelta(seconds=20))
-    return Skene(freemium, storage=storage, billing=billing, secret="for links")  # noqa: S106 - of a test
+    await storage.migrate()
+    return Skene(freemium, storage=storage, billing=billing, secret="for links")
 
 
 async def fill(stripe: FakeStripe, skene: Skene, count: int) -> dict[str, str]:
-    """Customers of every kind, four of five known; then what no webhook tells. Returns what each should hold."""
+    """Customers, four of five known; then what no webhook tells. Returns what each should hold."""
     people = [f"user-{n:04}" for n in range(count)]
     for n, one in enumerate(people):
         if n % 5:
@@ -90,7 +106,7 @@ async def held(skene: Skene, plans: dict[str, str]) -> dict[str, str]:
 
 
 async def test_a_thousand_customers_are_put_right(postgres_dsn: str, stripe: FakeStripe) -> None:
-    skene = selling(postgres_dsn, stripe)
+    skene = await selling(postgres_dsn, stripe)
     async with skene:
         plans = await fill(stripe, skene, COUNT)
         before = await dump(skene)
@@ -112,18 +128,19 @@ async def test_a_thousand_customers_are_put_right(postgres_dsn: str, stripe: Fak
 
 @pytest.mark.parametrize("after", [5, 60, 150, 320])
 async def test_a_killed_process_is_taken_over(after: int, postgres_dsn: str, stripe: FakeStripe) -> None:
-    skene = selling(postgres_dsn, stripe)
+    skene = await selling(postgres_dsn, stripe)
     async with skene:
         plans = await fill(stripe, skene, 200)
         asked = len(stripe.requests)
-        command = [sys.executable, "-m", "skene.cli", "sync", "--rate", "100000"]
+        command = [SKENE, "sync", "--rate", "100000"]
         env = {
             **os.environ,
+            "PYTHONPATH": str(ROOT),
             "SKENE_CONFIG": "tests.support.selling_app:skene",
             "APP_DATABASE": postgres_dsn,
             "APP_STRIPE": stripe.base_url,
         }
-        process = subprocess.Popen(command, cwd=ROOT, env=env)  # noqa: ASYNC220, S603 - it is to be killed
+        process = subprocess.Popen(command, cwd=ROOT, env=env)
         with anyio.fail_after(60):
             while len(stripe.requests) - asked < after:
                 await anyio.sleep(0.005)

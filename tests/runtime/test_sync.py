@@ -13,7 +13,7 @@ from skene.ports.billing import BillingEvent, EventPage, SubscriptionPage
 from skene.runtime import comparison, syncing
 from skene.runtime.pacing import Pace, Patience
 from skene.testing.clock import ManualClock
-from tests.runtime.shop import Killed
+from tests.runtime.shop import Killed, Shop
 from tests.runtime.till import Till
 
 FAST = 100_000
@@ -441,3 +441,12 @@ async def test_what_a_payment_of_theirs_tells_is_taken() -> None:
 async def test_a_rate_below_one_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="rate"):
         await Till(clock=ManualClock()).skene.sync(rate=rate)
+
+
+async def test_plans_set_by_hand_are_compared_with_nothing() -> None:
+    shop = Shop()
+    await shop.skene.storage.link("ada", "cus_from_before")
+    await shop.skene.set_plan("ada", "paid")
+    shop.clock.advance(timedelta(hours=1))
+    assert (await shop.skene.sync(rate=FAST)).in_order
+    assert shop.memory.plan_of("ada") == "paid"

@@ -10,6 +10,7 @@ from skene.definitions import (
     Recovery,
     Step,
     action,
+    billed,
     billing_cycle,
     calendar,
     condition,
@@ -54,6 +55,7 @@ from skene.ports.grants import Granted
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
 from skene.ports.outbox import MessageState
+from skene.ports.overrides import Overridden
 from skene.runtime.hold import Hold
 from skene.runtime.policy import MailPolicy
 from skene.wiring import Skene
@@ -84,6 +86,7 @@ __all__ = [
     "MeterUnknown",
     "Occasion",
     "Outcome",
+    "Overridden",
     "Profile",
     "QueryError",
     "QueryRefused",
@@ -101,6 +104,7 @@ __all__ = [
     "SubjectInvalid",
     "WebhookRejected",
     "action",
+    "billed",
     "billing_cycle",
     "calendar",
     "condition",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from skene.adapters.manual import ManualBilling
 from skene.adapters.system import SystemClock
-from skene.definitions import Fault, Loop
+from skene.definitions import Fault, Loop, UsageCondition
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
 from skene.ports.billing import Billing
@@ -221,7 +221,10 @@ def _missing(name: str, there: str) -> Fault:
 
 def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
     limits = (step.limit for loop in loops for step in loop.steps)
-    return tuple(dict.fromkeys(plan for limit in limits if limit is not None for plan in limit[0].limit))
+    usages = (limit[0] for limit in limits if limit is not None)
+    return tuple(
+        dict.fromkeys(plan for one in usages if isinstance(one, UsageCondition) for plan in one.limit)
+    )
 
 
 def _prices(loops: tuple[Loop, ...], plans: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
 from skene.fastapi.fingerprint import Unrecognisable, fingerprint
 from skene.fastapi.visit import Visit
-from skene.runtime.gate import Ask, Gatekeeper
+from skene.runtime.gate import Ask, Gatekeeper, asks_of
 
 __all__ = ["Charging", "subject_text"]
 
@@ -81,7 +81,10 @@ class Charging:
         key: str | None,
         same: str,
     ) -> Response | None:
-        asks = [Ask(for_route(step, route), await _cost(step, connection)) for step in due]
+        member = subject_text(visit.member)
+        asks: list[Ask] = []
+        for step in due:
+            asks += asks_of(for_route(step, route), await _cost(step, connection), member)
         paid = [ask for ask in asks if ask.cost > 0]
         visit.charged.update(step.key for step in due)
         if not paid:

@@ -195,14 +195,19 @@ async def _limited_body(request: Request) -> bytes:
     Raises:
         WebhookRejected: over 1 MiB.
     """
-    chunks: list[bytes] = []
-    size = 0
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > MAX_WEBHOOK:
+        raise _too_large()
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_WEBHOOK:
-            raise WebhookRejected("the body is larger than 1 MiB", 413)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if len(body) + len(chunk) > MAX_WEBHOOK:
+            raise _too_large()
+        body += chunk
+    return bytes(body)
+
+
+def _too_large() -> WebhookRejected:
+    return WebhookRejected("the body is larger than 1 MiB", 413)
 
 
 def _see_other(url: str) -> Response:

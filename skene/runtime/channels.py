@@ -11,9 +11,11 @@ from skene.engine.occasion import Occasion
 from skene.errors import DeliveryFailed, DeliveryRefused
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant
-from skene.ports.notifier import FOREVER, Body, MessageContext, Notifier
+from skene.ports.notifier import FOREVER, Body, Notifier
 from skene.runtime.calling import call
+from skene.runtime.inner import Inner
 from skene.runtime.parts import Parts
+from skene.runtime.reporting import UsageChannel
 
 __all__ = ["channel_of"]
 
@@ -22,6 +24,8 @@ def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
     """What a message goes through; None when there is no such thing any more."""
     if draft.kind == "grant":
         return GrantChannel(parts, draft)
+    if draft.kind == "usage":
+        return UsageChannel(parts, draft)
     if draft.kind == "function":
         reaction = parts.program.reactions.get(draft.step)
         index = int(draft.template)
@@ -30,29 +34,7 @@ def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
     return parts.notifiers.get(draft.channel)
 
 
-class _Inner:
-    """What the two have in common with a notifier."""
-
-    def __init__(self, draft: Draft) -> None:
-        self._draft = draft
-
-    @property
-    def pace(self) -> timedelta | None:
-        """As fast as they come."""
-        return None
-
-    def check(self, template: str, **_: object) -> None:
-        """There is no template."""
-
-    def render(self, context: MessageContext) -> Body:
-        """All that it takes, as it is known now."""
-        return cast(Body, dict(self._draft.data))
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-
-class GrantChannel(_Inner):
+class GrantChannel(Inner):
     """Gives a subject extra units; the storage knows each grant by its key."""
 
     def __init__(self, parts: Parts, draft: Draft) -> None:
@@ -85,7 +67,7 @@ class GrantChannel(_Inner):
         return None
 
 
-class FunctionChannel(_Inner):
+class FunctionChannel(Inner):
     """Calls a function of the app's."""
 
     def __init__(self, action: FunctionAction, draft: Draft) -> None:

@@ -67,6 +67,12 @@ class Parts:
         return self.billing.default
 
     @property
+    def plans(self) -> tuple[str, ...]:
+        """Every plan that anybody may hold."""
+        limited = (plan for step in self.program.steps for plan in step.limits)
+        return tuple(dict.fromkeys((self.default_plan, *self.billing.plans, *limited)))
+
+    @property
     def watchers(self) -> tuple[Watcher, ...]:
         """The steps that want to hear when a plan changes."""
         return tuple(Watcher(one.loop, one.key) for one in self.program.reactions.listening(PLAN_CHANGED))

@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from skene.engine.decision import Decision
-from skene.engine.program import counters_of
+from skene.engine.program import counters_of, members_of
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied
 from skene.ports.ledger import FunnelRow
 from skene.runtime.aware import check_aware
-from skene.runtime.gate import Ask, Gatekeeper, stored
+from skene.runtime.gate import Ask, Gatekeeper, asks_of, stored
 from skene.runtime.parts import Parts
 from skene.runtime.webhooks import BillingSync
 
@@ -22,18 +22,32 @@ class PeopleVerbs:
     _gatekeeper: Gatekeeper
     _sync: BillingSync
 
-    async def usage(self, subject: str) -> tuple[Decision, ...]:
+    async def usage(
+        self, subject: str, *, member: str | None = None, members: bool = False
+    ) -> tuple[Decision, ...]:
         """How a subject stands with every step: plan, limit, used, when it resets. Read-only.
 
         A step that is grouped by route has one decision for each route that was used.
+
+        Args:
+            subject: who.
+            member: of a team's, whose share of it to show, too.
+            members: show the shares of all members who have used any.
+
+        Raises:
+            StorageUnavailable: the storage is away.
         """
         steps = self._parts.program.steps
-        if any(step.by_route for step in steps):
+        kept: tuple[str, ...] = ()
+        if members or any(step.by_route for step in steps):
             kept = await self._parts.storage.meters(stored(subject))
             steps = tuple(counter for step in steps for counter in counters_of(step, kept))
-        if not steps:
-            return ()
-        return await self._gatekeeper.look(subject, tuple(Ask(step, 1) for step in steps))
+        asks = [ask for step in steps for ask in asks_of(step, 1, member)]
+        if members:
+            asks += [Ask(one, 1) for step in steps for one in members_of(step, kept)]
+        # Twice on one counter would be one question.
+        asked = tuple({ask.step.meter: ask for ask in asks}.values()) if member and members else tuple(asks)
+        return await self._gatekeeper.look(subject, asked) if asked else ()
 
     async def set_plan(
         self,
@@ -59,8 +73,7 @@ class PeopleVerbs:
         """
         check_aware(until=until)
         default = self._parts.default_plan
-        limited = {plan for step in self._parts.program.steps for plan in step.limits}
-        known = sorted({*limited, *self._parts.billing.plans, default})
+        known = sorted(self._parts.plans)
         if plan not in known:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
         return await self._parts.storage.set_plan(

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from skene.engine.standing import Standing, Subscription, entitle
 from skene.engine.subject import storable_id
 from skene.engine.window import cycle_edges
-from skene.errors import BillingUnavailable, StorageUnavailable
 from skene.ports.accounts import Applied, Ticket, Update
 from skene.ports.billing import Account, BillingEvent
 from skene.runtime.parts import Parts
@@ -43,17 +42,6 @@ class BillingSync:
             return None
         return await self._sync(event.customer, event)
 
-    async def refresh(self, customer: str, *, timeout: timedelta) -> bool:
-        """Fetch and apply one customer's state; False if that did not work in time.
-
-        Never raises for a failure.
-        """
-        try:
-            return await self._sync(customer, None, timeout=timeout) is not None
-        except (BillingUnavailable, StorageUnavailable) as error:
-            self._parts.log.warning("customer could not be looked up, last known plan stands: %s", error)
-            return False
-
     async def checkout_returned(self, session: str, subject: str | None = None) -> bool:
         """Apply a checkout as soon as the browser comes back, without waiting for its webhook.
 
@@ -70,9 +58,16 @@ class BillingSync:
         applied = await self._sync(result.customer, None, subject=result.subject)
         return applied is not None and applied.after != self._parts.default_plan
 
-    async def sync(self, customer: str) -> Applied | None:
-        """Fetch and apply one customer's state. None: the customer belongs to somebody who was forgotten."""
-        return await self._sync(customer, None)
+    async def sync(self, customer: str, *, timeout: timedelta | None = None) -> Applied | None:
+        """Fetch and apply one customer's state, in `timeout` if one is given.
+
+        Returns:
+            What changed; None: nobody can be found there, or somebody who was forgotten.
+
+        Raises:
+            BillingUnavailable, StorageUnavailable: nothing was applied.
+        """
+        return await self._sync(customer, None, timeout=timeout)
 
     async def _sync(
         self,
@@ -87,7 +82,9 @@ class BillingSync:
         if ticket is None:
             return None
         try:
-            account = await parts.billing.fetch(customer, timeout=timeout)
+            account = await parts.billing.fetch(
+                customer, timeout=timeout, features=parts.program.asks_features
+            )
         except LookupError as error:
             parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
             if event is not None:
@@ -143,6 +140,7 @@ class BillingSync:
             event=event.id if event else None,
             event_type=event.type if event else "",
             watchers=parts.watchers,
+            features=account.features,
         )
 
 

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from heapq import heapify
 
 from skene.adapters.memory.accounts import MemoryAccounts, digest
+from skene.adapters.memory.bills import MemoryBills, forget_bills
 from skene.adapters.memory.contacts import MemoryContacts
 from skene.adapters.memory.counters import MemoryCounters
 from skene.adapters.memory.firings import MemoryFirings
 from skene.adapters.memory.grants import MemoryGrants
 from skene.adapters.memory.ledger import MemoryLedger
 from skene.adapters.memory.outbox import MemoryOutbox
+from skene.adapters.memory.overrides import MemoryOverrides
 from skene.adapters.memory.queries import MemoryQueries
 from skene.adapters.memory.state import Conversion, State
 from skene.adapters.system import SystemClock
@@ -30,7 +32,9 @@ TICKS_LAST = timedelta(days=400)
 
 class MemoryStorage(
     MemoryCounters,
+    MemoryBills,
     MemoryGrants,
+    MemoryOverrides,
     MemoryAccounts,
     MemoryLedger,
     MemoryOutbox,
@@ -61,6 +65,7 @@ class MemoryStorage(
         state = self._state
         erased = sum(table.pop(subject, None) is not None for table in state.counters.values())
         erased += len(state.keys.pop(subject, ())) + len(state.grants.pop(subject, ()))
+        erased += len(state.overrides.pop(subject, ())) + forget_bills(state, subject)
         holder = state.holders.pop(subject, None)
         if holder is not None:
             erased += 1

@@ -104,6 +104,7 @@ class MemoryAccounts(Part):
             held.until if held else None,
             held is not None and held.paying,
             holder.email,
+            holder.features,
         )
 
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:
@@ -136,6 +137,10 @@ class MemoryAccounts(Part):
         payer = state.payers.setdefault(customer, Payer())
         if payer.subject is not None and payer.subject != subject:
             loser = state.holders.pop(payer.subject)
+            if loser.own_limits is not None:
+                state.holders[payer.subject] = Holder(
+                    own_limits=loser.own_limits
+                )  # no customer gave it those
             if loser.standing is not None:
                 self._tell(payer.subject, loser.standing.plan, loser.default, now, watchers)
         holder = state.holders.setdefault(subject, Holder())
@@ -146,7 +151,7 @@ class MemoryAccounts(Part):
 
     def _hold(self, subject: str, update: Update, now: datetime, watchers: tuple[Watcher, ...]) -> Applied:
         holder = self._state.holders[subject]
-        holder.cycle, holder.email = update.cycle, update.email
+        holder.cycle, holder.email, holder.features = update.cycle, update.email, update.features
         return self._stand(subject, update.standing, update.default_plan, update.attribution, now, watchers)
 
     def _stand(

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from heapq import heappush
 from typing import Any
 
+from skene.engine.bill import Bill
 from skene.engine.counter import Counter
 from skene.engine.grants import Pot
+from skene.engine.limits import OwnLimit
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
@@ -21,6 +23,7 @@ from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
+from skene.ports.overrides import Overridden
 
 _MICROSECOND = timedelta(microseconds=1)
 _WIDTH = 60
@@ -48,7 +51,10 @@ def unpack(packed: Packed | None) -> Counter | None:
 
 @dataclass(slots=True)
 class Holder:
-    """A subject that billing has heard of. `standing` is None while it is only linked."""
+    """A subject that billing has heard of. `standing` is None while it is only linked.
+
+    `merged_into` names who is counted in its place, since `merged_at`.
+    """
 
     customer: str | None = None
     standing: Standing | None = None
@@ -56,6 +62,10 @@ class Holder:
     cycle: tuple[datetime, ...] = ()
     email: str | None = None
     checked_at: datetime | None = None
+    features: tuple[str, ...] = ()
+    own_limits: dict[str, OwnLimit] | None = None  # by meter
+    merged_into: str | None = None
+    merged_at: datetime | None = None
 
     def standing_at(self, now: datetime) -> Standing | None:
         """What the subject holds at `now`."""
@@ -69,6 +79,15 @@ class GrantRow:
     grant: Grant
     granted_at: datetime
     pot: Pot
+
+
+@dataclass(frozen=True, slots=True)
+class PastWindow:
+    """A window that is over, with use that goes on a bill."""
+
+    end: datetime
+    used: int
+    bill: Bill
 
 
 @dataclass(slots=True)
@@ -198,6 +217,10 @@ class State:
         self.keys: dict[str, dict[str, Key]] = {}  # by subject, then by idempotency key
         self.grants: dict[str, list[GrantRow]] = {}  # by subject, oldest first
         self.last_grant = 0
+        self.overrides: dict[str, list[Overridden]] = {}  # by subject, oldest first
+        # By meter and plan, then by subject: only of those with use that goes on a bill, as are past windows.
+        self.bills: dict[tuple[str, str], dict[str, Bill]] = {}
+        self.past: dict[tuple[str, str], dict[tuple[str, datetime], PastWindow]] = {}
         self.holders: dict[str, Holder] = {}  # by subject
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
@@ -228,6 +251,13 @@ class State:
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
+
+    def resolve(self, subject: str) -> tuple[str, Holder | None]:
+        """Who is counted for a subject, and what billing has said of them."""
+        holder = self.holders.get(subject)
+        if holder is None or holder.merged_into is None:
+            return subject, holder
+        return holder.merged_into, self.holders.get(holder.merged_into)
 
     def pots(self, subject: str, meter: str) -> list[Pot]:
         """What the grants for one counter hold."""

@@ -146,7 +146,10 @@ def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Cust
     row = _row(connection, subject)
     if row is None:
         return None
-    return Customer(subject, row["customer"], row["plan"], row["until"], row["paying"], row["email"])
+    features = tuple(row["features"] or ())
+    return Customer(
+        subject, row["customer"], row["plan"], row["until"], row["paying"], row["email"], features
+    )
 
 
 def claim_lookup(connection: sa.Connection, now: datetime, subject: str, every: timedelta) -> str | None:
@@ -204,6 +207,7 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
         "cycle": list(update.cycle),
         "attribution_seconds": ceil(update.attribution.total_seconds()),
         "subscriptions": said,
+        "features": list(update.features) or None,
         "updated_at": now,
     }
     tickets = update.ticket.number
@@ -218,6 +222,9 @@ def _tie(
     """Tie the two and cut earlier ties of either; who loses a customer loses what it gave."""
     earlier = sa.delete(customers).where(customers.c.customer == customer, customers.c.subject != subject)
     for loser in connection.execute(earlier.returning(customers)).mappings().all():
+        if loser["overrides"] is not None:  # no customer gave it those
+            own = {"subject": loser["subject"], "overrides": loser["overrides"], "updated_at": now}
+            connection.execute(sa.insert(customers).values(paying=False, cycle=[], **own))
         if loser["plan"] is not None:
             tell(connection, now, loser["subject"], loser["plan"], loser["default_plan"], watchers)
     tie = insert(connection, customers).values(
@@ -242,7 +249,7 @@ def _hold(
         )
     standing = Standing(state["plan"], state["until"], state["paying"], paid)
     attribution = timedelta(seconds=state["attribution_seconds"])
-    also = {"cycle": state["cycle"], "email": state["email"]}
+    also = {"cycle": state["cycle"], "email": state["email"], "features": state["features"]}
     return _stand(connection, now, subject, standing, state["default_plan"], attribution, also, watchers)
 
 

@@ -13,12 +13,14 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from skene.adapters.sql import (
     accounts,
     attempts,
+    billed,
     contacts,
     decisions,
     grants,
     ledger,
     letters,
     outbox,
+    overrides,
     pruning,
     recording,
     upkeep,
@@ -28,13 +30,14 @@ from skene.adapters.sql import firings as firing_verbs
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Customer, Ticket, Update
 from skene.ports.contacts import Suppressed, Suppression
-from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt
+from skene.ports.counters import BilledUse, Consume, Counted, Draft, Notice, Receipt
 from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
 from skene.ports.ledger import FunnelRow, Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
+from skene.ports.overrides import Overridden, Override
 
 __all__ = ["SqlStorage"]
 
@@ -84,6 +87,10 @@ class SqlStorage(ABC):
         """Record warnings for a running window and their messages, once."""
         return await self._write(upkeep.record_notice, notice)
 
+    async def report_billed(self, use: BilledUse, limit: int) -> int:
+        """Put reports of billed use into the outbox, at most `limit`."""
+        return await self._write(billed.report_billed, use, limit)
+
     # --- grants ---
 
     async def grant(self, grant: Grant) -> bool:
@@ -93,6 +100,20 @@ class SqlStorage(ABC):
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""
         return await self._read(grants.grants, subject)
+
+    # --- overrides ---
+
+    async def set_override(self, override: Override, drafts: tuple[Draft, ...] = ()) -> Overridden:
+        """Give a subject another limit on a counter."""
+        return await self._write(overrides.set_override, override, drafts)
+
+    async def end_override(self, subject: str, meter: str, drafts: tuple[Draft, ...] = ()) -> bool:
+        """Take an override back."""
+        return await self._write(overrides.end_override, subject, meter, drafts)
+
+    async def overrides(self, subject: str) -> tuple[Overridden, ...]:
+        """All overrides of a subject, oldest first."""
+        return await self._read(overrides.overrides, subject)
 
     # --- accounts ---
 

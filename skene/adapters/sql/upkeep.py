@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from skene.adapters.sql.accounts import digest
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.outbox import post
+from skene.adapters.sql.overrides import counted_as
 from skene.adapters.sql.tables import (
     conversions,
     customers,
@@ -35,14 +36,15 @@ NOBODY = ""
 
 def meters(connection: sa.Connection, now: datetime, subject: str) -> tuple[str, ...]:
     """The names of all counters that are kept for a subject."""
-    kept = sa.select(usage.c.meter).where(usage.c.subject == subject).distinct().order_by(usage.c.meter)
+    who = counted_as(connection, subject)
+    kept = sa.select(usage.c.meter).where(usage.c.subject == who).distinct().order_by(usage.c.meter)
     return tuple(connection.scalars(kept))
 
 
 def record_notice(connection: sa.Connection, now: datetime, notice: Notice) -> bool:
     """Record warnings for a running window and their messages, once."""
     counter = (
-        usage.c.subject == notice.subject,
+        usage.c.subject == counted_as(connection, notice.subject),
         usage.c.meter == notice.meter,
         usage.c.plan == notice.plan,
         usage.c.window_start == notice.window_start,

@@ -12,7 +12,7 @@ import httpx
 from skene.adapters.paddle.connection import Connection, PaddleRefused, Page
 from skene.adapters.paddle.fetching import account
 from skene.adapters.paddle.naming import Naming
-from skene.adapters.paddle.reading import instant, mapping, subscription, text
+from skene.adapters.paddle.reading import mapping, subscription, text
 from skene.adapters.paddle.selling import Seller, result
 from skene.adapters.paddle.settings import LIVE_URL, SANDBOX_URL, Settings
 from skene.adapters.paddle.webhook import read_event, read_webhook
@@ -246,13 +246,14 @@ class PaddleBilling:
             raise CheckoutUnavailable(f"Paddle opens no customer portal ({refused})") from None
 
     async def subscriptions(self, after: str | None = None) -> SubscriptionPage:
-        """Read all customers' subscriptions that are not over, oldest first; see the port.
+        """Read all customers' subscriptions that are not over, 200 a page; see the port.
 
         Raises:
+            LookupError: Paddle does not know any more where the page would begin.
             BillingUnavailable: as for `fetch`.
         """
         params = {"status": "active,past_due,paused,trialing"}
-        page = await self._page("/subscriptions", params, "id[ASC]", after)
+        page = await self._page("/subscriptions", params, after)
         plans, order = self._settings.plans, self._settings.order
         try:
             entries = tuple(
@@ -263,21 +264,21 @@ class PaddleBilling:
         return SubscriptionPage(entries, page.after)
 
     async def events(self, since: datetime, after: str | None = None) -> EventPage:
-        """Read what has happened since, latest first; see the port.
+        """Read what has happened since, 200 a page; see the port.
 
         Raises:
+            LookupError: as for `subscriptions`.
             BillingUnavailable: as for `fetch`.
         """
-        page = await self._page("/events", {}, "id[DESC]", after)
+        page = await self._page("/events", {}, after)
         found: list[BillingEvent] = []
         for one in page.entries:
-            at = instant(one.get("occurred_at"))
-            if at is not None and at < since:
-                return EventPage(tuple(found), None)
             try:
                 event = read_event(one, self._naming)
             except WebhookRejected:
                 continue  # of a kind that nobody here reads; the others count
+            if event.at is not None and event.at < since:
+                return EventPage(tuple(found), None)
             if event.customer is not None:
                 found.append(event)
         return EventPage(tuple(found), page.after)
@@ -318,12 +319,14 @@ class PaddleBilling:
                 return None
             raise BillingUnavailable(f"Paddle refused to show a transaction: {refused}") from None
 
-    async def _page(self, path: str, params: Mapping[str, str], order: str, after: str | None) -> Page:
+    async def _page(self, path: str, params: Mapping[str, str], after: str | None) -> Page:
         async def read() -> Page:
-            asked = {**params, "order_by": order, "per_page": "200"}
+            asked = {**params, "order_by": "id[DESC]", "per_page": "200"}
             return Page(await self._connection.get(path, {**asked, "after": after} if after else asked))
 
         try:
             return await self._connection.ask(read, self._settings.timeout)
         except PaddleRefused as refused:
+            if after is not None and refused.status in (400, 404):
+                raise LookupError("Paddle does not know where the page would begin") from None
             raise BillingUnavailable(f"Paddle refused to list {path[1:]}: {refused}") from None

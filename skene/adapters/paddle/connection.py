@@ -146,10 +146,7 @@ def _read(answer: httpx.Response) -> Json:
         return body
     if status == 429:
         raise BillingUnavailable("Paddle asks for fewer requests (429)", _retry_after(answer))
-    try:
-        body = mapping(answer.json())
-    except (ValueError, RecursionError):
-        body = {}
+    body = _body(answer)
     error = mapping(body.get("error"))
     refused = PaddleRefused(
         status,
@@ -163,6 +160,13 @@ def _read(answer: httpx.Response) -> Json:
     if status >= 500 or not error:
         raise BillingUnavailable(f"Paddle failed: {refused}", _retry_after(answer))
     raise refused
+
+
+def _body(answer: httpx.Response) -> Json:
+    try:
+        return mapping(answer.json())
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _retry_after(answer: httpx.Response) -> timedelta | None:

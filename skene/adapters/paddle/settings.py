@@ -146,10 +146,10 @@ def _secret_description(value: object) -> str:
 
 def _plan_faults(plans: object) -> Iterator[Fault]:
     path = "PaddleBilling.plans"
-    entries = list(cast("Mapping[object, object]", plans).items()) if isinstance(plans, Mapping) else []
+    entries = _mapping(plans)
     if not entries:
         yield Fault(path, describe(plans), 'a mapping such as {"pri_01…": "paid"}')
-    for key, plan in entries:
+    for key, plan in entries.items():
         where = join(path, key_path(key))
         if not isinstance(key, str) or (key != "*" and not _PADDLE_ID.fullmatch(key)):
             yield Fault(where, describe(key), 'a price id (pri_…), a product id (pro_…) or "*" as the key')
@@ -159,6 +159,10 @@ def _plan_faults(plans: object) -> Iterator[Fault]:
             )
         else:
             yield from _name_faults(f"plans.{key_path(key)}", plan)
+
+
+def _mapping(value: object) -> Mapping[object, object]:
+    return cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {}
 
 
 def _name_faults(setting: str, value: object) -> Iterator[Fault]:
@@ -175,12 +179,12 @@ def _prices_faults(prices: object, plans: object, default: object) -> Iterator[F
     if prices is None:
         return
     path = "PaddleBilling.checkout_prices"
-    if not isinstance(prices, Mapping) or not prices:
+    if not _mapping(prices):
         yield Fault(path, describe(prices), 'a mapping such as {"paid": "pri_01…"}')
         return
-    meant = cast("Mapping[object, object]", plans) if isinstance(plans, Mapping) else {}
+    meant = _mapping(plans)
     names = [plan for plan in dict.fromkeys(meant.values()) if isinstance(plan, str) and plan != default]
-    for plan, price in cast("Mapping[object, object]", prices).items():
+    for plan, price in _mapping(prices).items():
         where = join(path, key_path(plan))
         if plan not in names:
             allowed = f"a plan that plans= names: {', '.join(names) or 'none'}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from skene.adapters.paddle.naming import Naming
-from skene.adapters.paddle.reading import SUBJECT_KEY, Json, mapping, text
+from skene.adapters.paddle.reading import SUBJECT_KEY, Json, instant, mapping, text
 from skene.adapters.signing import SignatureScheme, clean_identifier, identifier, json_object
 from skene.errors import WebhookRejected
 from skene.ports.billing import BillingEvent, Refund
@@ -68,8 +68,9 @@ def read_event(event: Json, naming: Naming) -> BillingEvent:
         subject=subject,
         wall=clean_identifier(wall),
         checkout=clean_identifier(source.get("id")) if begun else None,
-        payment=clean_identifier(source.get("transaction_id")) if entity == "adjustment" else None,
+        payment=clean_identifier(source.get("transaction_id")) if customer is None else None,
         refund=_refund(source) if entity == "adjustment" else None,
+        at=instant(event.get("occurred_at")),
     )
 
 

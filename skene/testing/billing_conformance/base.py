@@ -34,13 +34,12 @@ Delivery: TypeAlias = tuple[bytes, Mapping[str, str]]
 
 
 class BillingDriver(Protocol):
-    """An account at the provider, as a test drives it. Everything takes effect at once.
+    """An account at the provider, as a test drives it. Everything takes effect at once."""
 
-    Attributes:
-        secrets: what must never be shown: the API key first, the webhook secret last.
-    """
-
-    secrets: Sequence[str]
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must never be shown: the API key first, the webhook secret last."""
+        ...
 
     def now(self) -> datetime:
         """The account's time, aware UTC. It stands still."""

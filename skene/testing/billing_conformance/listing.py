@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from skene.ports.billing import Billing, BillingEvent, Subscription
-from skene.testing.billing_conformance.base import DAY, BillingDriver, BillingSuite, parsed
+from skene.testing.billing_conformance.base import DAY, BillingDriver, BillingSuite, order, parsed
 
 __all__ = ["BillingListing"]
 
@@ -26,7 +26,7 @@ class BillingListing(BillingSuite):
         assert [one async for one in _events(billing, driver)] == []
 
     async def test_all_that_is_not_over_is_listed_once(self, billing: Billing, driver: BillingDriver) -> None:
-        """Over several pages, while more are added; what is over is left out, what is paused is not."""
+        """Latest first, over several pages, while more are added; what is over is left out."""
         customers = {await driver.subscribe(f"user{number}", "pro") for number in range(self.many)}
         over = await driver.subscribe("gone", "pro")
         await driver.cancel("gone")
@@ -47,6 +47,8 @@ class BillingListing(BillingSuite):
         assert listed >= customers | {late, paused}
         assert over not in listed
         assert len(listed) <= self.many + 3
+        position = [customer for customer, _ in found].index
+        assert position(paused) < position(late) < min(map(position, customers))
 
     async def test_what_is_listed_is_what_is_fetched(self, billing: Billing, driver: BillingDriver) -> None:
         """The same subscription, however it is read."""
@@ -55,20 +57,27 @@ class BillingListing(BillingSuite):
             (customer, one) for one in (await billing.fetch(customer)).subscriptions
         ]
 
-    async def test_events_are_what_webhooks_told_latest_first(
+    async def test_events_tell_who_has_bought_latest_first(
         self, billing: Billing, driver: BillingDriver
     ) -> None:
-        """With the ids of the webhooks, so that none counts twice."""
-        for number in range(30):
-            await driver.subscribe(f"user{number}", "pro")
-        told = [event for event in parsed(billing, driver) if event.customer is not None]
-        assert told
+        """As webhooks did, by the same ids, so that none counts twice. What `fetch` shows may be absent."""
+        sold: list[str] = []
+        for number in range(12):
+            session = await billing.checkout(order(f"user{number}"), idempotency_key=f"key-{number}")
+            assert session.id is not None
+            await driver.complete(session.id)
+            sold.append(session.id)
+        told = {event.id: event for event in parsed(billing, driver) if event.customer is not None}
         listed = [event async for event in _events(billing, driver)]
-        assert {event.id: event for event in listed} == {event.id: event for event in told}
-        assert len(listed) == len(told)
-        first, last = told[0].id, told[-1].id
-        position = [event.id for event in listed].index
-        assert position(last) < position(first)
+        assert {event.id: event for event in listed}.items() <= told.items()
+        assert len({event.id for event in listed}) == len(listed)
+        bought = [event for event in listed if event.checkout in sold]
+        assert {(event.subject, event.wall) for event in bought} == {
+            (f"user{number}", "wall-1") for number in range(12)
+        }
+        position = [event.checkout for event in bought].index
+        assert position(sold[-1]) < position(sold[0])
+        assert {event.at for event in bought} == {driver.now()}
 
     async def test_events_from_before_are_left_out(self, billing: Billing, driver: BillingDriver) -> None:
         """What has happened before `since` is known."""

@@ -123,7 +123,7 @@ def _create_transaction(call: Call) -> Answer:
     owner = call.body.get("customer_id")
     if owner is not None and call.state.find("customer", owner)["status"] != "active":
         raise ApiFault("transaction_customer_not_active", "the customer is archived")
-    checkout = call.body.get("checkout") or {}
+    checkout: Obj = call.body.get("checkout") or {}
     _only(checkout, ("url",))
     link = checkout.get("url") or call.default_link
     if link is None:

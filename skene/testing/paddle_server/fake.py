@@ -294,6 +294,7 @@ class FakePaddle:
     def _find(self, subject: str) -> str | None:
         for kind, field in (("customer", "id"), ("subscription", "customer_id")):
             for one in reversed(self._state.tables[kind].values()):
-                if (one["custom_data"] or {}).get("skene_subject") == subject:
+                custom: Obj = one["custom_data"] or {}
+                if custom.get("skene_subject") == subject:
                     return str(one[field])
         return None

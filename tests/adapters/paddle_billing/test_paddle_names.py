@@ -25,7 +25,7 @@ def parse(kind: str, billing: PaddleBilling = BILLING, **data: Any) -> BillingEv
 
 def test_what_skene_wrote_names_subject_and_wall() -> None:
     found = parse("subscription.created", id="sub_1", customer_id="ctm_1", custom_data=OURS)
-    assert found == BillingEvent("evt_1", "subscription.created", "ctm_1", "ada", "wall-1")
+    assert found == BillingEvent("evt_1", "subscription.created", "ctm_1", "ada", "wall-1", at=NOW)
     assert parse("subscription.created", custom_data=BILLING.custom_data("ada")).wall is None
 
 
@@ -61,7 +61,7 @@ async def test_a_forged_subscription_gives_its_payer_nothing_in_another_name() -
 
 def test_a_customers_own_custom_data_is_the_apis_alone_and_needs_no_proof() -> None:
     found = parse("customer.updated", id="ctm_1", custom_data={"skene_subject": "ada", "skene_wall": "w"})
-    assert found == BillingEvent("evt_1", "customer.updated", "ctm_1", "ada")
+    assert found == BillingEvent("evt_1", "customer.updated", "ctm_1", "ada", at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,14 @@ TOTALS = {"total": "500", "currency_code": "EUR"}
 def test_what_was_given_back_once_it_is_approved(changes: dict[str, Any], refund: Refund | None) -> None:
     data = {"id": "adj_1", "action": "refund", "status": "approved", "totals": TOTALS, **changes}
     found = parse("adjustment.updated", customer_id="ctm_1", transaction_id="txn_1", **data)
-    assert (found.refund, found.customer, found.payment) == (refund, "ctm_1", "txn_1")
+    assert (found.refund, found.customer, found.payment) == (refund, "ctm_1", None)
+    nameless = parse("adjustment.updated", transaction_id="txn_1", **data)
+    assert (nameless.customer, nameless.payment) == (None, "txn_1")
 
 
 @pytest.mark.parametrize("kind", ["product.updated", "payout.paid", "api_key.created", "some.thing_new"])
 def test_an_event_of_another_kind_concerns_nobody(kind: str) -> None:
-    assert parse(kind, id="x_1", custom_data=None) == BillingEvent("evt_1", kind, None)
+    assert parse(kind, id="x_1", custom_data=None) == BillingEvent("evt_1", kind, None, at=NOW)
 
 
 def test_while_a_secret_is_exchanged_either_signature_will_do() -> None:

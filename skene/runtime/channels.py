@@ -18,6 +18,7 @@ from skene.runtime.calling import call
 from skene.runtime.inner import Inner
 from skene.runtime.parts import Parts
 from skene.runtime.reporting import UsageChannel
+from skene.runtime.telling import granted
 
 __all__ = ["channel_of"]
 
@@ -70,7 +71,7 @@ class GrantChannel(Inner):
             reason=given["reason"],
             loop=self._draft.loop,
         )
-        await self._parts.storage.grant(grant)
+        await self._parts.storage.grant(grant, granted(self._parts, grant))
         return None
 
 

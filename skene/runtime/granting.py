@@ -16,6 +16,7 @@ from skene.ports.overrides import Overridden, Override
 from skene.runtime.counting import whole_units
 from skene.runtime.gate import stored
 from skene.runtime.parts import Parts
+from skene.runtime.telling import granted
 
 __all__ = ["GrantVerbs"]
 
@@ -67,7 +68,7 @@ class GrantVerbs:
             None if expires is None else _length(expires, "the grant"),
             reason,
         )
-        return await self._parts.storage.grant(grant)
+        return await self._parts.storage.grant(grant, granted(self._parts, grant))
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """What a subject was granted, oldest first, and what of it is spent.

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from skene.adapters.memory.state import GrantRow, Part
 from skene.engine.grants import Pot
+from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
 
 __all__ = ["MemoryGrants"]
@@ -12,7 +13,7 @@ __all__ = ["MemoryGrants"]
 class MemoryGrants(Part):
     """The port `Grants`."""
 
-    async def grant(self, grant: Grant) -> bool:
+    async def grant(self, grant: Grant, drafts: tuple[Draft, ...] = ()) -> bool:
         """Grant units, once for each subject and key."""
         state = self._state
         grant = replace(grant, subject=state.living(grant.subject))
@@ -24,6 +25,7 @@ class MemoryGrants(Part):
         state.last_grant += 1
         row = GrantRow(grant, now, Pot(state.last_grant, grant.units, expires_at=expires))
         state.grants[grant.subject] = [*rows, row]
+        state.post(drafts, now)
         return True
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:

@@ -7,12 +7,14 @@ import sqlalchemy as sa
 from skene.adapters.sql import tables
 from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert
+from skene.adapters.sql.posting import post
+from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
 
 __all__ = ["grant", "grants"]
 
 
-def grant(connection: sa.Connection, now: datetime, grant: Grant) -> bool:
+def grant(connection: sa.Connection, now: datetime, grant: Grant, drafts: tuple[Draft, ...]) -> bool:
     """Grant units, once for each subject and key."""
     new = insert(connection, tables.grants).values(
         subject=hold(connection, grant.subject),
@@ -24,7 +26,10 @@ def grant(connection: sa.Connection, now: datetime, grant: Grant) -> bool:
         reason=grant.reason,
         loop=grant.loop,
     )
-    return connection.execute(new.on_conflict_do_nothing()).rowcount == 1
+    granted = connection.execute(new.on_conflict_do_nothing()).rowcount == 1
+    if granted:
+        post(connection, now, drafts)
+    return granted
 
 
 def grants(connection: sa.Connection, now: datetime, subject: str) -> tuple[Granted, ...]:

@@ -83,9 +83,9 @@ class SqlStorage(SqlSyncs):
 
     # --- grants ---
 
-    async def grant(self, grant: Grant) -> bool:
+    async def grant(self, grant: Grant, drafts: tuple[Draft, ...] = ()) -> bool:
         """Grant units, once for each subject and key."""
-        return await self._write(grants.grant, grant)
+        return await self._write(grants.grant, grant, drafts)
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""

@@ -71,22 +71,17 @@ class Skene(Runtime):
             loops: what `define_loop` or `load_loop` made.
             storage, billing: your database; who pays for what (None: plans are set by hand).
             notifiers: who sends messages, by the name that loops call them (`provider=`).
-            profile: an async function from a subject's id to its `Profile`; None: the customer's address.
-            clock: for tests.
+            profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
             public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
-            secret: signs links in messages; if None it is derived from the billing back-end's own secrets.
+            secret, link_lifetime: signs links in messages (None: derived from billing's own); how long for.
             on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
             enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
-            link_lifetime: how long links in messages work.
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
-            sources: who sends signed webhooks, by the name that loops call them.
-            mail: how much marketing mail people get, and when; without limits if None.
-            offer: a function from the subject, the plan held and the step that refused (or None) to the plan
-                that the upgrade link sells, or None; async or not. If None, the next better plan.
-            sync_every: how often a worker compares all plans with what the billing service says, and puts
-                right what differs; None: never.
-            hooks: your other systems that hear of what happens, by name; see docs/reference/events.md.
+            sources, mail: who sends signed webhooks, by name; how much marketing mail people get, and when.
+            offer: says which plan to sell, from subject, plan held and refusing step; None: the next better.
+            sync_every: how often a worker puts right plans that are not what billing says; None: never.
+            hooks: your other systems that hear of what happens, by name.
             credit: which wall before a payment has brought it about: the `last`, or the `first`.
 
         Raises:

@@ -49,11 +49,6 @@ class Syncing:
         """Whether plans are set by hand: no billing service says anything."""
         return self._parts.billing.name == "manual"
 
-    @property
-    def listeners(self) -> tuple[str, ...]:
-        """Names of the hooks that hear of every run."""
-        return ()
-
     async def run_if_due(self) -> int:
         """Begin or go on with a run if it is time. Returns how many customers were put right."""
         parts, now = self._parts, self._parts.clock.now()
@@ -164,7 +159,9 @@ class Syncing:
         assert report.finished_at is not None  # asked only then
         about = (run.started_at.isoformat(), str(run.claim))
         data = as_data(report)
-        return event_drafts(self.listeners, EventKind.BILLING_SYNCED, "", report.finished_at, data, *about)
+        return event_drafts(
+            self._parts.hook_names, EventKind.BILLING_SYNCED, "", report.finished_at, data, *about
+        )
 
     def _log(self, report: SyncReport) -> None:
         log = self._parts.log

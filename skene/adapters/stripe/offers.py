@@ -56,13 +56,14 @@ def prices_faults(prices: object, plans: object, default: object) -> Iterator[Fa
     if prices is None:
         return
     path = "StripeBilling.checkout_prices"
-    if not isinstance(prices, Mapping) or not prices:
+    entries = _entries(prices)
+    if not entries:
         yield Fault(path, describe(prices), 'a mapping such as {"paid": "price_123"}')
         return
-    meant = cast("Mapping[object, object]", plans) if isinstance(plans, Mapping) else {}
+    meant = _entries(plans)
     named = [plan for plan in meant.values() if isinstance(plan, str) and plan != default]
     names = list(dict.fromkeys(named))
-    for plan, price in cast("Mapping[object, object]", prices).items():
+    for plan, price in entries.items():
         where = join(path, key_path(plan))
         if plan not in names:
             allowed = f"a plan that plans= names: {', '.join(names) or 'none'}"
@@ -73,6 +74,10 @@ def prices_faults(prices: object, plans: object, default: object) -> Iterator[Fa
         if not faults and meant.get(price, plan) != plan:
             given = f"{price!r}, which means the plan {meant[price]!r}"
             yield Fault(where, given, "a price of this very plan")
+
+
+def _entries(value: object) -> Mapping[object, object]:
+    return cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {}
 
 
 def trial_faults(days: object) -> Iterator[Fault]:

@@ -47,7 +47,8 @@ class Seller:
             stripe.StripeError: whatever Stripe answers.
             ValueError: what answered was not Stripe.
         """
-        params = self._params(order, await self._price(client, order.plan))
+        price = await self._price(client, order.plan)
+        params = self._params(order, price)
         # The same key for every click, so that impatience makes no second customer.
         customer = order.customer or await _create_customer(client, order, "customer")
         if self._settings.trial_days and await _is_new(client, customer):
@@ -62,7 +63,7 @@ class Seller:
         # Deleted at Stripe since; nobody should be kept from buying by that. What they had is not known any
         # more, so this is no first time either.
         customer = await _create_customer(client, order, idempotency_key)
-        params = self._params(order, params["line_items"][0]["price"])
+        params = self._params(order, price)
         return await _create_session(client, params, customer, idempotency_key)
 
     def _params(self, order: CheckoutOrder, price: str) -> dict[str, Any]:

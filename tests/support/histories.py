@@ -212,11 +212,8 @@ rare: list[st.SearchStrategy[Step]] = [
 ]
 steps = st.one_of(*common, *common, *rare)
 # Most use goes on a bill, and there is time to report it.
-use: st.SearchStrategy[Step] = st.builds(
-    lambda meter, cost: Ask(((meter, cost, len(LIMITS) - 1, None),), None, "", True),
-    st.sampled_from((0, 0, 0, 1)),
-    st.integers(1, 3),
-)
+generous = st.tuples(st.sampled_from((0, 0, 0, 1)), st.integers(1, 3), st.just(len(LIMITS) - 1), st.none())
+use: st.SearchStrategy[Step] = st.builds(Ask, st.tuples(generous), st.none(), st.just(""), st.just(True))
 give_back: st.SearchStrategy[Step] = st.builds(Refund, st.integers(0, 3), st.none())
 billing_steps = st.one_of(use, use, use, give_back, *common[:2], *special, *special[-2:])
 edged_rules = st.sampled_from([rule for rule in RULES if not isinstance(rule, Rolling)])

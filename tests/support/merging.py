@@ -1,6 +1,7 @@
 """Making one subject another one's, as far as counting sees it."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,7 +23,13 @@ async def merge(storage: Store, source: str, target: str) -> None:
     if isinstance(storage, SqlStorage):
 
         def write(connection: sa.Connection, now: datetime) -> None:
-            row = {"subject": source, "merged_into": target, "paying": False, "cycle": [], "updated_at": now}
+            row: dict[str, Any] = {
+                "subject": source,
+                "merged_into": target,
+                "paying": False,
+                "cycle": [],
+                "updated_at": now,
+            }
             mark = insert(connection, customers).values(row)
             connection.execute(mark.on_conflict_do_update(index_elements=[customers.c.subject], set_=row))
 

@@ -40,6 +40,7 @@ _PARTS = (
     "happening",
     "journeys",
     "merging",
+    "merging_own",
     "merging_rest",
     "overrides",
     "people",
@@ -95,6 +96,10 @@ from skene.testing.conformance.journeys import (  # noqa: E402 - see above
 from skene.testing.conformance.merging import (  # noqa: E402 - see above
     MergeConcurrencyConformance,
     MergeCountConformance,
+)
+from skene.testing.conformance.merging_own import (  # noqa: E402 - see above
+    ForgetMergedConformance,
+    MergeLimitConformance,
 )
 from skene.testing.conformance.merging_rest import MergeConformance  # noqa: E402 - see above
 from skene.testing.conformance.overrides import OverrideConformance  # noqa: E402 - see above
@@ -191,7 +196,9 @@ class StorageConformance(
     WatcherConformance,
     MergeCountConformance,
     MergeConformance,
+    MergeLimitConformance,
     ForgetConformance,
+    ForgetMergedConformance,
     PruneConformance,
     IdConformance,
     LifeConformance,

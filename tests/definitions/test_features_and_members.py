@@ -87,11 +87,11 @@ def test_a_feature_has_a_key(name: Any) -> None:
         (5, {}, r"memberLimit: got 5 \(int\)"),
         ({"team": 1.5}, {}, r"memberLimit\.team: got 1\.5"),
         ({"team": True, " ": 1}, {}, r"memberLimit\.team: got True(.|\n)*a plan's name"),
-        ({"tema": 5}, {}, r"memberLimit\.tema: got a plan without a limit.*did you mean team"),
+        ({"tema": 5}, {}, r"member_limit\.tema: got a plan without a limit.*did you mean team"),
         (
             {"team": 5},
             {"groupBy": "route"},
-            r"memberLimit: got a limit of members for a counter of every route",
+            r"member_limit: got a limit of members for a counter of every route",
         ),
     ],
 )

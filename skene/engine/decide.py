@@ -113,7 +113,7 @@ def _why_refused(step: CompiledStep, limit: int | None, plan: str) -> Reason:
 def _watched(step: CompiledStep, held: int | None, plan: str, granted: int) -> int | None:
     """The limit of a loop that only watches. It spends no grants, but they would have admitted more."""
     if step.feature is not None:
-        return None if held is None else 0
+        return None if held is None else min(granted, LARGEST)
     limit = step.limits.get(plan)
     return None if limit is None else min(limit + granted, LARGEST)
 
@@ -139,12 +139,16 @@ def unavailable(step: CompiledStep, subject: str, plan: str, cost: int) -> Decis
 
 
 def tightest(decisions: tuple[Decision, ...]) -> int:
-    """Index of the decision to report: a refusal first, then the one with the least left."""
+    """Index of the decision to report: a refusal first, then the one with the least left.
 
-    def rank(index: int) -> tuple[bool, float, int]:
+    Of a team's refusal and its member's, the team's: that one can be helped by paying.
+    """
+
+    def rank(index: int) -> tuple[bool, bool, float, int]:
         decision = decisions[index]
         left = decision.remaining
-        return decision.allowed, float("inf") if left is None else left, index
+        own_share = decision.reason is Reason.MEMBER_LIMIT_REACHED
+        return decision.allowed, own_share, float("inf") if left is None else left, index
 
     return min(range(len(decisions)), key=rank)
 

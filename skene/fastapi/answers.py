@@ -16,6 +16,7 @@ DOCS = "https://github.com/skene-sdk/skene/blob/main/docs/reference/http.md"
 TITLES = {
     Reason.LIMIT_REACHED: "Usage limit reached",
     Reason.NOT_IN_PLAN: "Feature not in plan",
+    Reason.MEMBER_LIMIT_REACHED: "Member limit reached",
     Reason.CAP_REACHED: "Spend cap reached",
 }
 
@@ -99,6 +100,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "remaining": decision.remaining,
         "period": decision.period,
         "resets_at": decision.resets_at.isoformat() if decision.resets_at else None,
+        **({} if decision.member is None else {"member": decision.member}),
         **({} if decision.included is None else billed),
     }
 

@@ -43,8 +43,8 @@ class Charging:
         if not due:
             return None
         subject = subject_text(visit.subject)
-        if subject is None:
-            return unknown_subject()
+        if subject is None or (visit.member is not None and subject_text(visit.member) is None):
+            return unknown_subject()  # a member without a name would have no limit
         connection = visit.connection
         assert connection is not None  # set by the dependency that brought the visit here
         key, same = None, ""

@@ -69,7 +69,7 @@ class Gate:
         """
         _check_parts(skene, subject, member)
         self.skene = skene
-        self._subject = subject
+        self._subject, self._member = subject, member
         self._charging = Charging(skene.gatekeeper, idempotency_header)
         # FastAPI reads this signature to solve the app's own dependency for us.
         connection = inspect.Parameter(
@@ -170,7 +170,7 @@ class Gate:
         app.state.skene_gate = self  # `skene check --app` looks here
         self.skene.guarded = True
         app.add_exception_handler(Refused, answer_refused)
-        app.include_router(make_routes(self.skene, self._subject), prefix=self.skene.prefix)
+        app.include_router(make_routes(self.skene, self._subject, self._member), prefix=self.skene.prefix)
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
 
         def build_with_gate() -> ASGIApp:

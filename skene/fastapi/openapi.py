@@ -22,7 +22,12 @@ SCHEMA: dict[str, Any] = {
         "detail": {"type": "string"},
         "code": {
             "type": "string",
-            "enum": ["usage_limit_reached", "feature_not_in_plan", "spend_cap_reached"],
+            "enum": [
+                "usage_limit_reached",
+                "feature_not_in_plan",
+                "member_limit_reached",
+                "spend_cap_reached",
+            ],
         },
         "loop": {"type": "string"},
         "meter": {"type": "string"},
@@ -32,6 +37,7 @@ SCHEMA: dict[str, Any] = {
         "remaining": {"type": ["integer", "null"]},
         "period": {"type": "string"},
         "resets_at": {"type": ["string", "null"], "format": "date-time"},
+        "member": {"type": "string"},
         "included": {"type": "integer"},
         "billed_units": {"type": "integer"},
         "upgrade_url": {"type": ["string", "null"], "format": "uri"},

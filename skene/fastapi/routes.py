@@ -29,12 +29,15 @@ MAX_WEBHOOK = 1_048_576
 SETTLING = 3
 
 
-def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
+def make_routes(
+    skene: Runtime, subject: Callable[..., Any], member: Callable[..., Any] | None = None
+) -> APIRouter:
     """The router with the routes for webhooks, upgrades, checkout, portal, usage and unsubscribing.
 
     Args:
         skene: what they work on.
         subject: the app's dependency that says who is asking.
+        member: the one that says who of a team is.
     """
     router = APIRouter(include_in_schema=False)
     people = _PeopleRoutes(skene)
@@ -42,8 +45,10 @@ def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
     async def portal(who: Annotated[Any, Depends(subject)]) -> Response:
         return await people.portal(who)
 
-    async def usage(who: Annotated[Any, Depends(subject)]) -> Response:
-        return await people.usage(who)
+    async def usage(
+        who: Annotated[Any, Depends(subject)], one: Annotated[Any, Depends(member or _nobody)]
+    ) -> Response:
+        return await people.usage(who, one)
 
     webhooks = _WebhookRoutes(skene)
     router.add_api_route("/webhooks/stripe", webhooks.billing, methods=["POST"])
@@ -166,16 +171,20 @@ class _PeopleRoutes:
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
 
-    async def usage(self, who: object) -> Response:
-        """How the caller stands with every loop; read-only."""
-        subject = subject_text(who)
-        if subject is None:
+    async def usage(self, who: object, one: object) -> Response:
+        """How the caller stands with every loop, as a member of a team too; read-only."""
+        subject, member = subject_text(who), subject_text(one)
+        if subject is None or (one is not None and member is None):
             return unknown_subject()
         try:
-            decisions = await self._skene.usage(subject)
+            decisions = await self._skene.usage(subject, member=member)
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
         return JSONResponse({"usage": [as_json(decision) for decision in decisions]})
+
+
+async def _nobody() -> None:
+    """Who of a team is asking, where there are no teams."""
 
 
 def _no_such_link(back: str) -> Response:

@@ -135,7 +135,7 @@ def _counter(program: Program, meter: str) -> str:
     """The exact name of the counter that is meant."""
     if any(step.by_route and meter.startswith(f"{step.meter}:/") for step in program.steps):
         return meter
-    member = member_of(meter)
+    member = None if any(step.meter == meter for step in program.steps) else member_of(meter)
     name = meter if member is None else meter.removesuffix(f"@{member}")
     try:
         steps = program.metered(name)

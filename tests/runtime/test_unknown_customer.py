@@ -27,7 +27,7 @@ class OtherAccount:
     def parse_webhook(self, body, headers, now):
         return BillingEvent("evt_1", "customer.subscription.updated", "cus_ada")
 
-    async def fetch(self, customer, *, timeout=None):
+    async def fetch(self, customer, *, timeout=None, features=False):
         raise self.error
 
     async def aclose(self):

@@ -23,7 +23,7 @@ async def test_a_slow_answer_does_not_overwrite_a_later_one() -> None:
     event = till.stripe.events[-1]
     fetch, answered, late = till.skene.billing.fetch, anyio.Event(), anyio.Event()
 
-    async def slowly(customer: str, *, timeout: timedelta | None = None) -> Account:
+    async def slowly(customer: str, *, timeout: timedelta | None = None, features: bool = False) -> Account:
         account = await fetch(customer)
         answered.set()
         await late.wait()
@@ -158,7 +158,9 @@ async def test_a_deleted_customer_holds_nothing() -> None:
 
 async def test_what_a_deleted_customer_is_still_said_to_have_does_not_count() -> None:
     class Forgetful(ManualBilling):
-        async def fetch(self, customer: str, *, timeout: timedelta | None = None) -> Account:
+        async def fetch(
+            self, customer: str, *, timeout: timedelta | None = None, features: bool = False
+        ) -> Account:
             return Account(customer, "ada", None, True, (Subscription("sub_1", "active", "paid"),))
 
     till = Till(billing=Forgetful())

@@ -1,6 +1,6 @@
 """The API's operations: parameters in, objects out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TypeAlias, cast
 
@@ -11,6 +11,7 @@ from stripe.params import checkout as known_checkout_params
 from skene.testing.stripe_server import objects
 from skene.testing.stripe_server.forms import flag, known, number, string_map
 from skene.testing.stripe_server.objects import Obj
+from skene.testing.stripe_server.paging import page as _page
 from skene.testing.stripe_server.state import ApiFault, State
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -19,22 +20,6 @@ Operation: TypeAlias = Callable[[State, Mapping[str, str], Obj, str], Obj]
 """Takes the state, the path's parameters, the request's parameters and the server's own address."""
 
 _DEAD = ("canceled", "incomplete_expired")
-
-
-def _page(state: State, found: Iterable[Obj], params: Obj, url: str) -> Obj:
-    """One page of a list, newest first."""
-    entries = list(reversed(list(found)))
-    limit = number(params, "limit", 10, range(1, 101))
-    for name in ("starting_after", "ending_before"):
-        if name in params and params[name] not in [entry["id"] for entry in entries]:
-            raise ApiFault(f"No such object: '{params[name]}'", code="resource_missing", param=name)
-    ids = [entry["id"] for entry in entries]
-    if "ending_before" in params:
-        before = entries[: ids.index(params["ending_before"])]
-        return objects.listing(before[-limit:], url, has_more=len(before) > limit)
-    if "starting_after" in params:
-        entries = entries[ids.index(params["starting_after"]) + 1 :]
-    return objects.listing(entries[:limit], url, has_more=len(entries) > limit)
 
 
 # --- customers ------------------------------------------------------------------------------------

@@ -60,10 +60,15 @@ class State:
                 "subscription",
                 "checkout.session",
                 "billing_portal.session",
+                "billing.meter",
+                "billing.meter_event",
+                "entitlements.feature",
             )
         }
         self.items: dict[str, list[Obj]] = {}
         self.sold: dict[str, tuple[Sequence[tuple[str, int]], Mapping[str, str]]] = {}
+        self.product_features: dict[str, list[str]] = {}
+        self.entitled: dict[str, tuple[str, ...]] = {}
         self.events: list[Obj] = []
         self.unsent: list[Obj] = []
 

@@ -11,6 +11,7 @@ from skene.testing.stripe_server.lives import Lives
 from skene.testing.stripe_server.objects import Obj
 from skene.testing.stripe_server.pages import Pages
 from skene.testing.stripe_server.state import State
+from skene.testing.stripe_server.usage import create_feature, create_meter, emit_summaries, sum_of
 from skene.testing.stripe_server.webhooks import Deliver, Webhooks
 
 __all__ = ["FakeStripe"]
@@ -187,6 +188,29 @@ class FakeStripe(Lives):
             price, product or f"prod_{price.removeprefix('price_')}", amount, currency, interval, lookup_key
         )
 
+    def add_meter(self, event_name: str) -> str:
+        """Set up a billing meter that adds up its events; returns its id."""
+        return str(create_meter(self._state, event_name, event_name)["id"])
+
+    def add_feature(self, lookup_key: str, *, product: str) -> str:
+        """Let a product, made if need be, entitle those who buy it to a feature; returns the feature's id."""
+        self._state.create_product(product, product)
+        return create_feature(self._state, lookup_key, product)
+
+    def metered(
+        self, subject: str, meter: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> int:
+        """Units that were reported of a subject to a meter, added up.
+
+        Args:
+            subject: whose.
+            meter: the `event_name` of the meter.
+            since: of use at this instant or later.
+            until: of use before this instant.
+        """
+        owner = self.customer(subject)
+        return 0 if owner is None else sum_of(self._state, owner, meter, since, until)
+
     # --- what customers do ----------------------------------------------------------------------------
 
     def customer(self, subject: str) -> str | None:
@@ -268,6 +292,7 @@ class FakeStripe(Lives):
 
     async def _flush(self) -> None:
         """Deliver what has happened since the last time, in order."""
+        emit_summaries(self._state)
         while self._state.unsent:
             await self._webhooks.offer(self._state.unsent.pop(0))
 

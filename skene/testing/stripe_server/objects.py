@@ -14,9 +14,13 @@ __all__ = [
     "charge",
     "checkout_session",
     "customer",
+    "entitlement",
     "event",
+    "feature",
     "invoice",
     "listing",
+    "meter",
+    "meter_event",
     "portal_session",
     "price",
     "product",
@@ -254,6 +258,62 @@ def event(number: str, created: int, kind: str, source: Obj, previous: Obj | Non
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
         "type": kind,
+    }
+
+
+def meter(number: str, created: int, display_name: str, event_name: str) -> Obj:
+    """A billing meter that adds up the values of its events."""
+    return {
+        "id": number,
+        "object": "billing.meter",
+        "created": created,
+        "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
+        "default_aggregation": {"formula": "sum"},
+        "display_name": display_name,
+        "event_name": event_name,
+        "event_time_window": None,
+        "livemode": False,
+        "status": "active",
+        "status_transitions": {"deactivated_at": None},
+        "updated": created,
+        "value_settings": {"event_payload_key": "value"},
+    }
+
+
+def meter_event(identifier: str, created: int, event_name: str, payload: Obj, timestamp: int) -> Obj:
+    """Use that was reported."""
+    return {
+        "object": "billing.meter_event",
+        "created": created,
+        "event_name": event_name,
+        "identifier": identifier,
+        "livemode": False,
+        "payload": payload,
+        "timestamp": timestamp,
+    }
+
+
+def feature(number: str, lookup_key: str) -> Obj:
+    """Something that products can entitle to."""
+    return {
+        "id": number,
+        "object": "entitlements.feature",
+        "active": True,
+        "livemode": False,
+        "lookup_key": lookup_key,
+        "metadata": {},
+        "name": lookup_key,
+    }
+
+
+def entitlement(number: str, of_feature: Obj) -> Obj:
+    """What a customer is entitled to at present."""
+    return {
+        "id": number,
+        "object": "entitlements.active_entitlement",
+        "feature": of_feature["id"],
+        "livemode": False,
+        "lookup_key": of_feature["lookup_key"],
     }
 
 

@@ -50,11 +50,16 @@ class State:
                 "charge",
                 "refund",
                 "dispute",
+                "billing.meter",
+                "billing.meter_event",
+                "entitlements.feature",
             )
         }
         self.items: dict[str, list[Obj]] = {}
         self.sold: dict[str, Sold] = {}
         self.scheduled: dict[str, str] = {}
+        self.product_features: dict[str, list[str]] = {}
+        self.entitled: dict[str, tuple[str, ...]] = {}
         self.events: list[Obj] = []
         self.unsent: list[Obj] = []
 

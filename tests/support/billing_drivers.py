@@ -78,10 +78,7 @@ class StripeDriver:
 
     async def add_customer(self, subject: str, email: str) -> str:
         form = {"email": email, "metadata[skene_subject]": subject}
-        key = {"authorization": f"Bearer {self.fake.api_key}"}
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.fake.app)) as client:
-            answer = await client.post(f"{self.fake.base_url}/v1/customers", data=form, headers=key)
-        return str(answer.json()["id"])
+        return str((await self._ask("POST", "/v1/customers", data=form))["id"])
 
     async def subscribe_with_trial(self, subject: str, plan: str, days: int) -> str:
         await self.fake.subscribe(subject, self.prices[plan], trial_days=days, status="trialing")
@@ -96,8 +93,9 @@ class StripeDriver:
     async def expire(self, session: str) -> None:
         await self.fake.expire(session)
 
-    def payment(self, subject: str) -> str:
-        return f"ch_{subject}"
+    async def payment(self, subject: str) -> str:
+        answer = await self._ask("GET", "/v1/charges", params={"customer": str(self.fake.customer(subject))})
+        return str(answer["data"][0]["id"])
 
     def deliveries(self) -> Sequence[tuple[bytes, Mapping[str, str]]]:
         bodies = [json.dumps(event).encode() for event in self.fake.events]
@@ -129,3 +127,9 @@ class StripeDriver:
     def refuse_key(self) -> None:
         error = {"type": "invalid_request_error", "message": f"Invalid API Key: {self.secrets[0]}"}
         self._answers = [JSONResponse({"error": error}, 401)] * 99
+
+    async def _ask(self, method: str, path: str, **content: Any) -> Any:
+        key = {"authorization": f"Bearer {self.fake.api_key}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.fake.app)) as client:
+            answer = await client.request(method, f"{self.fake.base_url}{path}", headers=key, **content)
+        return answer.json()

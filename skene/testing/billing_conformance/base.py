@@ -93,7 +93,7 @@ class BillingDriver(Protocol):
         """Let a checkout end unpaid."""
         ...
 
-    def payment(self, subject: str) -> str:
+    async def payment(self, subject: str) -> str:
         """The id of a payment of the subject's, as `Billing.customer_of` takes it."""
         ...
 

@@ -113,6 +113,7 @@ class BillingFaults(BillingSuite):
     async def _calls(self, billing: Billing, driver: BillingDriver) -> dict[str, Call]:
         customer = await driver.subscribe("ada", "pro")
         session = (await billing.checkout(order(customer=customer), idempotency_key="key-0")).id or ""
+        payment = await driver.payment("ada")
         number = iter(range(1000))
         return {
             "fetch": lambda: billing.fetch(customer),
@@ -123,7 +124,7 @@ class BillingFaults(BillingSuite):
             "portal": lambda: billing.portal(customer, return_url="https://app.test/"),
             "subscriptions": billing.subscriptions,
             "events": lambda: billing.events(driver.now() - timedelta(days=1)),
-            "customer_of": lambda: billing.customer_of(driver.payment("ada")),
+            "customer_of": lambda: billing.customer_of(payment),
         }
 
 

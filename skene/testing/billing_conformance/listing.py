@@ -89,7 +89,7 @@ class BillingListing(BillingSuite):
         """And no other."""
         await driver.subscribe("bob", "pro")
         customer = await driver.subscribe("ada", "pro")
-        assert await billing.customer_of(driver.payment("ada")) == customer
+        assert await billing.customer_of(await driver.payment("ada")) == customer
 
     @pytest.mark.parametrize("payment", ["", "nothing", "../customers", "ü", "x" * 300])
     async def test_no_payment_leads_to_nobody(self, billing: Billing, payment: str) -> None:

@@ -81,7 +81,7 @@ class PaddleDriver:
         """See `BillingDriver`."""
         await self.fake.drop(session)
 
-    def payment(self, subject: str) -> str:
+    async def payment(self, subject: str) -> str:
         """See `BillingDriver`."""
         return self.fake.payment(subject)
 

@@ -11,7 +11,7 @@ from stripe.params import checkout as known_checkout_params
 from skene.testing.stripe_server import objects
 from skene.testing.stripe_server.forms import flag, known, number, string_map
 from skene.testing.stripe_server.objects import Obj
-from skene.testing.stripe_server.paging import page as _page
+from skene.testing.stripe_server.paging import page
 from skene.testing.stripe_server.state import ApiFault, Sold, State
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -36,7 +36,7 @@ def create_customer(state: State, path: Mapping[str, str], params: Obj, base: st
 def list_customers(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.CustomerListParams.__annotations__)
     found = (one for one in state.tables["customer"].values() if not one.get("deleted"))
-    return _page(
+    return page(
         state, (one for one in found if params.get("email") in (None, one["email"])), params, "/v1/customers"
     )
 
@@ -90,12 +90,12 @@ def list_prices(state: State, path: Mapping[str, str], params: Obj, base: str) -
         and ("active" not in params or one["active"] is flag(params, "active"))
         and params.get("product") in (None, one["product"])
     ]
-    return _page(state, found, params, "/v1/prices")
+    return page(state, found, params, "/v1/prices")
 
 
 def list_products(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.ProductListParams.__annotations__)
-    return _page(state, state.tables["product"].values(), params, "/v1/products")
+    return page(state, state.tables["product"].values(), params, "/v1/products")
 
 
 # --- subscriptions --------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def list_subscriptions(state: State, path: Mapping[str, str], params: Obj, base:
         and (status == "all" or (one["status"] == status if status else one["status"] not in _DEAD))
         and (params.get("price") in (None, *(line["price"]["id"] for line in state.items[one["id"]])))
     ]
-    return _page(state, found, params, "/v1/subscriptions", state.tables["subscription"].values())
+    return page(state, found, params, "/v1/subscriptions", state.tables["subscription"].values())
 
 
 def update_subscription(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
@@ -158,7 +158,7 @@ def resume_subscription(state: State, path: Mapping[str, str], params: Obj, base
 def list_items(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.SubscriptionItemListParams.__annotations__)
     owner = state.get("subscription", params.get("subscription", ""), "subscription")
-    return _page(state, reversed(state.items[owner["id"]]), params, "/v1/subscription_items")
+    return page(state, reversed(state.items[owner["id"]]), params, "/v1/subscription_items")
 
 
 def _lines(params: Obj, name: str) -> list[tuple[str, int]]:
@@ -206,7 +206,7 @@ def list_checkouts(state: State, path: Mapping[str, str], params: Obj, base: str
         for one in state.tables["checkout.session"].values()
         if params.get("customer") in (None, one["customer"]) and params.get("status") in (None, one["status"])
     ]
-    return _page(state, found, params, "/v1/checkout/sessions")
+    return page(state, found, params, "/v1/checkout/sessions")
 
 
 def expire_checkout(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
@@ -236,7 +236,7 @@ def list_events(state: State, path: Mapping[str, str], params: Obj, base: str) -
         and (kinds is None or one["type"] in kinds)
         and one["created"] >= since
     )
-    return _page(state, found, params, "/v1/events", state.events)
+    return page(state, found, params, "/v1/events", state.events)
 
 
 def retrieve_event(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:

@@ -59,28 +59,24 @@ class Skene(Runtime):
         mail: MailPolicy | None = None,
         sync_every: str | timedelta | None = "24h",
     ) -> None:
-        """Put loops and back-ends together.
+        """Put loops (what `define_loop` or `load_loop` made) and back-ends together.
 
         Args:
-            loops: what `define_loop` or `load_loop` made.
             storage, billing: your database; who pays for what (None: plans are set by hand).
             notifiers: who sends messages, by the name that loops call them (`provider=`).
             profile: an async function from a subject's id to its `Profile`; None: the customer's address.
-            clock: for tests.
             public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
             secret: signs links in messages; if None it is derived from the billing back-end's own secrets.
             on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
             enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
-            link_lifetime: how long links in messages work.
+            link_lifetime, clock: how long links in messages work; time, for tests.
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
             sources: who sends signed webhooks, by the name that loops call them.
             mail: how much marketing mail people get, and when; without limits if None.
-            sync_every: how often a worker compares all plans with what the billing service says, and puts
-                right what differs; None: never.
+            sync_every: how often a worker makes all plans equal to what billing says; None: never.
 
-        Raises:
-            ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
+        Raises ConfigurationError for a part of the wrong kind. What does not fit together shows at start-up.
         """
         check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, sync_every)
         super().__init__(

@@ -124,9 +124,9 @@ async def _until_signal() -> AsyncGenerator[anyio.CancelScope]:
             async for _ in signals:
                 scope.cancel()
 
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
-        failure: Exception | None = None
         with scope:
             try:
                 yield scope

@@ -39,7 +39,10 @@ async def test_a_dry_run_finds_the_same_and_writes_nothing() -> None:
     assert (looked.differed, looked.repaired, looked.in_order) == (50, 0, False)
     done = await till.skene.sync(rate=FAST)
     assert {*looked.drifts} == {*done.drifts}
+    verified = [payer.verified_at for payer in till.memory._state.payers.values()]
+    till.clock.advance(timedelta(hours=1))
     assert (await till.skene.sync(dry_run=True, rate=FAST)).in_order
+    assert [payer.verified_at for payer in till.memory._state.payers.values()] == verified
 
 
 async def test_a_payer_whom_only_metadata_names_is_admitted() -> None:

@@ -65,10 +65,9 @@ class Skene(Runtime):
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
     ) -> None:
-        """Put loops and back-ends together.
+        """Put loops (what `define_loop` or `load_loop` made) and back-ends together.
 
         Args:
-            loops: what `define_loop` or `load_loop` made.
             storage, billing: your database; who pays for what (None: plans are set by hand).
             notifiers: who sends messages, by the name that loops call them (`provider=`).
             profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
@@ -84,8 +83,7 @@ class Skene(Runtime):
             hooks: your other systems that hear of what happens, by name.
             credit: which wall before a payment has brought it about: the `last`, or the `first`.
 
-        Raises:
-            ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
+        Raises ConfigurationError for a part of the wrong kind. What does not fit together shows at start-up.
         """
         check_kinds(
             loops,

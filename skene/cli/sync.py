@@ -17,6 +17,7 @@ from skene.cli.output import JsonOption, console, examples, print_json, say, tab
 from skene.definitions.faults import DefinitionError
 from skene.definitions.units import parse_duration
 from skene.errors import BillingUnavailable, StorageUnavailable, SyncRunning
+from skene.runtime.beside import beside
 
 if TYPE_CHECKING:
     from skene.runtime.drift import SyncReport
@@ -124,17 +125,9 @@ async def _until_signal() -> AsyncGenerator[anyio.CancelScope]:
             async for _ in signals:
                 scope.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listen)
-        failure: Exception | None = None
+    async with beside(listen):
         with scope:
-            try:
-                yield scope
-            except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
-                failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            yield scope
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from skene.ports.counters import Draft
 from skene.ports.firings import Watcher
@@ -77,4 +77,4 @@ class Merging(Protocol):
 def names_source(data: Mapping[str, object], source: str) -> bool:
     """Whether the data of an event's message tell of a merge of `source`."""
     told = data.get("data")
-    return isinstance(told, Mapping) and told.get("source") == source
+    return isinstance(told, Mapping) and cast("Mapping[str, object]", told).get("source") == source

@@ -89,9 +89,8 @@ class Comparison:
             BillingUnavailable, StorageUnavailable: patience was at its end. What was done is kept.
         """
         stages = (self._subscriptions, self._latest, self._kept, self._events)
-        begin = (*STAGES, DONE).index(
-            self.run.stage
-        )  # done, but killed before that was said: nothing is left
+        # Done, but killed before that was said: nothing is left.
+        begin = (*STAGES, DONE).index(self.run.stage)
         for work, after in [*zip(stages, (*STAGES[1:], DONE), strict=True)][begin:]:
             await work()
             self.run = replace(self.run, stage=after, cursor=None)

@@ -16,6 +16,7 @@ from skene.adapters.paddle.reading import mapping, subscription, text
 from skene.adapters.paddle.selling import Seller, result
 from skene.adapters.paddle.settings import LIVE_URL, SANDBOX_URL, Settings
 from skene.adapters.paddle.webhook import read_event, read_webhook
+from skene.engine.standing import PlanPolicy
 from skene.errors import BillingUnavailable, CheckoutUnavailable, DeliveryRefused, WebhookRejected
 from skene.ports.billing import (
     Account,
@@ -126,6 +127,12 @@ class PaddleBilling:
     def default(self) -> str:
         """The plan of a subject who pays for nothing."""
         return self._settings.default
+
+    @property
+    def policy(self) -> PlanPolicy:
+        """What subscriptions are worth, as the settings say."""
+        settings = self._settings
+        return PlanPolicy(settings.order, settings.default, settings.grace, disputed=settings.disputed)
 
     @property
     def grace(self) -> timedelta:

@@ -304,7 +304,8 @@ def _lose(connection: sa.Connection, now: datetime, row: Row, after: Standing, t
     tell(connection, now, subject, row["plan"], after.plan, terms.watchers, terms.hooks)
     lapsed = until is not None and until <= now
     if row["paying"] and (lapsed or not after.paying):
-        end_spells(connection, now, [(subject, until if lapsed else now)], terms.hooks)
+        ended: datetime = until if lapsed else now
+        end_spells(connection, now, [(subject, ended)], terms.hooks)
 
 
 def _give_back(connection: sa.Connection, now: datetime, subject: str | None, update: Update) -> None:

@@ -3,6 +3,7 @@
 Tables are dealt with in the order in which other verbs lock their rows, so that nobody waits in a circle.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -103,7 +104,7 @@ def _hold_both(connection: sa.Connection, source: str, target: str) -> _Pair:
         pair = (
             sa.select(customers).where(customers.c.subject.in_((source, into))).order_by(customers.c.subject)
         )
-        tied = connection.scalars(pair.with_only_columns(customers.c.customer)).all()
+        tied: Sequence[str | None] = connection.scalars(pair.with_only_columns(customers.c.customer)).all()
         for customer in sorted(filter(None, tied)):
             serialise(connection, "customer", customer)
         for subject in sorted((source, into)):
@@ -219,7 +220,7 @@ def _unite_accounts(
         _bury(connection, now, pair)
     if changes:
         changes["updated_at"] = now
-        fresh = {"subject": pair.target, "cycle": [], "paying": False, **changes}
+        fresh: dict[str, Any] = {"subject": pair.target, "cycle": [], "paying": False, **changes}
         put = insert(connection, customers).values(fresh)
         connection.execute(put.on_conflict_do_update(index_elements=[customers.c.subject], set_=changes))
     if plan and theirs is not None:
@@ -250,7 +251,13 @@ def _bury(connection: sa.Connection, now: datetime, pair: _Pair) -> None:
     empty: dict[str, Any] = dict.fromkeys(
         ("customer", "plan", "until", "default_plan", "email", "checked_at", "features", "overrides")
     )
-    values = {**empty, "paying": False, "cycle": [], "updated_at": now, "merged_into": pair.target}
+    values: dict[str, Any] = {
+        **empty,
+        "paying": False,
+        "cycle": [],
+        "updated_at": now,
+        "merged_into": pair.target,
+    }
     put = insert(connection, customers).values({"subject": pair.source, **values})
     connection.execute(put.on_conflict_do_update(index_elements=[customers.c.subject], set_=values))
     earlier = sa.update(customers).where(customers.c.merged_into == pair.source)

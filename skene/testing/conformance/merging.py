@@ -3,6 +3,7 @@
 from functools import partial
 
 from skene.engine.window import Edges, Rolling, WindowRule
+from skene.ports.counters import Receipt
 from skene.ports.grants import Grant
 from skene.ports.merging import Merged
 from skene.ports.storage import Storage
@@ -196,7 +197,7 @@ class MergeCountConformance(ConformanceBase):
     async def test_a_give_back_after_the_merge(self, storage: Storage, clock: ManualClock) -> None:
         """A call that fails after the merge costs nothing, where the windows are the same."""
         edges = charge(rule=Edges((clock.now() - DAY, clock.now() + DAY)))
-        receipts = {}
+        receipts: dict[str, Receipt | None] = {}
         for subject in ("ada", VISITOR):
             counted = await storage.consume(call(edges, subject=subject))
             receipts[subject] = counted.tallies[0].receipt

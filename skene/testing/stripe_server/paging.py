@@ -20,7 +20,8 @@ def page(
         everything: what a page may begin after besides, such as a subscription that has ended meanwhile.
     """
     fits = {entry["id"]: entry for entry in found}
-    ids = list(reversed([entry["id"] for entry in everything or fits.values()]))
+    paged = "starting_after" in params or "ending_before" in params
+    ids = list(reversed([entry["id"] for entry in everything] if everything and paged else [*fits]))
     limit = number(params, "limit", 10, range(1, 101))
     for name in ("starting_after", "ending_before"):
         if name in params and params[name] not in ids:

@@ -104,7 +104,7 @@ def join(*parts: str | int) -> str:
 
 
 def key_path(key: object) -> str:
-    """Writes one key of a mapping for a path: `free`, `["my plan"]` if it is no plain word, `[…]` a secret."""
+    """Writes a key of a mapping for a path: `free`, `["my plan"]` if it is no plain word, `[…]` a secret."""
     if isinstance(key, str) and _SECRET_TEXT.search(key):
         return "[…]"
     if isinstance(key, str) and len(key) <= _LONGEST and _PLAIN_KEY.fullmatch(key):

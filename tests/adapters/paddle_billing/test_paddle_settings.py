@@ -144,3 +144,14 @@ def test_the_callers_own_mapping_may_change() -> None:
     plans["pri_2"] = "gold"
     assert billing.plans == ("paid",)
     assert billing.prices == PLANS
+
+
+@pytest.mark.parametrize("secret", [KEY, LIVE, SECRET])
+@pytest.mark.parametrize(
+    "place",
+    ["plans", "checkout_price", "checkout_prices", "checkout_page", "disputed", "grace", "timeout"],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(secret: str, place: str) -> None:
+    for given in ({place: secret}, {place: {secret: "paid"}}, {place: {"paid": secret}}):
+        told = str(refused(**{"api_key": KEY, "webhook_secret": SECRET, "plans": PLANS, **given}))
+        assert secret[17:37] not in told

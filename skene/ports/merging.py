@@ -62,8 +62,8 @@ class Merging(Protocol):
         Messages in `drafts` are written, about the subject, the first time.
 
         Done again it moves what has gathered under the source since, as a call that was under way may leave
-        something there. A source that was merged into somebody stays theirs, whatever the target. A give-back by
-        the old name reaches the window that its units have become part of.
+        something there. A source that was merged into somebody stays theirs, whatever the target. A give-back
+        by the old name reaches the window that its units have become part of.
 
         Raises:
             ValueError: the target is the source, or was merged into it.

@@ -64,8 +64,7 @@ class Merging(Protocol):
 
         Done again it moves what has gathered under the source since, as a call that was under way may leave
         something there. A source that was merged into somebody stays theirs, whatever the target. A give-back
-        reaches units that were charged before the merge wherever the target has a window of the same start;
-        others stay charged.
+        by the old name reaches the window that its units have become part of.
 
         Raises:
             ValueError: the target is the source, or was merged into it.

@@ -26,6 +26,7 @@ from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance
 from tests.support.careless import CARELESS_WITH_FIRINGS
 from tests.support.careless_counting import CARELESS_WITH_BILLING
+from tests.support.careless_merging import CARELESS_WITH_MERGES
 from tests.support.careless_sending import CARELESS_WITH_MESSAGES
 
 MICROSECOND = timedelta(microseconds=1)
@@ -297,6 +298,7 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     *CARELESS_WITH_BILLING,
     *CARELESS_WITH_FIRINGS,
     *CARELESS_WITH_MESSAGES,
+    *CARELESS_WITH_MERGES,
 ]
 
 

@@ -86,6 +86,42 @@ async def test_what_was_acknowledged_is_counted(
     await stranger.close()
 
 
+async def test_a_counter_that_is_opened_while_its_subject_is_merged(
+    two: list[PostgresStorage], postgres: str
+) -> None:
+    """A row that is not there yet cannot be locked: the merge waits for the call, and finds it."""
+    stranger, other = await asyncpg.connect(postgres), await asyncpg.connect(postgres)
+    old, new = charge(None, meter="z"), charge(None, meter="a")
+    await two[0].consume(call(old, subject=VISITOR))
+    waiting = (
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = $1"
+    )
+    name = await other.fetchval("SELECT current_database()")
+
+    async def wait_for(number: int) -> None:
+        with anyio.fail_after(10):
+            while await other.fetchval(waiting, name) < number:
+                await other.execute("SELECT pg_stat_clear_snapshot()")
+                await anyio.sleep(0.005)
+
+    async def consume() -> None:
+        assert (await two[0].consume(call(old, new, subject=VISITOR))).subject == VISITOR
+
+    async with anyio.create_task_group() as tasks:
+        # The call has opened one counter, and waits for the other one, when the merge begins.
+        lock = stranger.transaction()
+        await lock.start()
+        await stranger.execute("SELECT 1 FROM skene_usage WHERE meter = 'z' FOR UPDATE")
+        tasks.start_soon(consume)
+        await wait_for(1)
+        tasks.start_soon(merge, two[1])
+        await wait_for(2)
+        await lock.rollback()
+    assert [await used(two[0], item, USER) for item in (old, new)] == [2, 1]
+    await stranger.close()
+    await other.close()
+
+
 async def test_a_merge_that_locks_nothing_loses_some(two: list[PostgresStorage], postgres: str) -> None:
     """The control: read both, add, write. Under the same race some of what was acknowledged is gone."""
 

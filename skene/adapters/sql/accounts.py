@@ -299,13 +299,13 @@ def _stand(
 
 def _lose(connection: sa.Connection, now: datetime, row: Row, after: Standing, terms: Terms) -> None:
     """Say that a subject holds another plan than was written down, and no longer pays for that one."""
-    subject, until = row["subject"], row["until"]
+    subject: str = row["subject"]
+    until: datetime | None = row["until"]
     # What was written down is what watchers heard last, even if its end has passed unnoticed since.
     tell(connection, now, subject, row["plan"], after.plan, terms.watchers, terms.hooks)
     lapsed = until is not None and until <= now
     if row["paying"] and (lapsed or not after.paying):
-        ended: datetime = until if lapsed else now
-        end_spells(connection, now, [(subject, ended)], terms.hooks)
+        end_spells(connection, now, [(subject, until if until is not None and lapsed else now)], terms.hooks)
 
 
 def _give_back(connection: sa.Connection, now: datetime, subject: str | None, update: Update) -> None:

@@ -61,9 +61,10 @@ def emit(
         )
         told = reached.values(goal_at=now).returning(journeys.c.id, journeys.c.held_out, journeys.c.shadow)
         for way in connection.execute(told).all():
-            reached_by = {"journey": way.id, "loop": loop}
-            kept = {"held_out": bool(way.held_out), "shadow": bool(way.shadow)}
-            post(connection, now, goal_reached(hooks, subject, now, **reached_by, **kept))
+            event = goal_reached(
+                hooks, subject, now, journey=way.id, loop=loop, held_out=way.held_out, shadow=way.shadow
+            )
+            post(connection, now, event)
     return enter(connection, now, new)
 
 

@@ -271,7 +271,8 @@ def _how_many(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 
 def _money() -> tuple[sa.ColumnElement[Any], ...]:
     amounts = (conversions.c.amount, conversions.c.refunded)
-    return conversions.c.currency, *(sa.func.sum(amount) for amount in amounts)
+    sums: list[sa.ColumnElement[Any]] = [sa.func.sum(amount) for amount in amounts]
+    return conversions.c.currency, *sums
 
 
 def _median(times: Iterable[timedelta]) -> timedelta:

@@ -266,7 +266,8 @@ def _somebody(table: sa.Table) -> sa.ColumnElement[str]:
 
 
 def _how_many(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.count(sa.case((which, sa.literal_column("1"))))
+    one: sa.ColumnElement[int] = sa.literal_column("1", sa.Integer())
+    return sa.func.count(sa.case((which, one)))
 
 
 def _money() -> tuple[sa.ColumnElement[Any], ...]:

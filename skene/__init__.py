@@ -48,6 +48,7 @@ from skene.errors import (
     StorageError,
     StorageUnavailable,
     SubjectInvalid,
+    SyncRunning,
     WebhookRejected,
 )
 from skene.ports.firings import DecisionRow, Outcome
@@ -56,6 +57,7 @@ from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
 from skene.ports.outbox import MessageState
 from skene.ports.overrides import Overridden
+from skene.runtime.drift import Drift, SyncReport
 from skene.runtime.hold import Hold
 from skene.runtime.policy import MailPolicy
 from skene.wiring import Skene
@@ -74,6 +76,7 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryRefused",
     "DeliveryUnknown",
+    "Drift",
     "Fault",
     "FunnelRow",
     "Granted",
@@ -102,6 +105,8 @@ __all__ = [
     "StorageError",
     "StorageUnavailable",
     "SubjectInvalid",
+    "SyncReport",
+    "SyncRunning",
     "WebhookRejected",
     "action",
     "billed",

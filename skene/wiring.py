@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Self
 
 from skene.adapters.manual import ManualBilling
 from skene.adapters.system import SystemClock
-from skene.definitions import Fault, Loop, UsageCondition
+from skene.definitions import Fault, Loop, UsageCondition, parse_duration
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
+from skene.ports.accounts import Credit
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.kinds import check_kinds, check_loops
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError
 from skene.runtime.policy import MailPolicy
 from skene.runtime.skene import Runtime
@@ -57,6 +60,10 @@ class Skene(Runtime):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
+        sync_every: str | timedelta | None = "24h",
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
     ) -> None:
         """Put loops and back-ends together.
 
@@ -64,22 +71,36 @@ class Skene(Runtime):
             loops: what `define_loop` or `load_loop` made.
             storage, billing: your database; who pays for what (None: plans are set by hand).
             notifiers: who sends messages, by the name that loops call them (`provider=`).
-            profile: an async function from a subject's id to its `Profile`; None: the customer's address.
-            clock: for tests.
+            profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
             public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
-            secret: signs links in messages; if None it is derived from the billing back-end's own secrets.
+            secret, link_lifetime: signs links in messages (None: derived from billing's own); how long for.
             on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
             enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
-            link_lifetime: how long links in messages work.
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
-            sources: who sends signed webhooks, by the name that loops call them.
-            mail: how much marketing mail people get, and when; without limits if None.
+            sources, mail: who sends signed webhooks, by name; how much marketing mail people get, and when.
+            offer: says which plan to sell, from subject, plan held and refusing step; None: the next better.
+            sync_every: how often a worker puts right plans that are not what billing says; None: never.
+            hooks: your other systems that hear of what happens, by name.
+            credit: which wall before a payment has brought it about: the `last`, or the `first`.
 
         Raises:
             ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
         """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail)
+        check_kinds(
+            loops,
+            storage,
+            billing,
+            notifiers,
+            profile,
+            link_lifetime,
+            sources,
+            mail,
+            offer,
+            sync_every,
+            hooks,
+            credit,
+        )
         super().__init__(
             *loops,
             storage=storage,
@@ -97,6 +118,10 @@ class Skene(Runtime):
             queries=queries,
             sources=sources,
             mail=mail,
+            offer=offer,
+            sync_every=None if sync_every is None else parse_duration(sync_every),
+            hooks=hooks,
+            credit=credit,
         )
         self._prices: Mapping[str, str] = {}
 
@@ -109,6 +134,8 @@ class Skene(Runtime):
         sources: Mapping[str, EventSource] | None = None,
         notifiers: Mapping[str, Notifier] | None = None,
         mail: MailPolicy | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
         env: Mapping[str, str] | None = None,
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
@@ -121,7 +148,7 @@ class Skene(Runtime):
         Args:
             plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
                 the plan listed last in the loops' limits.
-            profile, sources, mail: as in `Skene(…)`.
+            profile, sources, mail, hooks, credit: as in `Skene(…)`.
             notifiers: further ones by name, such as a `WebhookNotifier`; they win over those of the
                 environment.
             env: use this instead of the process's environment and `.env`.
@@ -144,6 +171,8 @@ class Skene(Runtime):
             profile=profile,
             sources=sources,
             mail=mail,
+            hooks=hooks,
+            credit=credit,
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )

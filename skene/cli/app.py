@@ -16,6 +16,7 @@ from skene.cli import (
     outbox,
     people,
     reports,
+    sync,
     triggers,
     worker,
 )
@@ -43,6 +44,7 @@ for group in (
     people.commands,
     granting.commands,
     contacts.commands,
+    sync.commands,
     mail.commands,
     demo.commands,
 ):

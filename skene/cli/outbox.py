@@ -30,6 +30,7 @@ commands = typer.Typer(
 AT_ONCE = 10_000
 """How many messages are retried in one go."""
 _LONGEST = 200
+_NONE = "–"
 _LARGEST = 2**63 - 1
 _TOKEN = re.compile(r"([?&;]token=)[^\s\"'<>&)\]]+")
 
@@ -243,8 +244,8 @@ def _print_table(rows: Sequence["MessageRow"], *, more: bool) -> None:
         [
             str(row.id),
             row.state.value,
-            row.draft.step,
-            row.draft.subject,
+            row.draft.step or _NONE,
+            row.draft.subject or _NONE,
             _what(row),
             _when(row),
             str(row.failures),
@@ -263,6 +264,8 @@ def _what(row: "MessageRow") -> str:
         return draft.kind
     if draft.kind == "usage":
         return f"usage {draft.template}"
+    if draft.kind == "event":
+        return f"event {draft.template}"
     return f"{'webhook' if draft.kind == 'webhook' else 'e-mail'} {draft.template}"
 
 
@@ -278,8 +281,8 @@ def _facts(row: "MessageRow") -> list[tuple[str, str]]:
         ("state", row.state.value),
         ("reason", row.reason or "–"),
         ("what", _what(row) + (f" through {draft.channel}" if draft.channel else "")),
-        ("for", f"{draft.subject}, on the plan {draft.plan}" if draft.plan else draft.subject),
-        ("step", draft.step),
+        ("for", f"{draft.subject}, on the plan {draft.plan}" if draft.plan else draft.subject or _NONE),
+        ("step", draft.step or _NONE),
         ("written", instant(row.created_at)),
         ("due", instant(row.due_at) if row.due_at else "–"),
         ("settled", instant(row.settled_at) if row.settled_at else "–"),

@@ -61,7 +61,7 @@ PlanLimit = int | Literal[Unlimited.UNLIMITED] | Billed
 
 
 def billed(*, meter: str, included: int = 0, cap: int | None = None) -> Billed:
-    """Makes a limit that is paid for by use, in the place of a number.
+    """Makes a limit that is paid for by use, to stand where a number would.
 
     Args:
         meter: The name of the billing service's meter: at Stripe the `event_name` of its meter events.

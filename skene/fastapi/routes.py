@@ -15,7 +15,9 @@ from skene.errors import (
 )
 from skene.fastapi.answers import as_json, problem, unavailable, unknown_subject
 from skene.fastapi.charging import subject_text
-from skene.fastapi.pages import page, resubscribed_page, unsubscribe_page, unsubscribed_page
+from skene.fastapi.pages import Refresh, page, resubscribed_page, unsubscribe_page, unsubscribed_page
+from skene.fastapi.returning import return_page
+from skene.runtime.returning import Returned
 from skene.runtime.skene import Runtime
 
 __all__ = ["make_routes"]
@@ -78,7 +80,9 @@ class _WebhookRoutes:
         )
 
     async def report(self, request: Request, channel: str) -> Response:
-        """A mail provider's report on what became of a message."""
+        """A mail provider's report on what became of a message; or the billing service's webhook."""
+        if channel == self._skene.billing.name:
+            return await self.billing(request)
         return await self._take(
             request, lambda body, headers: self._skene.receive_report(channel, body, headers)
         )
@@ -116,21 +120,18 @@ class _PeopleRoutes:
             return page("Nothing to buy here", "Please contact us to upgrade.", back=back, status=404)
         except (BillingUnavailable, StorageUnavailable):
             text = "Payment cannot be reached just now. This page tries again by itself."
-            return page("One moment, please", text, back=back, status=503, refresh=SETTLING)
+            return page("One moment, please", text, back=back, status=503, refresh=Refresh(SETTLING))
 
-    async def checkout_return(self, session_id: str = "") -> Response:
-        """Back from checkout: the plan is in force before the person sees anything."""
+    async def checkout_return(self, session_id: str = "", tries: str = "") -> Response:
+        """Back from checkout: what Stripe says is in force before the person sees anything."""
         back = self._skene.public_origin
         try:
-            active = await self._skene.billing_sync.checkout_returned(session_id)
+            found = await self._skene.billing_sync.checkout_returned(session_id)
         except LookupError:
             return page("Unknown checkout", "There is no such checkout.", back=back, status=404)
         except (BillingUnavailable, StorageUnavailable):
-            active = False
-        if active:
-            return page("Thank you", "Your new plan is active.", back=back)
-        text = "Your payment is being confirmed. This page looks again by itself."
-        return page("Almost there", text, back=back, status=202, refresh=SETTLING)
+            found = Returned("confirming")
+        return return_page(found, session_id, tries, back=back)
 
     async def ask_to_unsubscribe(self, token: str = "") -> Response:
         """The page behind the link in a mail. What opens links to look at them unsubscribes nobody."""

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 
 from skene.engine.standing import Standing
+from skene.ports.billing import Refund
+from skene.ports.counters import Draft
 from skene.ports.firings import Watcher
 
 __all__ = ["Accounts", "Applied", "Credit", "Customer", "Ticket", "Update"]
@@ -59,7 +61,11 @@ class Update:
             A plan whose end has passed when it arrives is written down as the default plan.
         features: as in `Account`.
         credit: which wall within `attribution` a conversion is credited to: the last before it, or the first.
-        hooks: names of the hooks that hear of conversions, churn and changed plans, through the outbox.
+        hooks: names of the hooks that hear of conversions, churn, refunds and changed plans, through the
+            outbox.
+        refund: what was given back of a payment of the customer's, if that is what the webhook says.
+        drafts: further messages, written in the same transaction unless the update is stale; those about
+            nobody are about the subject that is tied to the customer.
     """
 
     ticket: Ticket
@@ -76,6 +82,8 @@ class Update:
     features: tuple[str, ...] = ()
     credit: Credit = "last"
     hooks: tuple[str, ...] = ()
+    refund: Refund | None = None
+    drafts: tuple[Draft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +127,16 @@ class Accounts(Protocol):
         and no
         other customer gives the subject more than the default plan now; a customer without a subject keeps
         its state until `link` names one. When the subject was not paying before and is now, exactly one
-        conversion is recorded, credited to its last wall within `attribution` (shadow walls included, as
-        they are evidence too), or to none. Records the event.
+        conversion is recorded, credited to the last or the first of its walls (see `credit`) that opened
+        within `attribution` before it (shadow walls included, as they are evidence too), or to none. It is
+        dated when paying began as the provider says, if that lies after the end of whatever the subject had
+        paid for before and not in the future; else now. When the subject was paying and is no longer, the
+        conversion that stands is ended: when the plan's end passed, if that was known, else now. So a subject
+        has at most one that has not ended.
+
+        A refund counts with the subject's conversion that has one of the same payment, else with the latest
+        one, stale or not: the most that was ever told of a payment stands, however often it is told. In
+        another currency than the conversion's it is not counted. Records the event.
         """
         ...
 
@@ -128,11 +144,20 @@ class Accounts(Protocol):
         """Remember, for ever, a webhook that needs no fetch. False: it was known already."""
         ...
 
-    async def link(self, subject: str, customer: str, *, watchers: tuple[Watcher, ...] = ()) -> None:
+    async def link(
+        self,
+        subject: str,
+        customer: str,
+        *,
+        watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
+        credit: Credit = "last",
+    ) -> None:
         """Tie a subject to a customer, replacing earlier ties of either.
 
         What is known of the customer applies from now on, conversion included; while nothing is, the subject
-        keeps what it has. A subject that loses its customer loses the plan, too; watchers hear of both.
+        keeps what it has. A subject that loses its customer loses the plan, too, and stops paying; watchers
+        and hooks hear of both.
         """
         ...
 
@@ -144,6 +169,8 @@ class Accounts(Protocol):
         default_plan: str,
         attribution: timedelta,
         watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
+        credit: Credit = "last",
     ) -> Applied:
         """Set a plan by hand, with the same consequences as an update from billing."""
         ...

@@ -1,7 +1,7 @@
 """Firings: what triggers have set off, from the trigger to the messages that follow from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -147,6 +147,7 @@ class Journey:
         held_out: the subject is in the group that is left alone.
         shadow: the loop only watches.
         within: how long after the beginning the goal still counts; None: the loop has no goal.
+        hooks: names of the hooks that hear of it, through the outbox, if it begins with the goal reached.
     """
 
     id: str
@@ -155,6 +156,7 @@ class Journey:
     held_out: bool = False
     shadow: bool = False
     within: timedelta | None = None
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,16 @@ class Entry:
     drafts: tuple[Draft, ...] = ()
     next: tuple[NewFiring, ...] = ()
     journey: Journey | None = None
+
+    def about(self, subject: str) -> "Entry":
+        """The same for another subject, whom this one was merged into."""
+        return Entry(
+            subject,
+            self.outcome,
+            tuple(replace(draft, subject=subject) for draft in self.drafts),
+            tuple(replace(firing, subject=subject) for firing in self.next),
+            None if self.journey is None else replace(self.journey, subject=subject),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +266,14 @@ class Firings(Protocol):
     loses nothing by itself: until somebody else takes the firing, its worker may go on.
     """
 
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self,
+        subject: str,
+        firings: tuple[NewFiring, ...],
+        goals: Mapping[str, timedelta],
+        *,
+        hooks: tuple[str, ...] = (),
+    ) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops.
 
         A goal counts for every journey of the subject through the loop that began within the given time (its
@@ -269,6 +288,7 @@ class Firings(Protocol):
             firings: of any steps.
             goals: loops whose goal this is → how long ago a journey may have begun, or its firing been
                 recorded.
+            hooks: names of the hooks that hear, through the outbox, of each journey that has reached it now.
 
         Returns:
             How many firings were new.
@@ -358,11 +378,14 @@ class Firings(Protocol):
         """
         ...
 
-    async def note_lapses(self, watchers: tuple[Watcher, ...], limit: int) -> int:
-        """Write down plans whose end has passed, so that watchers hear of them. Returns how many.
+    async def note_lapses(
+        self, watchers: tuple[Watcher, ...], limit: int, *, hooks: tuple[str, ...] = ()
+    ) -> int:
+        """Write down plans whose end has passed. Returns how many.
 
-        Such a subject holds the default plan already; this makes it so in the table, and records a firing of
-        each watcher with the data `{"from": …, "to": …}`. Those that ended longest ago come first.
+        Such a subject holds the default plan already; this makes it so in the table, ends its conversion at
+        the instant the plan ended if it was paid for, and records a firing of each watcher with the data
+        `{"from": …, "to": …}`. Hooks hear of both. Those that ended longest ago come first.
         """
         ...
 

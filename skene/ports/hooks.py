@@ -58,8 +58,8 @@ class Event:
 class Hook(Protocol):
     """Takes events, one at a time, in no particular order, from any worker.
 
-    An event is written in the transaction of what it tells of, and told until this is done, as often as the
-    outbox's recovery says: whoever must not take one twice keeps their ids.
+    An event is written in the transaction of what it tells of, and told until this is done, for about a day:
+    whoever must not take one twice keeps their ids.
     """
 
     async def handle(self, event: Event) -> None:
@@ -91,6 +91,9 @@ def event_drafts(
         kind, subject, at, data: as in `Event`.
         about: what makes it one event among those of its kind, e.g. the wall's id.
     """
+    if not hooks:
+        return ()
+    told = {"id": unique_key(kind, *about), "at": at.isoformat(), "data": dict(data)}
     return tuple(
         Draft(
             key=unique_key("event", hook, kind, *about),
@@ -101,7 +104,7 @@ def event_drafts(
             plan="",
             channel=hook,
             template=kind,
-            data={"at": at.isoformat(), "data": dict(data)},
+            data=told,
             cancel_on_upgrade=False,
         )
         for hook in hooks

@@ -87,6 +87,7 @@ class Outcome:
         provider_id: the provider's id of a sent message.
         hold: let nobody send through this channel before so much time has passed: what the provider asked
             for.
+        drafts: messages that follow from it, written in the same transaction.
     """
 
     state: MessageState
@@ -95,6 +96,7 @@ class Outcome:
     reason: str | None = None
     provider_id: str | None = None
     hold: timedelta = timedelta(0)
+    drafts: tuple[Draft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

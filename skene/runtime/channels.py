@@ -4,20 +4,25 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+import anyio
 from pydantic import JsonValue
 
 from skene.definitions import FunctionAction
 from skene.engine.occasion import Occasion
-from skene.errors import DeliveryFailed, DeliveryRefused
+from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant
+from skene.ports.hooks import Event, EventKind, Hook
 from skene.ports.notifier import FOREVER, Body, Notifier
 from skene.runtime.calling import call
 from skene.runtime.inner import Inner
 from skene.runtime.parts import Parts
 from skene.runtime.reporting import UsageChannel
+from skene.runtime.telling import granted
 
 __all__ = ["channel_of"]
+
+PATIENCE_WITH_HOOKS = 10.0
 
 
 def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
@@ -31,6 +36,9 @@ def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
         index = int(draft.template)
         action = reaction.actions[index] if reaction and index < len(reaction.actions) else None
         return FunctionChannel(action, draft) if isinstance(action, FunctionAction) else None
+    if draft.kind == "event":
+        hook = parts.hooks.get(draft.channel)
+        return EventChannel(hook, draft) if hook is not None else None
     return parts.notifiers.get(draft.channel)
 
 
@@ -63,7 +71,42 @@ class GrantChannel(Inner):
             reason=given["reason"],
             loop=self._draft.loop,
         )
-        await self._parts.storage.grant(grant)
+        await self._parts.storage.grant(grant, granted(self._parts, grant))
+        return None
+
+
+class EventChannel(Inner):
+    """Tells a hook of an event, until it has taken it."""
+
+    def __init__(self, hook: Hook, draft: Draft) -> None:
+        super().__init__(draft)
+        self._hook = hook
+
+    @property
+    def remembers_keys(self) -> timedelta:
+        """For ever: a hook knows that it may hear of an event twice."""
+        return FOREVER
+
+    async def send(self, body: Body, *, idempotency_key: str) -> str | None:
+        """Tell it; see `Notifier.send`. Whatever goes wrong is tried again, unless the hook refuses."""
+        event = Event(
+            id=cast(str, body["id"]),
+            kind=EventKind(self._draft.template),
+            subject=self._draft.subject,
+            at=datetime.fromisoformat(cast(str, body["at"])),
+            data=cast("dict[str, JsonValue]", body["data"]),
+        )
+        try:
+            with anyio.fail_after(PATIENCE_WITH_HOOKS):
+                await self._hook.handle(event)
+        except (DeliveryFailed, DeliveryRefused):
+            raise
+        except DeliveryUnknown as error:
+            raise DeliveryFailed(str(error)) from error
+        except TimeoutError as error:
+            raise DeliveryFailed("the hook did not take it in time") from error
+        except Exception as error:
+            raise DeliveryFailed(f"the hook raised {type(error).__name__}") from error
         return None
 
 

@@ -13,13 +13,14 @@ from skene.runtime.channels import channel_of
 from skene.runtime.mailing import address_digest, context_of, profile_of, quiet_for
 from skene.runtime.parts import Parts
 from skene.runtime.reporting import REPORT_RECOVERY
+from skene.runtime.telling import prompt_sent
 
 __all__ = ["Delivery"]
 
 SEND_TIMEOUT = 15.0
 HURRY = 4.0
 """Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
-_NO_PROFILE = ("grant", "function", "usage")
+_NO_PROFILE = ("grant", "function", "usage", "event")
 """The kinds that say nothing of the person: whoever knows their profile may be away."""
 PATIENCE = timedelta(seconds=3)
 """The longest wait for a channel's turn with a message in hand: all of it fits into a lease."""
@@ -143,7 +144,8 @@ class Delivery:
                 await anyio.sleep(wait.total_seconds())
                 sending = True
                 provider_id = await notifier.send(body, idempotency_key=f"skene-{message.draft.key}")
-                return Outcome(MessageState.SENT, provider_id=provider_id)
+                told = prompt_sent(self._parts, message.draft)
+                return Outcome(MessageState.SENT, provider_id=provider_id, drafts=told)
         except DeliveryError as error:
             return self._failed(message, notifier, error)
         except StorageUnavailable as error:
@@ -189,6 +191,8 @@ def _nobody(message: Claimed) -> str:
     draft = message.draft
     if draft.kind == "function":
         return f"the step {draft.step} calls no such function any more"
+    if draft.kind == "event":
+        return f"no hook is called {draft.channel!r}"
     return f"no notifier is called {draft.channel!r}"
 
 

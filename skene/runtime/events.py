@@ -67,7 +67,7 @@ class EventVerbs:
             NewFiring(unique_key("event", event, who, once, one.key), one.loop, one.key, who, said)
             for one in listening
         )
-        new = await self._parts.storage.emit(who, firings, goals)
+        new = await self._parts.storage.emit(who, firings, goals, hooks=self._parts.hook_names)
         if new:
             self._parts.wake()
         return new

@@ -141,7 +141,8 @@ class Evaluation:
             return False  # an event tells of it by itself, or there is none
         if not (await self._look(goal, self._occasion(reaction, firing))).met:
             return False
-        await self._parts.storage.emit(firing.subject, (), {firing.loop: reaction.within})
+        goals, hooks = {firing.loop: reaction.within}, self._parts.hook_names
+        await self._parts.storage.emit(firing.subject, (), goals, hooks=hooks)
         return True
 
     async def _tick(self, reaction: Reaction, firing: Firing, tick: datetime) -> None:
@@ -183,6 +184,7 @@ class Evaluation:
             held_out=outcome is Outcome.HELD_OUT,
             shadow=outcome is Outcome.SHADOW,
             within=reaction.within if reaction.goal is not None else None,
+            hooks=self._parts.hook_names,
         )
 
     def _draft(

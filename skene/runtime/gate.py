@@ -29,6 +29,7 @@ from skene.ports.ledger import Wall
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
+from skene.runtime.telling import wall_opened
 
 __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
 
@@ -260,6 +261,7 @@ class Gatekeeper:
                     wall=wall_id,
                 ),
             )
+        drafts += wall_opened(parts, wall)
         opened = await parts.storage.open_wall(wall, drafts)
         if opened == wall_id and drafts:
             parts.wake()

@@ -2,16 +2,21 @@
 
 from datetime import timedelta
 
+from pydantic import JsonValue
+
 from skene.definitions.faults import DefinitionError, under
 from skene.definitions.units import Unlimited, parse_duration, parse_limit
 from skene.engine.program import Program, member_of
 from skene.engine.subject import storable_id
 from skene.errors import MeterUnknown
+from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
+from skene.ports.hooks import EventKind
 from skene.ports.overrides import Overridden, Override
 from skene.runtime.counting import whole_units
 from skene.runtime.gate import stored
 from skene.runtime.parts import Parts
+from skene.runtime.telling import granted
 
 __all__ = ["GrantVerbs"]
 
@@ -63,7 +68,7 @@ class GrantVerbs:
             None if expires is None else _length(expires, "the grant"),
             reason,
         )
-        return await self._parts.storage.grant(grant)
+        return await self._parts.storage.grant(grant, granted(self._parts, grant))
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """What a subject was granted, oldest first, and what of it is spent.
@@ -92,7 +97,9 @@ class GrantVerbs:
             None if expires is None else _length(expires, "the override"),
             reason,
         )
-        return await self._parts.storage.set_override(override)
+        data: dict[str, JsonValue] = {"meter": override.meter, "limit": override.limit, "reason": reason}
+        told = self._tell_of(EventKind.OVERRIDE_SET, override.subject, data)
+        return await self._parts.storage.set_override(override, told)
 
     async def end_override(self, subject: str, meter: str) -> bool:
         """Take an override back, so that the plan's limit holds again. False: there was none in force.
@@ -101,8 +108,9 @@ class GrantVerbs:
             MeterUnknown: no step counts on this meter.
             StorageUnavailable: nothing is known to have changed.
         """
-        who = stored(subject)
-        return await self._parts.storage.end_override(who, _counter(self._parts.program, meter))
+        who, counter = stored(subject), _counter(self._parts.program, meter)
+        told = self._tell_of(EventKind.OVERRIDE_ENDED, who, {"meter": counter})
+        return await self._parts.storage.end_override(who, counter, told)
 
     async def overrides(self, subject: str) -> tuple[Overridden, ...]:
         """Every other limit that a subject was ever given, oldest first.
@@ -111,6 +119,9 @@ class GrantVerbs:
             StorageUnavailable: the storage is away.
         """
         return await self._parts.storage.overrides(stored(subject))
+
+    def _tell_of(self, kind: EventKind, who: str, data: dict[str, JsonValue]) -> tuple[Draft, ...]:
+        return self._parts.tell(kind, who, data, self._parts.clock.new_id())
 
 
 def _length(expires: timedelta | str, of: str) -> timedelta:

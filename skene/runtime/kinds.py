@@ -1,13 +1,15 @@
 """Parts of the wrong kind, said where they are handed over instead of where they first break."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
-from typing import cast
+from typing import cast, get_args
 
-from skene.definitions import Fault, Loop
-from skene.definitions.faults import describe
+from skene.definitions import Fault, Loop, parse_duration
+from skene.definitions.faults import DefinitionError, describe, nearest
 from skene.errors import ConfigurationError
+from skene.ports.accounts import Credit
 from skene.runtime.policy import MailPolicy
 
 __all__ = ["check_kinds", "check_loops"]
@@ -31,6 +33,10 @@ def check_kinds(
     link_lifetime: object,
     sources: object = None,
     mail: object = None,
+    offer: object = None,
+    sync_every: object = None,
+    hooks: object = None,
+    credit: object = "last",
 ) -> None:
     """Refuse parts that are not even of the right kind. What type checkers would have said.
 
@@ -55,7 +61,38 @@ def check_kinds(
     faults += _source_faults(sources)
     if mail is not None and not isinstance(mail, MailPolicy):
         faults.append(Fault("Skene(mail=…)", describe(mail), 'a MailPolicy(cap=(2, "7d"), …)'))
+    if offer is not None and not callable(offer):
+        allowed = "a function from subject, plan held and step to a plan"
+        faults.append(Fault("Skene(offer=…)", describe(offer), allowed))
+    if sync_every is not None:
+        try:
+            parse_duration(sync_every)
+        except DefinitionError as error:
+            faults += [replace(fault, path="Skene(sync_every=…)") for fault in error.faults]
+    faults += _hook_faults(hooks, notifiers)
+    if credit not in get_args(Credit):
+        allowed = '"last" or "first": which of several walls a conversion is credited to'
+        near = nearest(credit, get_args(Credit)) if isinstance(credit, str) else None
+        faults.append(Fault("Skene(credit=…)", describe(credit), allowed, near))
     _refuse(faults)
+
+
+def _hook_faults(hooks: object, notifiers: object) -> list[Fault]:
+    if hooks is None:
+        return []
+    if not isinstance(hooks, Mapping):
+        return [Fault("Skene(hooks=…)", describe(hooks), "hooks by name", "{name: hook}")]
+    faults: list[Fault] = []
+    for name, one in cast("Mapping[object, object]", hooks).items():
+        path = f"Skene(hooks=…)[{name!r}]"
+        if not isinstance(name, str) or not name.strip():
+            faults.append(Fault(path, f"the name {describe(name)}", 'text such as "warehouse"'))
+        elif isinstance(notifiers, Mapping) and name in notifiers:
+            # What one of two channels with one name is asked to wait for would hold the other, too.
+            faults.append(Fault(path, "the name of a notifier", "a name of its own"))
+        if _is_plain(one):
+            faults.append(Fault(path, describe(one, "secret"), "a hook", _call_it(one)))
+    return faults
 
 
 def _source_faults(sources: object) -> list[Fault]:

@@ -5,25 +5,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from pydantic import JsonValue
+
 from skene.definitions import EmailAction, Recovery
 from skene.definitions.triggers import PLAN_CHANGED
 from skene.engine.program import Program
 from skene.errors import QueryRefused
-from skene.ports.accounts import Customer
+from skene.ports.accounts import Credit, Customer
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.counters import Draft
 from skene.ports.firings import Watcher
+from skene.ports.hooks import EventKind, Hook, event_drafts
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.links import Links
+from skene.runtime.offering import Offer
 from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
 
 __all__ = ["OnStorageError", "Parts"]
 
 OnStorageError = Literal["deny", "allow"]
+
+OF_EVENTS = Recovery(retries=100, base="5s", cap="30m")
+"""How patiently hooks are told of an event: for about a day."""
 
 
 @dataclass(slots=True)
@@ -44,6 +52,9 @@ class Parts:
         own_queries: runs the queries of conditions, where it is not the storage that does.
         sources: who sends signed webhooks, by name.
         mail: how much marketing mail people get, and when.
+        offer: the app's own choice of the plan that an upgrade link sells, or None.
+        hooks: who hears of what happens, by name.
+        credit: which wall a conversion is credited to.
     """
 
     program: Program
@@ -60,6 +71,9 @@ class Parts:
     own_queries: Queries | None = None
     sources: Mapping[str, EventSource] = field(default_factory=dict[str, EventSource])
     mail: MailPolicy = field(default_factory=MailPolicy)
+    offer: Offer | None = None
+    hooks: Mapping[str, Hook] = field(default_factory=dict[str, Hook])
+    credit: Credit = "last"
 
     @property
     def default_plan(self) -> str:
@@ -77,6 +91,23 @@ class Parts:
         """The steps that want to hear when a plan changes."""
         return tuple(Watcher(one.loop, one.key) for one in self.program.reactions.listening(PLAN_CHANGED))
 
+    @property
+    def hook_names(self) -> tuple[str, ...]:
+        """The names of those who hear of what happens."""
+        return tuple(self.hooks)
+
+    def tell(
+        self, kind: EventKind, subject: str, data: Mapping[str, JsonValue], *about: str
+    ) -> tuple[Draft, ...]:
+        """The messages that tell every hook of an event of this moment; none without hooks.
+
+        Args:
+            kind, subject, data, about: as in `ports.hooks.event_drafts`.
+        """
+        if not self.hooks:
+            return ()
+        return event_drafts(self.hook_names, kind, subject, self.clock.now(), data, *about)
+
     def queries(self) -> Queries:
         """What runs the queries of conditions.
 
@@ -89,8 +120,8 @@ class Parts:
         return found
 
     def recovery(self, loop: str) -> Recovery:
-        """How patiently a loop's actions are tried again."""
-        return self.program.recoveries.get(loop) or Recovery()
+        """How patiently a loop's actions are tried again; what is of no loop is an event."""
+        return OF_EVENTS if not loop else self.program.recoveries.get(loop) or Recovery()
 
     def plan_of(self, known: Customer | None, now: datetime) -> str:
         """The plan that a subject holds at an instant."""

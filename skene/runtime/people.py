@@ -1,12 +1,15 @@
 """What is asked and said about one subject, and about all of them together."""
 
 from datetime import datetime
+from typing import get_args
 
 from skene.engine.decision import Decision
 from skene.engine.program import counters_of, members_of
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied
-from skene.ports.ledger import FunnelRow
+from skene.ports.hooks import EventKind
+from skene.ports.ledger import Conversion, FunnelRow, Span
+from skene.ports.merging import Merged
 from skene.runtime.aware import check_aware
 from skene.runtime.gate import Ask, Gatekeeper, asks_of, stored
 from skene.runtime.parts import Parts
@@ -16,7 +19,7 @@ __all__ = ["PeopleVerbs"]
 
 
 class PeopleVerbs:
-    """`usage`, `set_plan`, `link`, `forget` and `funnel`."""
+    """`usage`, `upgrade_link`, `set_plan`, `link`, `merge`, `forget`, `funnel` and `conversions`."""
 
     _parts: Parts
     _gatekeeper: Gatekeeper
@@ -48,6 +51,25 @@ class PeopleVerbs:
         # Twice on one counter would be one question.
         asked = tuple({ask.step.meter: ask for ask in asks}.values()) if member and members else tuple(asks)
         return await self._gatekeeper.look(subject, asked) if asked else ()
+
+    def upgrade_link(self, subject: str, plan: str | None = None) -> str:
+        """A signed link that leads a subject to payment, e.g. for the buttons of your own pricing page.
+
+        It works for `link_lifetime`, and nobody can turn it into one for another subject or plan. Somebody
+        who has a subscription already is led to where they change it.
+
+        Args:
+            subject: who is to buy; the person who is signed in.
+            plan: what; None: what fits when the link is followed, as with the links in messages.
+
+        Raises:
+            SubjectInvalid: the id is empty or not a string.
+            ValueError: a plan that billing does not sell.
+        """
+        offers = self._parts.billing.offers
+        if plan is not None and offers and plan not in offers:
+            raise ValueError(f"plan: got {plan!r}; sold are: {', '.join(offers)}")
+        return self._parts.links.upgrade(subject=stored(subject), plan=plan)
 
     async def set_plan(
         self,
@@ -82,6 +104,8 @@ class PeopleVerbs:
             default_plan=default,
             attribution=self._parts.program.attribution,
             watchers=self._parts.watchers,
+            hooks=self._parts.hook_names,
+            credit=self._parts.credit,
         )
 
     async def link(self, subject: str, customer: str) -> Applied | None:
@@ -94,20 +118,100 @@ class PeopleVerbs:
         """
         if not customer:
             raise ValueError(f"customer: got {customer!r}; give the billing service's id, such as cus_…")
-        await self._parts.storage.link(stored(subject), customer, watchers=self._parts.watchers)
+        parts = self._parts
+        await parts.storage.link(
+            stored(subject),
+            customer,
+            watchers=parts.watchers,
+            hooks=parts.hook_names,
+            credit=parts.credit,
+        )
         return await self._sync.sync(customer)
 
+    async def merge(self, source: str, target: str) -> Merged:
+        """Make an anonymous subject a known one: usage, grants, walls and plan become the target's.
+
+        Calls by `source` count for `target` from now on. Doing it again, as at every sign-in, is free.
+
+        Args:
+            source: who was counted so far, such as a visitor's cookie id.
+            target: who it turned out to be.
+
+        Returns:
+            Whom the source counts as, and what has moved. Where both were customers of the billing service,
+            `untied` is the one that nobody is tied to any more: it may still pay, and a warning says so.
+
+        Raises:
+            SubjectInvalid: an id is empty or not a string.
+            ValueError: the two are one already: the same id, or the target was merged into the source.
+        """
+        parts, old, new = self._parts, stored(source), stored(target)
+        if old == new:
+            raise ValueError(f"source and target: got {source!r} twice; give two subjects")
+        told = parts.tell(EventKind.MERGED, new, {"source": old, "target": new}, old, new)
+        merged = await parts.storage.merge(
+            old, new, watchers=parts.watchers, hooks=parts.hook_names, drafts=told
+        )
+        if merged.untied is not None:
+            parts.log.warning(
+                "two customers became one subject: %s stays, and %s, which may still pay, is tied to nobody;"
+                " end its subscription, or link it",
+                merged.customer,
+                merged.untied,
+            )
+        parts.wake()
+        return merged
+
     async def forget(self, subject: str) -> int:
-        """Erase a person. Returns how many rows were erased or made anonymous."""
+        """Erase a person, and whoever was merged into the person.
+
+        Returns:
+            How many rows were erased or made anonymous.
+        """
         return await self._parts.storage.forget(stored(subject))
 
     async def funnel(
-        self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        loop: str | None = None,
+        by: Span | None = None,
     ) -> tuple[FunnelRow, ...]:
         """Walls, prompts, clicks, checkouts and conversions per loop; see `ports.ledger.FunnelRow`.
 
+        Args:
+            since, until: of walls that opened and journeys that began in `[since, until)`.
+            loop: of this one alone.
+            by: a row for each `day`, `week` (from Monday on) or `month` of UTC that has anything in it.
+
         Raises:
-            ValueError: an instant without a time zone.
+            ValueError: an instant without a time zone, or something else to divide by.
         """
         check_aware(since=since, until=until)
-        return await self._parts.storage.funnel(since=since, until=until, loop=loop)
+        if by not in (None, *get_args(Span)):
+            raise ValueError(f"by: got {by!r}; give one of {', '.join(get_args(Span))}")
+        return await self._parts.storage.funnel(since=since, until=until, loop=loop, by=by)
+
+    async def conversions(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int | None = None,
+        limit: int = 1000,
+    ) -> tuple[Conversion, ...]:
+        """Who began to pay, in the order it was recorded; see `ports.ledger.Conversion`.
+
+        Args:
+            since, until: dated in `[since, until)`.
+            after: begin after the one with this number: for the next page, the last one's of this page.
+            limit: how many at most, 1 or more.
+
+        Raises:
+            ValueError: an instant without a time zone, or a limit below 1.
+        """
+        check_aware(since=since, until=until)
+        if limit < 1:
+            raise ValueError(f"limit: got {limit!r}; give a whole number of 1 or more")
+        return await self._parts.storage.conversion_rows(since=since, until=until, after=after, limit=limit)

@@ -18,8 +18,10 @@ import anyio
 from skene.definitions import Fault, Loop, Unlimited
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError, StorageError
+from skene.ports.accounts import Credit
 from skene.ports.billing import Billing
 from skene.ports.clock import Clock
+from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
 from skene.ports.overrides import Overridden
 from skene.ports.queries import Queries
@@ -34,6 +36,7 @@ from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
 from skene.runtime.lookup import LookUps
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
@@ -46,6 +49,7 @@ from skene.runtime.startup import (
     look_at_database,
     providers,
 )
+from skene.runtime.syncing import Syncing, SyncVerbs
 from skene.runtime.upgrade import Upgrade
 from skene.runtime.webhooks import BillingSync
 from skene.runtime.worker import Worker
@@ -56,7 +60,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.
@@ -80,6 +84,10 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
+        sync_every: timedelta | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        credit: Credit = "last",
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -102,10 +110,15 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             own_queries=queries,
             sources=dict(sources or {}),
             mail=mail or MailPolicy(),
+            offer=offer,
+            hooks=dict(hooks or {}),
+            credit=credit,
         )
         self._sync = BillingSync(self._parts)
         self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))
-        self._worker = Worker(self._parts, Evaluation(self._parts, Asking(self._parts, self._gatekeeper)))
+        self._syncing = Syncing(self._parts, self._sync, sync_every)
+        evaluation = Evaluation(self._parts, Asking(self._parts, self._gatekeeper))
+        self._worker = Worker(self._parts, evaluation, self._syncing.run_if_due)
         self._upgrade = Upgrade(self._parts)
         self._parts.wake = self._worker.wake
 
@@ -123,6 +136,11 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
     def notifiers(self) -> Mapping[str, Notifier]:
         """The notifiers in use, by name."""
         return self._parts.notifiers
+
+    @property
+    def hooks(self) -> Mapping[str, Hook]:
+        """The hooks in use, by name."""
+        return self._parts.hooks
 
     @property
     def clock(self) -> Clock:
@@ -202,6 +220,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
                 stack.push_async_callback(self._parts.billing.aclose)
                 for notifier in self._parts.notifiers.values():
                     stack.push_async_callback(notifier.aclose)
+                for hook in self._parts.hooks.values():
+                    stack.push_async_callback(hook.aclose)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -254,6 +274,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         clock: Clock | None = None,
         profile: ProfileResolver | None = None,
         queries: Queries | None = None,
+        hooks: Mapping[str, Hook] | None = None,
         worker: bool = True,
     ) -> AbstractContextManager[None]: ...
     def override(
@@ -272,7 +293,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             whose: `subject`, `meter` as in `grant`, and `limit`: units per window from 0, or `UNLIMITED`.
             settings: of a limit `expires`, for how long, such as `"90d"` (None: until it is taken back), and
                 `reason`, for people who look. Of back-ends `storage`, `billing`, `clock`, `profile`,
-                `queries`, `notifiers` (by name, or one that stands in for every provider), and `worker`:
+                `queries`, `notifiers` (by name, or one that stands in for every provider), `hooks` (by
+                name, in place of all others; an empty mapping tells nobody), and `worker`:
                 False lets the recovery worker stand still; `skene.worker.drain()` delivers what is due.
 
         Raises:
@@ -294,17 +316,19 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         clock: Clock | None = None,
         profile: ProfileResolver | None = None,
         queries: Queries | None = None,
+        hooks: Mapping[str, Hook] | None = None,
         worker: bool = True,
     ) -> Generator[None]:
         parts = self._parts
         before = (parts.storage, parts.billing, parts.notifiers, parts.clock, parts.profile, parts.paused)
-        own_queries = parts.own_queries
+        own_queries, own_hooks = parts.own_queries, parts.hooks
         # Those of another storage would ask a database that is not in use.
         parts.own_queries = queries or (None if storage is not None else own_queries)
         parts.paused = parts.paused or not worker
         parts.storage = storage or parts.storage
         parts.billing = billing or parts.billing
         parts.profile = profile or parts.profile
+        parts.hooks = own_hooks if hooks is None else dict(hooks)
         self._use_clock(clock or parts.clock)
         if isinstance(notifiers, Mapping):
             parts.notifiers = dict(notifiers)
@@ -315,7 +339,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             yield
         finally:
             parts.storage, parts.billing, parts.notifiers, _, parts.profile, parts.paused = before
-            parts.own_queries = own_queries
+            parts.own_queries, parts.hooks = own_queries, own_hooks
             self._use_clock(before[3])
 
     def _use_clock(self, clock: Clock) -> None:

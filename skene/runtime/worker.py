@@ -40,10 +40,13 @@ LAPSES = 500
 class Worker:
     """Does what is due. Any number of workers, in any number of processes, share the work."""
 
-    def __init__(self, parts: Parts, evaluation: Evaluation) -> None:
+    def __init__(
+        self, parts: Parts, evaluation: Evaluation, compare: Callable[[], Awaitable[int]] | None = None
+    ) -> None:
         self._parts = parts
         self._delivery = Delivery(parts)
         self._evaluation = evaluation
+        self._compare = compare  # with the billing service, when it is time
         self._scheduling = Scheduling(parts)
         self._reporting = Reporting(parts)
         self._wakes: list[anyio.Event] = []
@@ -63,6 +66,8 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._repeat, self._keep_house)
             bills = [self._reporting.report_due] if self._reporting.needed else []
+            if self._compare is not None:
+                tasks.start_soon(self._repeat, self._unless_paused(self._compare))
             for lane in (self._deliver_some, *bills, *[self.react_once] * lanes):
                 tasks.start_soon(self._repeat, self._unless_paused(lane))
 
@@ -105,6 +110,7 @@ class Worker:
         """Do some of what is due: a batch of firings, all reports, a batch of messages. Returns how many."""
         reacted = await self.react_once() if self._parts.program.reactions.all else 0
         reported = await self._reporting.report()
+        await self._note_lapses()
         return reacted + reported + await self._deliver_some()
 
     # -- firings -------------------------------------------------------------------------------------------
@@ -162,15 +168,13 @@ class Worker:
                 await self._parts.storage.postpone_firing(one, wait)
 
     async def _note_lapses(self) -> None:
-        """Write down the plans that have ended, where a loop wants to hear of it."""
-        watchers = self._parts.watchers
-        if not watchers:
-            return
+        """Write down the plans that have ended: steps and hooks may listen, and paying may have ended."""
+        watchers, hooks = self._parts.watchers, self._parts.hook_names
         storage, now = self._parts.storage, self._parts.clock.now()
         looked, at = self._lapsed or (None, now)
         if looked is storage and timedelta(0) <= now - at < LAPSES_EVERY:
             return
-        if await storage.note_lapses(watchers, LAPSES) < LAPSES:
+        if await storage.note_lapses(watchers, LAPSES, hooks=hooks) < LAPSES:
             self._lapsed = storage, now
 
     # -- messages ------------------------------------------------------------------------------------------
@@ -199,6 +203,8 @@ class Worker:
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             self._pruned = now
             await self._parts.storage.prune()
+        if not self._parts.paused:
+            await self._note_lapses()
         return 0
 
 

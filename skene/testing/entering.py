@@ -11,6 +11,7 @@ from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
 from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.ports.billing import Billing
+from skene.ports.hooks import Event
 from skene.ports.notifier import ProfileResolver
 from skene.testing.clock import ManualClock
 from skene.testing.mails import Postbox, keeping
@@ -77,7 +78,7 @@ class WorldContext:
                 "this Skene is in a world already; leave that one first, or use it: worlds cannot be nested"
             )
         clock = ManualClock(self._start)
-        storage, box = MemoryStorage(clock=clock), Postbox()
+        storage, box, hook = MemoryStorage(clock=clock), Postbox(), _Recorder()
         for reaction, _ in skene.program.reactions.scheduled:
             storage.begin_schedule(reaction.key, self._start)  # ticks from now on are the test's
         billing, stripe = self._stand_in(clock)
@@ -89,10 +90,11 @@ class WorldContext:
                 notifiers={name: keeping(one, box) for name, one in skene.notifiers.items()},
                 clock=clock,
                 profile=self._profile,
+                hooks={"world": hook},
                 worker=False,
             )
         )
-        entered = _entered[skene] = World(skene, storage, clock, box, stripe)
+        entered = _entered[skene] = World(skene, storage, clock, box, stripe, hook.events)
         self._stack.callback(_entered.pop, skene)
         self._stack.callback(entered.end)
         return entered
@@ -121,6 +123,20 @@ class WorldContext:
         from skene.testing.stripe_stand_in import stand_in
 
         return stand_in(skene, clock, lambda body, headers: _receive(skene, body, headers))
+
+
+class _Recorder:
+    """A hook that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def handle(self, event: Event) -> None:
+        """Remember an event."""
+        self.events.append(event)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
 
 
 def _check(skene: object) -> None:

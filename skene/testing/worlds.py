@@ -10,6 +10,7 @@ from skene.adapters.memory import MemoryStorage
 from skene.engine.program import CompiledStep
 from skene.engine.subject import storable_id
 from skene.errors import DeliveryError
+from skene.ports.hooks import Event
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
@@ -80,7 +81,7 @@ class Checkout:
         if not comes_back:
             return False
         returned = parse_qs(urlsplit(back).query)["session_id"][0]
-        return await self._world.skene.billing_sync.checkout_returned(returned)
+        return (await self._world.skene.billing_sync.checkout_returned(returned)).state == "active"
 
 
 class World(Happenings):
@@ -99,12 +100,14 @@ class World(Happenings):
         clock: ManualClock,
         box: Postbox,
         stripe: "FakeStripe | None",
+        events: list[Event],
     ) -> None:
         self.clock = clock
         self.storage = storage
         self._skene = skene
         self._box = box
         self._stripe = stripe
+        self._events = events
         self._ended = False
 
     def __repr__(self) -> str:
@@ -179,12 +182,13 @@ class World(Happenings):
     # -- what happens -------------------------------------------------------------------------------------
 
     async def drain(self) -> int:
-        """Do what is due: evaluate firings, deliver messages.
+        """Do what is due: evaluate firings, deliver messages, tell hooks of events.
 
         Returns:
-            How many were dealt with, whatever became of them.
+            How many firings and messages were dealt with, whatever became of them.
         """
-        return await self.skene.worker.drain()
+        told = len(self._events)
+        return await self.skene.worker.drain() - (len(self._events) - told)
 
     async def follow(self, subject: str) -> Checkout:
         """Follow the upgrade link in a subject's last mail that has one, as the person would.
@@ -226,6 +230,10 @@ class World(Happenings):
         keys = {f"skene-{draft.key}" for draft, _, _ in posted if draft.kind == "webhook"}
         return [body for key, body in self._box.kept.items() if key in keys]
 
+    def events(self, subject: str | None = None) -> list[Event]:
+        """What hooks were told, oldest first; of everybody, or one subject. `world.drain()` tells them."""
+        return [event for event in self._events if subject is None or event.subject == storable_id(subject)]
+
     def walls(self, subject: str | None = None) -> list[Wall]:
         """First refusals, oldest first; of everybody, or of one subject."""
         return [
@@ -256,6 +264,8 @@ class World(Happenings):
         lines += [f"  {w.subject}: stopped by {w.step} at {w.used}" for w in self.walls(subject)]
         for draft, state, reason in self.storage.posted(only):
             why = reason or (_WAITING if state is MessageState.PENDING else "")
+            if draft.kind == "event":
+                continue  # what they tell of is told here by itself
             what = "mail" if draft.is_mail else draft.kind
             lines.append(f"  {draft.subject}: {what} {draft.template!r} is {state}{why and f' ({why})'}")
         lines += [

@@ -30,6 +30,7 @@ from skene import (
 from skene.adapters.file import FileNotifier
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.paddle import PaddleBilling
 from skene.adapters.pgqueuer import PgQueuerRunner
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.resend import ResendNotifier
@@ -64,6 +65,7 @@ DESCRIBED = {
     "condition.usage": condition.usage,
     "condition.query": condition.query,
     "condition.plan": condition.plan,
+    "condition.feature": condition.feature,
     "condition.all_of": condition.all_of,
     "condition.any_of": condition.any_of,
     "condition.not_": condition.not_,
@@ -86,6 +88,7 @@ DESCRIBED = {
     "SqliteStorage": SqliteStorage,
     "MemoryStorage": MemoryStorage,
     "StripeBilling": StripeBilling,
+    "PaddleBilling": PaddleBilling,
     "ManualBilling": ManualBilling,
     "ResendNotifier": ResendNotifier,
     "SmtpNotifier": SmtpNotifier,
@@ -144,7 +147,12 @@ def test_every_answer_has_its_section():
                 codes |= (
                     {code.value}
                     if isinstance(code, ast.Constant)
-                    else {"usage_limit_reached", "feature_not_in_plan"}
+                    else {
+                        "usage_limit_reached",
+                        "feature_not_in_plan",
+                        "member_limit_reached",
+                        "spend_cap_reached",
+                    }
                 )
     answers = HTTP.text.partition("\n## Answers\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^### (\w+)$", answers, re.MULTILINE)) == codes

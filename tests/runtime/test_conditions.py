@@ -210,7 +210,7 @@ async def test_lapses_are_looked_for_once_a_minute() -> None:
     assert shop.wire.count("note_lapses") == 2
     unheard = Shop(loop(on()), freemium())
     await drain(unheard)
-    assert unheard.wire.count("note_lapses") == 0
+    assert unheard.wire.count("note_lapses") == 1  # nobody listens, but paying may have ended
 
 
 async def test_a_plan_needs_no_limit_to_be_set_by_hand() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skene.engine.standing import Standing
+from skene.engine.standing import PlanPolicy, Standing
 from skene.errors import BillingUnavailable
 from skene.ports.accounts import Update
 from skene.ports.billing import BillingEvent
@@ -16,7 +16,9 @@ class OtherAccount:
 
     plans = ("paid",)
     default = "free"
+    offers = ()
     grace = DAY
+    policy = PlanPolicy(plans, default, grace)
     link_key = None
 
     def __init__(self, error: Exception) -> None:

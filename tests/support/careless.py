@@ -27,27 +27,33 @@ __all__ = ["CARELESS_WITH_FIRINGS"]
 
 
 class FiresEveryTime(MemoryStorage):
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta], **how: Any
+    ) -> int:
         for firing in firings:
             self._state.firings.pop(firing.key, None)
-        return await super().emit(subject, firings, goals)
+        return await super().emit(subject, firings, goals, **how)
 
 
 class LooksForTheFiringFirst(MemoryStorage):
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta], **how: Any
+    ) -> int:
         new = tuple(firing for firing in firings if firing.key not in self._state.firings)
         await checkpoint()
         for firing in new:
             self._state.firings.pop(firing.key, None)
-        return await super().emit(subject, new, goals)
+        return await super().emit(subject, new, goals, **how)
 
 
 class MarksJourneysOnly(MemoryStorage):
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta], **how: Any
+    ) -> int:
         kept, self._state.open_firings = self._state.open_firings, {}
-        new = await super().emit(subject, (), goals)
+        new = await super().emit(subject, (), goals, **how)
         self._state.open_firings = kept
-        return new + await super().emit(subject, firings, {})
+        return new + await super().emit(subject, firings, {}, **how)
 
 
 class LooksForTheGoalFirst(MemoryStorage):
@@ -61,8 +67,10 @@ class LooksForTheGoalFirst(MemoryStorage):
 
 
 class SharesItsData(MemoryStorage):
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
-        new = await super().emit(subject, firings, goals)
+    async def emit(
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta], **how: Any
+    ) -> int:
+        new = await super().emit(subject, firings, goals, **how)
         for firing in firings:
             self._state.firings[firing.key].new = firing
         return new

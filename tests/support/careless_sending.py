@@ -8,6 +8,7 @@ from typing import Any
 from anyio.lowlevel import checkpoint
 
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.memory.spells import Terms
 from skene.adapters.memory.state import MessageRow
 from skene.ports.accounts import Applied
 from skene.ports.contacts import Suppressed
@@ -17,7 +18,6 @@ from skene.ports.firings import (
     Firing,
     NewFiring,
     Recorded,
-    Watcher,
 )
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Begun, Claimed, Later, Never, Rules
@@ -101,16 +101,20 @@ class RemembersTheFirstAttempt(MemoryStorage):
 
 
 class ReachesTheGoalAgain(MemoryStorage):
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta], **how: Any
+    ) -> int:
         for name, row in self._state.journeys.items():
             self._state.journeys[name] = replace(row, goal_at=None)
-        return await super().emit(subject, firings, goals)
+        return await super().emit(subject, firings, goals, **how)
 
 
 class MeasuresLoopsAlike(MemoryStorage):
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta], **how: Any
+    ) -> int:
         longest = max(goals.values(), default=timedelta(0))
-        return await super().emit(subject, firings, dict.fromkeys(goals, longest))
+        return await super().emit(subject, firings, dict.fromkeys(goals, longest), **how)
 
 
 class CountsEarlierPayments(MemoryStorage):
@@ -142,8 +146,8 @@ class NamesEveryChangeAlike(MemoryStorage):
 
 
 class TakesAPlanInSilence(MemoryStorage):
-    def _tie(self, subject: str, customer: str, now: datetime, watchers: tuple[Watcher, ...]) -> Any:
-        return super()._tie(subject, customer, now, ())
+    def _tie(self, subject: str, customer: str, now: datetime, terms: Terms) -> Any:
+        return super()._tie(subject, customer, now, replace(terms, watchers=()))
 
 
 class ForgetsTheLimitAlone(MemoryStorage):

@@ -8,7 +8,7 @@ from skene.engine.counter import Counter
 from skene.ports.bills import BilledWindow, usage_draft
 from skene.ports.counters import BilledUse, Receipt
 
-__all__ = ["MemoryBills", "forget_bills", "give_back", "give_back_past", "note"]
+__all__ = ["MemoryBills", "forget_bills", "give_back", "give_back_past", "keep_past", "note"]
 
 NONE = Bill()
 
@@ -69,11 +69,17 @@ def forget_bills(state: State, subject: str) -> int:
     return len(over)
 
 
-def _archive(state: State, where: tuple[str, str], subject: str, stored: Counter, bill: Bill) -> None:
-    table, name = state.past.setdefault(where, {}), (subject, stored.start)
+def keep_past(state: State, where: tuple[str, str], name: tuple[str, datetime], over: PastWindow) -> None:
+    """Keep a window that is over, together with what is known of it already."""
+    table = state.past.setdefault(where, {})
     known = table.get(name)
-    used, bill = (known.used + stored.used, added(known.bill, bill)) if known else (stored.used, bill)
-    table[name] = PastWindow(stored.end, used, bill)
+    if known is not None:
+        over = PastWindow(over.end, known.used + over.used, added(known.bill, over.bill))
+    table[name] = over
+
+
+def _archive(state: State, where: tuple[str, str], subject: str, stored: Counter, bill: Bill) -> None:
+    keep_past(state, where, (subject, stored.start), PastWindow(stored.end, stored.used, bill))
 
 
 class MemoryBills(Part):

@@ -10,6 +10,7 @@ from itertools import islice
 
 from skene.adapters.memory.state import FiringRow, JourneyRow, Part, Recipient, Schedule, as_json
 from skene.engine.early import goal_before
+from skene.ports.counters import Draft
 from skene.ports.firings import (
     Closing,
     DecisionRow,
@@ -22,6 +23,7 @@ from skene.ports.firings import (
     Recorded,
     Repeat,
 )
+from skene.ports.happened import goal_reached
 
 __all__ = ["MemoryFirings"]
 
@@ -29,9 +31,19 @@ __all__ = ["MemoryFirings"]
 class MemoryFirings(Part):
     """The port `Firings`, but for `note_lapses`, which is where the plans are."""
 
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self,
+        subject: str,
+        firings: tuple[NewFiring, ...],
+        goals: Mapping[str, timedelta],
+        *,
+        hooks: tuple[str, ...] = (),
+    ) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops."""
         state, now = self._state, self._state.clock.now()
+        named, subject = subject, state.living(subject)
+        if subject != named:
+            firings = tuple(replace(one, subject=subject) if one.subject == named else one for one in firings)
         for waiting in state.open_firings.values() if goals else ():
             new = waiting.new
             theirs = new.subject == subject and new.loop in goals and new.journey is None
@@ -42,6 +54,7 @@ class MemoryFirings(Part):
                 row = state.journeys[name]
                 if row.goal_at is None and now - row.begun_at <= within:
                     state.journeys[name] = replace(row, goal_at=now)
+                    state.post(_goal(row, hooks, now), now)
         return sum(state.fire(firing, now) for firing in firings)
 
     async def last_tick(self, step: str) -> datetime | None:
@@ -114,6 +127,9 @@ class MemoryFirings(Part):
         row, now = self._claimed(firing), self._state.clock.now()
         if row is None:
             return Recorded(held=False)
+        if row.new.subject != firing.subject:  # who was merged into somebody since the firing was claimed
+            whom = row.new.subject
+            entries = tuple(one.about(whom) if one.subject == firing.subject else one for one in entries)
         acted = 0
         for entry in entries:
             if repeat is None or self._admits(row, entry.subject, repeat, now):
@@ -244,6 +260,8 @@ class MemoryFirings(Part):
                 shadow=begun.shadow,
                 goal_at=goal_before(row.goal_at, now) if ours else None,
             )
+            if state.journeys[begun.id].goal_at is not None:
+                state.post(_goal(state.journeys[begun.id], begun.hooks, now), now)
             state.begun[begun.id] = len(state.conversions)
             state.ways.setdefault((begun.subject, begun.loop), []).append(begun.id)
         state.post(entry.drafts, now)
@@ -269,3 +287,8 @@ class MemoryFirings(Part):
     ) -> None:
         new = row.new
         self._state.log.append(DecisionRow(now, new.loop, new.step, subject, phase, outcome, reason, new.key))
+
+
+def _goal(row: JourneyRow, hooks: tuple[str, ...], now: datetime) -> tuple[Draft, ...]:
+    about = {"held_out": row.held_out, "shadow": row.shadow}
+    return goal_reached(hooks, row.subject, now, journey=row.id, loop=row.loop, **about)

@@ -81,6 +81,7 @@ class MemoryOutbox(Part):
             self._put_off(row, now + outcome.delay)
             return True
         self._end(row, now)
+        state.post(outcome.drafts, now)
         if outcome.state is MessageState.SENT:
             wall = state.walls.get(row.draft.wall or "")
             if wall is not None:

@@ -24,6 +24,7 @@ from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
 from skene.ports.overrides import Overridden
+from skene.ports.syncs import SyncRun
 
 _MICROSECOND = timedelta(microseconds=1)
 _WIDTH = 60
@@ -98,6 +99,7 @@ class Payer:
     drawn: int = 0
     applied: int = 0
     update: Update | None = None
+    verified_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -114,13 +116,24 @@ class WallRow:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A subject began to pay; amount in the currency's minor unit."""
+    """A subject began to pay; amounts in the currency's minor unit."""
 
     subject: str
     at: datetime
     wall: str | None
     amount: int | None
     currency: str | None
+    number: int
+    loop: str | None
+    plan: str
+    again: bool
+    ended_at: datetime | None = None
+    refunds: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def refunded(self) -> int:
+        """What was given back since."""
+        return sum(self.refunds.values())
 
 
 @dataclass(slots=True)
@@ -195,6 +208,15 @@ class JourneyRow:
 
 
 @dataclass(slots=True)
+class SyncRow:
+    """The comparison with the billing service."""
+
+    run: SyncRun
+    lease_until: datetime | None = None
+    finished: bool = False
+
+
+@dataclass(slots=True)
 class Key:
     """An admitted idempotency key."""
 
@@ -222,6 +244,7 @@ class State:
         self.bills: dict[tuple[str, str], dict[str, Bill]] = {}
         self.past: dict[tuple[str, str], dict[tuple[str, datetime], PastWindow]] = {}
         self.holders: dict[str, Holder] = {}  # by subject
+        self.aliases: dict[str, list[str]] = {}  # by subject: those that were merged into it
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
         self.events: dict[str, str] = {}
@@ -229,6 +252,8 @@ class State:
         self.standing: dict[str, dict[tuple[str, str], WallRow]] = {}  # by subject, step and plan: the latest
         self.conversions: list[Conversion] = []
         self.converted: dict[str, int] = {}  # by subject: how many conversions there were after the latest
+        self.spells: dict[str, list[int]] = {}  # by subject: the places of their conversions
+        self.opened: dict[str, list[WallRow]] = {}  # by subject: all of their walls
         self.messages: dict[int, MessageRow] = {}
         self.open: dict[int, MessageRow] = {}  # those on their way, oldest first
         # Heaps of messages by when they are due: first those that are no marketing, then those that are.
@@ -251,6 +276,11 @@ class State:
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
+        self.sync: SyncRow | None = None
+
+    def living(self, subject: str) -> str:
+        """Whom a subject counts as: itself, unless it was merged into somebody."""
+        return self.resolve(subject)[0]
 
     def resolve(self, subject: str) -> tuple[str, Holder | None]:
         """Who is counted for a subject, and what billing has said of them."""

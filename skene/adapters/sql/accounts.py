@@ -1,6 +1,7 @@
 """Plans: the verbs of `ports.accounts`, each in the caller's transaction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from math import ceil
@@ -8,12 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert, serialise
-from skene.adapters.sql.tables import conversions, customers, forgotten, subscriptions, walls, webhook_events
+from skene.adapters.sql.posting import post
+from skene.adapters.sql.spells import Terms, begin_spell, end_spells, refund
+from skene.adapters.sql.tables import customers, forgotten, subscriptions, webhook_events
 from skene.adapters.sql.watching import tell
 from skene.engine.standing import Standing, Subscription
 from skene.ports.accounts import Applied, Customer, Ticket, Update
-from skene.ports.firings import Watcher
 
 __all__ = [
     "apply_billing",
@@ -86,21 +89,26 @@ def apply_billing(connection: sa.Connection, now: datetime, update: Update, said
     applied = sa.select(subscriptions.c.applied).where(subscriptions.c.customer == customer)
     subject = _subject_of(connection, customer)
     if update.ticket.number < (connection.scalar(applied) or 0):
+        _give_back(connection, now, subject, update)
         standing = standing_at(_row(connection, subject), now) if subject is not None else None
         plan = standing.plan if standing else default
         return Applied(subject, True, plan, plan)
+    terms = Terms(update.attribution, update.credit, update.watchers, update.hooks)
     state = _remember(connection, now, update, said)
     if subject is None and update.subject is not None:
-        serialise(connection, "subject", update.subject)
-        if _free(_row(connection, update.subject), now):
-            subject = update.subject
-            _tie(connection, now, subject, customer, update.watchers)
+        named = hold(connection, update.subject)
+        if _free(_row(connection, named), now):
+            subject = named
+            _tie(connection, now, subject, customer, terms)
     elif subject is not None:
         serialise(connection, "subject", subject)
+    post(connection, now, [replace(one, subject=one.subject or subject or "") for one in update.drafts])
     if subject is None:
         plan = update.standing.at(now, default).plan
         return Applied(None, False, plan, plan)
-    return _hold(connection, now, subject, state, update.watchers)
+    change = _hold(connection, now, subject, state, terms)
+    _give_back(connection, now, subject, update)
+    return change
 
 
 def record_event(connection: sa.Connection, now: datetime, event: str, event_type: str) -> bool:
@@ -114,17 +122,16 @@ def record_event(connection: sa.Connection, now: datetime, event: str, event_typ
     return connection.scalar(remember) is not None
 
 
-def link(
-    connection: sa.Connection, now: datetime, subject: str, customer: str, watchers: tuple[Watcher, ...]
-) -> None:
+def link(connection: sa.Connection, now: datetime, subject: str, customer: str, terms: Terms) -> None:
     """Tie a subject to a customer, and let the customer's state apply."""
     serialise(connection, "customer", customer)
-    serialise(connection, "subject", subject)
-    _tie(connection, now, subject, customer, watchers)
+    subject = hold(connection, subject)
+    _tie(connection, now, subject, customer, terms)
     known = sa.select(subscriptions).where(subscriptions.c.customer == customer)
     state = connection.execute(known).mappings().one_or_none()
     if state is not None and state["plan"] is not None:
-        _hold(connection, now, subject, state, watchers)
+        terms = replace(terms, attribution=timedelta(seconds=state["attribution_seconds"]))
+        _hold(connection, now, subject, state, terms)
 
 
 def set_plan(
@@ -133,16 +140,16 @@ def set_plan(
     subject: str,
     standing: Standing,
     default_plan: str,
-    attribution: timedelta,
-    watchers: tuple[Watcher, ...],
+    terms: Terms,
 ) -> Applied:
     """Set a plan by hand."""
-    serialise(connection, "subject", subject)
-    return _stand(connection, now, subject, standing, default_plan, attribution, {}, watchers)
+    subject = hold(connection, subject)
+    return _stand(connection, now, subject, standing, default_plan, {}, terms)
 
 
 def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Customer | None:
     """The subject's record."""
+    subject = living(connection, subject)
     row = _row(connection, subject)
     if row is None:
         return None
@@ -154,6 +161,7 @@ def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Cust
 
 def claim_lookup(connection: sa.Connection, now: datetime, subject: str, every: timedelta) -> str | None:
     """Claim the right to ask the billing service about a subject."""
+    subject = living(connection, subject)
     due = sa.or_(customers.c.checked_at.is_(None), customers.c.checked_at <= now - every)
     claim = (
         sa.update(customers)
@@ -203,12 +211,14 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
         "subscription": paid.id if paid else None,
         "amount": paid.amount if paid else None,
         "currency": paid.currency if paid else None,
+        "started_at": paid.started_at if paid else None,
         "email": update.email,
         "cycle": list(update.cycle),
         "attribution_seconds": ceil(update.attribution.total_seconds()),
         "subscriptions": said,
         "features": list(update.features) or None,
         "updated_at": now,
+        "verified_at": now,
     }
     tickets = update.ticket.number
     keep = insert(connection, subscriptions).values(customer=update.ticket.customer, tickets=tickets, **state)
@@ -216,9 +226,7 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
     return {"customer": update.ticket.customer, **state}
 
 
-def _tie(
-    connection: sa.Connection, now: datetime, subject: str, customer: str, watchers: tuple[Watcher, ...]
-) -> None:
+def _tie(connection: sa.Connection, now: datetime, subject: str, customer: str, terms: Terms) -> None:
     """Tie the two and cut earlier ties of either; who loses a customer loses what it gave."""
     earlier = sa.delete(customers).where(customers.c.customer == customer, customers.c.subject != subject)
     for loser in connection.execute(earlier.returning(customers)).mappings().all():
@@ -226,7 +234,7 @@ def _tie(
             own = {"subject": loser["subject"], "overrides": loser["overrides"], "updated_at": now}
             connection.execute(sa.insert(customers).values(paying=False, cycle=[], **own))
         if loser["plan"] is not None:
-            tell(connection, now, loser["subject"], loser["plan"], loser["default_plan"], watchers)
+            _lose(connection, now, loser, Standing(loser["default_plan"]), terms)
     tie = insert(connection, customers).values(
         subject=subject, customer=customer, paying=False, cycle=[], updated_at=now
     )
@@ -239,18 +247,22 @@ def _hold(
     now: datetime,
     subject: str,
     state: sa.RowMapping | Mapping[str, Any],
-    watchers: tuple[Watcher, ...],
+    terms: Terms,
 ) -> Applied:
     """Give a subject what its customer has."""
     paid = None
     if state["subscription"] is not None:
         paid = Subscription(
-            state["subscription"], "", state["plan"], amount=state["amount"], currency=state["currency"]
+            state["subscription"],
+            "",
+            state["plan"],
+            amount=state["amount"],
+            currency=state["currency"],
+            started_at=state["started_at"],
         )
     standing = Standing(state["plan"], state["until"], state["paying"], paid)
-    attribution = timedelta(seconds=state["attribution_seconds"])
     also = {"cycle": state["cycle"], "email": state["email"], "features": state["features"]}
-    return _stand(connection, now, subject, standing, state["default_plan"], attribution, also, watchers)
+    return _stand(connection, now, subject, standing, state["default_plan"], also, terms)
 
 
 def _stand(
@@ -259,9 +271,8 @@ def _stand(
     subject: str,
     standing: Standing,
     default: str,
-    attribution: timedelta,
     also: Mapping[str, Any],
-    watchers: tuple[Watcher, ...],
+    terms: Terms,
 ) -> Applied:
     row = _row(connection, subject, lock=True)  # or the end of the plan could be noted meanwhile
     before = standing_at(row, now) or Standing(default)
@@ -276,35 +287,26 @@ def _stand(
     }
     write = insert(connection, customers).values({"subject": subject, "cycle": [], **state})
     connection.execute(write.on_conflict_do_update(index_elements=[customers.c.subject], set_=state))
-    # What was written down is what watchers heard last, even if its end has passed unnoticed since.
-    written = row["plan"] if row is not None and row["plan"] is not None else default
-    tell(connection, now, subject, written, after.plan, watchers)
+    if row is None or row["plan"] is None:
+        tell(connection, now, subject, default, after.plan, terms.watchers, terms.hooks)
+    else:
+        _lose(connection, now, row, after, terms)
     if before.paying or not after.paying:
         return Applied(subject, False, before.plan, after.plan)
-    wall = _convert(connection, now, subject, after, attribution)
+    wall = begin_spell(connection, now, subject, after, terms)
     return Applied(subject, False, before.plan, after.plan, True, wall)
 
 
-def _convert(
-    connection: sa.Connection, now: datetime, subject: str, standing: Standing, attribution: timedelta
-) -> str | None:
-    last = (
-        sa.select(walls.c.id, walls.c.loop)
-        .where(walls.c.subject == subject, walls.c.opened_at >= now - attribution)
-        .order_by(walls.c.opened_at.desc(), walls.c.id.desc())
-        .limit(1)
-    )
-    wall = connection.execute(last).one_or_none()
-    paid = standing.subscription
-    conversion = {
-        "subject": subject,
-        "wall": wall.id if wall else None,
-        "loop": wall.loop if wall else None,
-        "plan": standing.plan,
-        "amount": paid.amount if paid else None,
-        "currency": paid.currency if paid else None,
-        "subscription": paid.id if paid else None,
-        "converted_at": now,
-    }
-    connection.execute(sa.insert(conversions).values(conversion))
-    return wall.id if wall else None
+def _lose(connection: sa.Connection, now: datetime, row: Row, after: Standing, terms: Terms) -> None:
+    """Say that a subject holds another plan than was written down, and no longer pays for that one."""
+    subject, until = row["subject"], row["until"]
+    # What was written down is what watchers heard last, even if its end has passed unnoticed since.
+    tell(connection, now, subject, row["plan"], after.plan, terms.watchers, terms.hooks)
+    lapsed = until is not None and until <= now
+    if row["paying"] and (lapsed or not after.paying):
+        end_spells(connection, now, [(subject, until if lapsed else now)], terms.hooks)
+
+
+def _give_back(connection: sa.Connection, now: datetime, subject: str | None, update: Update) -> None:
+    if subject is not None and update.refund is not None:
+        refund(connection, now, subject, update.refund, update.hooks)

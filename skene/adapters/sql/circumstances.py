@@ -76,7 +76,9 @@ def _ended(connection: sa.Connection, ids: Collection[Any]) -> tuple[dict[str, s
     open_ones = [row for row in rows if row.id not in ended]
     if not open_ones:
         return ended, early
-    last = sa.func.max(conversions.c.converted_at, type_=conversions.c.converted_at.type)
+    # When it became known: what is dated back was not known to a journey that had begun by then.
+    known = sa.func.coalesce(conversions.c.recorded_at, conversions.c.converted_at)
+    last = sa.func.max(known, type_=conversions.c.converted_at.type)
     paid = sa.select(conversions.c.subject, last).group_by(conversions.c.subject)
     paid = paid.where(conversions.c.subject.in_({row.subject for row in open_ones}))
     latest = {subject: at for subject, at in connection.execute(paid)}  # noqa: C416 - a row is no pair to the type checkers

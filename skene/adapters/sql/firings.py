@@ -1,17 +1,21 @@
 """Firings on their way: the verbs of `ports.firings` but `record`, each in the caller's transaction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import living
 from skene.adapters.sql.arrivals import enter
 from skene.adapters.sql.circumstances import Circumstances, look_up
 from skene.adapters.sql.dialect import insert, serialise
+from skene.adapters.sql.posting import post
 from skene.adapters.sql.tables import firings, journeys, ticks
 from skene.engine.subject import storable_id
 from skene.ports.firings import Firing, FiringState, NewFiring
+from skene.ports.happened import goal_reached
 
 __all__ = [
     "claim_firings",
@@ -36,12 +40,16 @@ def emit(
     subject: str,
     new: tuple[NewFiring, ...],
     goals: Mapping[str, timedelta],
+    hooks: tuple[str, ...],
 ) -> int:
     """Record firings, each key once, and that a subject has reached the goals of loops.
 
     Goals are noted with firings first, then with journeys: `record` locks the firing until its journey can
     be seen. So either the firing has the goal when it is recorded, or its journey is found here.
     """
+    named, subject = subject, living(connection, subject)
+    if subject != named:
+        new = tuple(replace(one, subject=subject) if one.subject == named else one for one in new)
     if goals:
         _reach_early(connection, now, subject, goals)
     for loop, within in sorted(goals.items()):
@@ -51,7 +59,10 @@ def emit(
             journeys.c.begun_at >= now - within,
             journeys.c.goal_at.is_(None),
         )
-        connection.execute(reached.values(goal_at=now))
+        told = reached.values(goal_at=now).returning(journeys.c.id, journeys.c.held_out, journeys.c.shadow)
+        for way in connection.execute(told).all():
+            about = {"journey": way.id, "loop": loop, "held_out": way.held_out, "shadow": way.shadow}
+            post(connection, now, goal_reached(hooks, subject, now, **about))
     return enter(connection, now, new)
 
 

@@ -1,31 +1,18 @@
-"""Messages on their way: writing, claiming and settling them, each in the caller's transaction."""
+"""Messages on their way: claiming and settling them, each in the caller's transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from skene.adapters.sql.circumstances import Circumstances, look_up
-from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.paces import hold_channel
+from skene.adapters.sql.posting import FIELDS, post
 from skene.adapters.sql.tables import journeys, outbox, walls
 from skene.ports.counters import Draft
 from skene.ports.outbox import Claimed, MessageState, Outcome
 
 __all__ = ["claim", "draft_of", "held", "messages", "outbox_counts", "post", "settle"]
-
-_FIELDS = (
-    *("key", "kind", "loop", "step", "subject", "plan", "channel", "template"),
-    *("data", "wall", "cancel_on_upgrade", "journey", "marketing"),
-)
-
-
-def post(connection: sa.Connection, now: datetime, drafts: Iterable[Draft]) -> None:
-    """Put messages into the outbox, each key once."""
-    fresh = {"state": MessageState.PENDING, "due_at": now, "claim": 0, "failures": 0, "created_at": now}
-    rows = [{**{field: getattr(draft, field) for field in _FIELDS}, **fresh} for draft in drafts]
-    if rows:
-        connection.execute(insert(connection, outbox).on_conflict_do_nothing(), rows)
 
 
 def claim(connection: sa.Connection, now: datetime, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
@@ -82,6 +69,7 @@ def settle(connection: sa.Connection, now: datetime, claimed: Claimed, outcome: 
             if asked is not None:
                 prompted = sa.update(table).where(table.c.id == asked, table.c.prompted_at.is_(None))
                 connection.execute(prompted.values(prompted_at=now))
+    post(connection, now, outcome.drafts)
     if outcome.hold > timedelta(0):
         hold_channel(connection, now, row.channel, outcome.hold)
     return True
@@ -116,7 +104,7 @@ def held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
 
 def draft_of(row: sa.RowMapping) -> Draft:
     """The message as it was written."""
-    return Draft(**{field: row[field] for field in _FIELDS})
+    return Draft(**{field: row[field] for field in FIELDS})
 
 
 def _claimed(row: sa.RowMapping, known: Circumstances) -> Claimed:

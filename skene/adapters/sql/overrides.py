@@ -5,7 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from skene.adapters.sql.dialect import insert, serialise
+from skene.adapters.sql.aliases import hold, living
+from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.outbox import post
 from skene.adapters.sql.tables import customers
 from skene.adapters.sql.tables import overrides as kept
@@ -13,14 +14,14 @@ from skene.adapters.sql.types import to_text
 from skene.ports.counters import Draft
 from skene.ports.overrides import Overridden, Override
 
-__all__ = ["counted_as", "end_override", "overrides", "set_override"]
+__all__ = ["end_override", "hold_in_force", "in_force", "overrides", "set_override"]
 
 
 def set_override(
     connection: sa.Connection, now: datetime, override: Override, drafts: tuple[Draft, ...]
 ) -> Overridden:
     """Give a subject another limit on a counter, in place of one that is in force."""
-    subject, meter, lasts = _alone(connection, override.subject), override.meter, override.expires_after
+    subject, meter, lasts = hold(connection, override.subject), override.meter, override.expires_after
     _end(connection, now, subject, meter)
     new = {
         "subject": subject,
@@ -31,7 +32,7 @@ def set_override(
         "expires_at": None if lasts is None else now + lasts,
     }
     row = connection.execute(sa.insert(kept).values(new).returning(kept)).mappings().one()
-    _hold(connection, now, subject)
+    hold_in_force(connection, now, subject)
     post(connection, now, drafts)
     return _told(row)
 
@@ -40,49 +41,35 @@ def end_override(
     connection: sa.Connection, now: datetime, subject: str, meter: str, drafts: tuple[Draft, ...]
 ) -> bool:
     """Take an override back. False: there was none in force."""
-    subject = _alone(connection, subject)
+    subject = hold(connection, subject)
     if not _end(connection, now, subject, meter):
         return False
-    _hold(connection, now, subject)
+    hold_in_force(connection, now, subject)
     post(connection, now, drafts)
     return True
 
 
 def overrides(connection: sa.Connection, now: datetime, subject: str) -> tuple[Overridden, ...]:
     """All overrides of a subject, oldest first."""
-    subject = counted_as(connection, subject)
+    subject = living(connection, subject)
     rows = connection.execute(sa.select(kept).where(kept.c.subject == subject).order_by(kept.c.id))
     return tuple(_told(row) for row in rows.mappings())
 
 
-def counted_as(connection: sa.Connection, subject: str) -> str:
-    """Whom a subject was merged into, or the subject itself."""
-    merged = sa.select(customers.c.merged_into).where(customers.c.subject == subject)
-    return connection.scalar(merged) or subject
-
-
-def _alone(connection: sa.Connection, subject: str) -> str:
-    """Who is counted for a subject, of whom no other transaction writes now."""
-    serialise(connection, "subject", subject)
-    who = counted_as(connection, subject)
-    if who != subject:
-        serialise(connection, "subject", who)
-    return who
-
-
-def _in_force(now: datetime) -> sa.ColumnElement[bool]:
+def in_force(now: datetime) -> sa.ColumnElement[bool]:
+    """Neither over nor taken back."""
     return kept.c.ended_at.is_(None) & (kept.c.expires_at.is_(None) | (kept.c.expires_at > now))
 
 
 def _end(connection: sa.Connection, now: datetime, subject: str, meter: str) -> bool:
     """End what is in force for a counter. False: nothing was."""
-    end = sa.update(kept).where(kept.c.subject == subject, kept.c.meter == meter, _in_force(now))
+    end = sa.update(kept).where(kept.c.subject == subject, kept.c.meter == meter, in_force(now))
     return connection.execute(end.values(ended_at=now)).rowcount > 0
 
 
-def _hold(connection: sa.Connection, now: datetime, subject: str) -> None:
+def hold_in_force(connection: sa.Connection, now: datetime, subject: str) -> None:
     """Write what is in force to where counting looks."""
-    rows = connection.execute(sa.select(kept).where(kept.c.subject == subject, _in_force(now)))
+    rows = connection.execute(sa.select(kept).where(kept.c.subject == subject, in_force(now)))
     held = {row.meter: _limit(row) for row in rows}
     change = {"overrides": held or None, "updated_at": now}
     write = insert(connection, customers).values(subject=subject, paying=False, cycle=[], **change)

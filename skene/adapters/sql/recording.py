@@ -1,7 +1,7 @@
 """What follows from a firing: one transaction, a handful of statements for any number of entries."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -26,6 +26,7 @@ from skene.ports.firings import (
     Recorded,
     Repeat,
 )
+from skene.ports.happened import goal_reached
 
 __all__ = ["record"]
 
@@ -40,10 +41,15 @@ def record(
     lease: timedelta | None,
 ) -> Recorded:
     """Record what follows from a firing, or nothing if the claim was lost."""
-    ours = sa.select(firings.c.id, firings.c.goal_at).where(*held(firing)).with_for_update()
+    ours = sa.select(firings.c.goal_at, firings.c.subject).where(*held(firing)).with_for_update()
     row = connection.execute(ours).one_or_none()
     if row is None:
         return Recorded(held=False)
+    if row.subject != firing.subject:  # who was merged into somebody since the firing was claimed
+        entries = tuple(
+            entry.about(row.subject) if entry.subject == firing.subject else entry for entry in entries
+        )
+        firing = replace(firing, subject=row.subject)
     acting = _admit(connection, now, firing, entries, repeat) if repeat and entries else _Admitted(entries)
     _begin(connection, now, firing, acting.entries, row.goal_at)
     post(connection, now, [draft for entry in acting.entries for draft in entry.drafts])
@@ -144,11 +150,11 @@ def _begin(
     connection: sa.Connection,
     now: datetime,
     firing: Firing,
-    entries: Iterable[Entry],
+    entries: Sequence[Entry],
     goal_at: datetime | None,
 ) -> None:
     early = goal_before(goal_at, now)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": journey.id,
             "loop": journey.loop,
@@ -163,6 +169,12 @@ def _begin(
     ]
     if rows:
         connection.execute(insert(connection, journeys).on_conflict_do_nothing(), rows)
+    hooks = {entry.journey.id: entry.journey.hooks for entry in entries if entry.journey}
+    for way in rows if early else ():
+        if way["goal_at"] is not None:
+            about = {name: way[name] for name in ("loop", "held_out", "shadow")}
+            told = goal_reached(hooks[way["id"]], way["subject"], now, journey=way["id"], **about)
+            post(connection, now, told)
 
 
 def _line(

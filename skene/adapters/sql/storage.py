@@ -1,13 +1,11 @@
 """The verbs that PostgreSQL and SQLite share, on top of one way to run a transaction."""
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
-import sqlalchemy as sa
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from skene.adapters.sql import (
@@ -16,9 +14,11 @@ from skene.adapters.sql import (
     billed,
     contacts,
     decisions,
+    funnels,
     grants,
     ledger,
     letters,
+    merging,
     outbox,
     overrides,
     pruning,
@@ -27,39 +27,29 @@ from skene.adapters.sql import (
     watching,
 )
 from skene.adapters.sql import firings as firing_verbs
+from skene.adapters.sql.spells import Terms
+from skene.adapters.sql.sync_verbs import SqlSyncs
+from skene.adapters.sql.transacting import Work
 from skene.engine.standing import Standing
-from skene.ports.accounts import Applied, Customer, Ticket, Update
+from skene.ports.accounts import Applied, Credit, Customer, Ticket, Update
 from skene.ports.contacts import Suppressed, Suppression
 from skene.ports.counters import BilledUse, Consume, Counted, Draft, Notice, Receipt
 from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
-from skene.ports.ledger import FunnelRow, Wall
+from skene.ports.ledger import Conversion, FunnelRow, Span, Wall
+from skene.ports.merging import Merged
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
 from skene.ports.overrides import Overridden, Override
 
-__all__ = ["SqlStorage"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["SqlStorage", "Work"]
 
 _NO_RULES = Rules()
 
-Work = Callable[Concatenate[sa.Connection, datetime, P], T]
-"""What happens inside one transaction: given the connection, the storage's time, and the verb's arguments."""
 
-
-class SqlStorage(ABC):
+class SqlStorage(SqlSyncs):
     """Every verb but the three that count. A subclass says how to run a transaction, and counts."""
-
-    @abstractmethod
-    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that only reads, against one state of the database."""
-
-    @abstractmethod
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work in one transaction: all of it happens, or nothing."""
 
     # --- counters ---
 
@@ -93,9 +83,9 @@ class SqlStorage(ABC):
 
     # --- grants ---
 
-    async def grant(self, grant: Grant) -> bool:
+    async def grant(self, grant: Grant, drafts: tuple[Draft, ...] = ()) -> bool:
         """Grant units, once for each subject and key."""
-        return await self._write(grants.grant, grant)
+        return await self._write(grants.grant, grant, drafts)
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""
@@ -129,9 +119,18 @@ class SqlStorage(ABC):
         """Remember a webhook that needs no fetch."""
         return await self._write(accounts.record_event, event, event_type)
 
-    async def link(self, subject: str, customer: str, *, watchers: tuple[Watcher, ...] = ()) -> None:
+    async def link(
+        self,
+        subject: str,
+        customer: str,
+        *,
+        watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
+        credit: Credit = "last",
+    ) -> None:
         """Tie a subject to a customer."""
-        await self._write(accounts.link, subject, customer, watchers)
+        terms = Terms(timedelta(0), credit, watchers, hooks)  # how far back is kept with the customer
+        await self._write(accounts.link, subject, customer, terms)
 
     async def set_plan(
         self,
@@ -141,9 +140,12 @@ class SqlStorage(ABC):
         default_plan: str,
         attribution: timedelta,
         watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
+        credit: Credit = "last",
     ) -> Applied:
         """Set a plan by hand."""
-        return await self._write(accounts.set_plan, subject, standing, default_plan, attribution, watchers)
+        terms = Terms(attribution, credit, watchers, hooks)
+        return await self._write(accounts.set_plan, subject, standing, default_plan, terms)
 
     async def get_customer(self, subject: str) -> Customer | None:
         """The subject's record."""
@@ -152,6 +154,18 @@ class SqlStorage(ABC):
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:
         """Claim the right to ask the billing service about a subject."""
         return await self._write(accounts.claim_lookup, subject, every)
+
+    async def merge(
+        self,
+        source: str,
+        target: str,
+        *,
+        watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
+        drafts: tuple[Draft, ...] = (),
+    ) -> Merged:
+        """Make everything of one subject another one's."""
+        return await self._write(merging.merge, source, target, watchers, hooks, drafts)
 
     # --- ledger ---
 
@@ -163,19 +177,35 @@ class SqlStorage(ABC):
         """A wall by its id."""
         return await self._read(ledger.get_wall, wall)
 
-    async def mark_clicked(self, wall: str) -> bool:
+    async def mark_clicked(self, wall: str, drafts: tuple[Draft, ...] = ()) -> bool:
         """Record that a wall's link was followed."""
-        return await self._write(ledger.mark_clicked, wall)
+        return await self._write(ledger.mark_clicked, wall, drafts)
 
-    async def mark_checkout(self, wall: str, session: str | None) -> bool:
+    async def mark_checkout(self, wall: str, session: str | None, drafts: tuple[Draft, ...] = ()) -> bool:
         """Record that a checkout was opened from a wall."""
-        return await self._write(ledger.mark_checkout, wall, session)
+        return await self._write(ledger.mark_checkout, wall, session, drafts)
 
     async def funnel(
-        self, *, since: datetime | None = None, until: datetime | None = None, loop: str | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        loop: str | None = None,
+        by: Span | None = None,
     ) -> tuple[FunnelRow, ...]:
-        """One row per loop, then one for conversions that no wall explains."""
-        return await self._read(ledger.funnel, since, until, loop)
+        """One row per loop, then one for conversions that no wall explains; for each period."""
+        return await self._read(funnels.funnel, since, until, loop, by)
+
+    async def conversion_rows(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int | None = None,
+        limit: int = 1000,
+    ) -> tuple[Conversion, ...]:
+        """Conversions, in the order they were recorded."""
+        return await self._read(ledger.conversion_rows, since, until, after, limit)
 
     # --- outbox ---
 
@@ -230,9 +260,16 @@ class SqlStorage(ABC):
 
     # --- firings ---
 
-    async def emit(self, subject: str, firings: tuple[NewFiring, ...], goals: Mapping[str, timedelta]) -> int:
+    async def emit(
+        self,
+        subject: str,
+        firings: tuple[NewFiring, ...],
+        goals: Mapping[str, timedelta],
+        *,
+        hooks: tuple[str, ...] = (),
+    ) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops."""
-        return await self._write(firing_verbs.emit, subject, firings, goals)
+        return await self._write(firing_verbs.emit, subject, firings, goals, hooks)
 
     async def last_tick(self, step: str) -> datetime | None:
         """The latest tick that was recorded for a schedule step."""
@@ -274,9 +311,11 @@ class SqlStorage(ABC):
         """Record what follows from a firing, or nothing if the claim was lost."""
         return await self._write(recording.record, firing, entries, repeat, closing, lease)
 
-    async def note_lapses(self, watchers: tuple[Watcher, ...], limit: int) -> int:
-        """Write down plans whose end has passed, so that watchers hear of them."""
-        return await self._write(watching.note_lapses, watchers, limit)
+    async def note_lapses(
+        self, watchers: tuple[Watcher, ...], limit: int, *, hooks: tuple[str, ...] = ()
+    ) -> int:
+        """Write down plans whose end has passed."""
+        return await self._write(watching.note_lapses, watchers, limit, hooks)
 
     async def decisions(
         self,

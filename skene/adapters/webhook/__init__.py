@@ -3,38 +3,22 @@
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 
-import anyio
 import httpx
-from anyio.lowlevel import RunVar
 from pydantic import JsonValue
-from standardwebhooks import Webhook
 
-from skene.adapters.mail.message import check_key, timeout_faults
-from skene.adapters.system import SystemClock
-from skene.adapters.webhook.answers import answer_error
-from skene.adapters.webhook.secrets import secret_faults
-from skene.adapters.webhook.settings import header_faults, is_local, origin, url_faults
+from skene.adapters.mail.message import check_key
+from skene.adapters.webhook.line import SignedLine
 from skene.adapters.webhook.source import StandardWebhookSource
 from skene.adapters.webhook.words import check_words, fill_words
-from skene.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, DeliveryUnknown
+from skene.errors import DeliveryRefused
 from skene.ports.clock import Clock
 from skene.ports.notifier import FOREVER, About, Body, MessageContext
 
 __all__ = ["StandardWebhookSource", "WebhookNotifier"]
 
 _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_LARGEST_ANSWER = 64 * 1024
-_PATIENCE = 1.0  # seconds for the rest of an answer that has said all with its status
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
 
 
 class WebhookNotifier:
@@ -66,25 +50,10 @@ class WebhookNotifier:
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        faults = (
-            *url_faults("WebhookNotifier.url", url),
-            *secret_faults("WebhookNotifier.secret", secret),
-            *header_faults("WebhookNotifier.headers", headers),
-            *timeout_faults("WebhookNotifier.timeout", timeout),
-        )
-        if faults:
-            raise ConfigurationError(faults)
-        self._url = url
-        self._signer = Webhook(secret)
-        self._headers = dict(headers or {})
-        self._timeout = timeout.total_seconds()
-        self._transport = transport
-        self._clock = clock or SystemClock()
-        # A client's connections belong to the event loop that opened them.
-        self._client: RunVar[httpx.AsyncClient | None] = RunVar("skene.adapters.webhook", None)
+        self._line = SignedLine("WebhookNotifier", url, secret, headers, timeout, transport, clock)
 
     def __repr__(self) -> str:
-        return f"WebhookNotifier({origin(self._url)!r})"
+        return f"WebhookNotifier({self._line.origin!r})"
 
     @property
     def remembers_keys(self) -> timedelta:
@@ -130,57 +99,9 @@ class WebhookNotifier:
             raise DeliveryRefused("the message was rendered for another kind of notifier")
         # Whatever order a database keeps the keys in, the bytes are the same.
         text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-        answer: httpx.Response | None = None
-        try:
-            with anyio.fail_after(self._timeout):
-                async with self._open().stream(
-                    "POST", self._url, content=text.encode(), headers=self._signed(key, text)
-                ) as answer:
-                    await _read(answer)
-        except _NOT_SENT as error:
-            raise DeliveryFailed(f"the receiver cannot be reached: {type(error).__name__}") from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            if answer is None:
-                raise DeliveryUnknown(f"the receiver did not answer: {type(error).__name__}") from error
-        refusal = answer_error(answer.status_code, answer.headers, self._clock.now())
-        if refusal is not None:
-            raise refusal
+        await self._line.post(key, text)
         return None
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; a later `send` opens new ones."""
-        client = self._client.get()
-        self._client.set(None)
-        if client is not None:
-            await client.aclose()
-
-    def _signed(self, key: str, text: str) -> dict[str, str]:
-        now = self._clock.now()
-        return {
-            **self._headers,
-            "content-type": "application/json",
-            "user-agent": "skene",
-            "webhook-id": key,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._signer.sign(msg_id=key, timestamp=now, data=text),
-        }
-
-    def _open(self) -> httpx.AsyncClient:
-        client = self._client.get()
-        if client is None:
-            # Half the time for the connection: if that fails, it is certain that nothing was sent.
-            timeout = httpx.Timeout(self._timeout, connect=self._timeout / 2, pool=self._timeout / 2)
-            public = not is_local(self._url)  # proxies of the environment are for the way out
-            client = httpx.AsyncClient(timeout=timeout, transport=self._transport, trust_env=public)
-            self._client.set(client)
-        return client
-
-
-async def _read(answer: httpx.Response) -> None:
-    """Read the little that is answered, so that the connection can be used again. The status says all."""
-    received = 0
-    with anyio.move_on_after(_PATIENCE), suppress(httpx.HTTPError, httpx.StreamConsumed):
-        async for chunk in answer.aiter_raw():
-            received += len(chunk)
-            if received > _LARGEST_ANSWER:
-                return
+        await self._line.aclose()

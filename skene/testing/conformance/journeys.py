@@ -209,8 +209,12 @@ class JourneyConformance(ConformanceBase):
             held_out_journeys=3,
             held_out_goals=1,
             median_time_to_goal=6 * HOUR,
+            journey_subjects=4,
+            goal_subjects=2,
+            held_out_journey_subjects=3,
+            held_out_goal_subjects=1,
         )
-        assert await storage.funnel() == (FunnelRow("freemium", walls=1), expected)
+        assert await storage.funnel() == (FunnelRow("freemium", walls=1, subjects=1), expected)
         assert await storage.funnel(loop="welcome") == (expected,)
         assert await storage.funnel(loop="watching") == ()
 
@@ -222,7 +226,9 @@ class JourneyConformance(ConformanceBase):
         for message in await storage.claim(10, LEASE):
             await send(storage, message, f"p:{message.draft.journey}")
         await storage.mark_report("p:j1", "clicked")
-        assert await storage.funnel() == (FunnelRow("freemium", walls=1, prompts=2, clicks=2, journeys=1),)
+        assert await storage.funnel() == (
+            FunnelRow("freemium", walls=1, prompts=2, clicks=2, journeys=1, subjects=1, journey_subjects=1),
+        )
 
     async def test_a_span_is_half_open(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 21: by when a journey began, whenever its goal was reached."""

@@ -182,7 +182,7 @@ class ConversionConformance(ConformanceBase):
         """Decision 21: recorded, credited to none."""
         change = await apply(storage)
         assert (change.converted, change.wall) == (True, None)
-        assert await storage.funnel() == (FunnelRow(None, conversions=1),)
+        assert await storage.funnel() == (FunnelRow(None, conversions=1, revenue=(("eur", 1900),)),)
 
     async def test_a_plan_set_by_hand_converts(self, storage: Storage, clock: ManualClock) -> None:
         """Contract of `set_plan`: the same consequences as an update from billing."""
@@ -252,8 +252,13 @@ class FunnelConformance(ConformanceBase):
             held_out_conversions=1,
             revenue=(("eur", 2400), ("usd", 2500)),
             median_time_to_pay=timedelta(hours=22, minutes=30),
+            subjects=5,
+            held_out_subjects=1,
+            paid_subjects=4,
+            held_out_paid_subjects=1,
         )
-        loop_b, others = FunnelRow("b", walls=1), FunnelRow(None, conversions=2)
+        loop_b = FunnelRow("b", walls=1, subjects=1)
+        others = FunnelRow(None, conversions=2, revenue=(("eur", 1907),))
         assert await storage.funnel() == (loop_a, loop_b, others)
         assert await storage.funnel(loop="a") == (loop_a,)
         assert await storage.funnel(loop="s") == ()
@@ -271,6 +276,8 @@ class FunnelConformance(ConformanceBase):
                 conversions=1,
                 revenue=(("eur", 1900),),
                 median_time_to_pay=timedelta(hours=10),
+                subjects=1,
+                paid_subjects=1,
             ),
         )
         assert await storage.funnel(since=begin + MICROSECOND, until=begin + timedelta(hours=1)) == ()
@@ -281,7 +288,7 @@ class FunnelConformance(ConformanceBase):
         """Decision 21: in the span they were recorded in, half open."""
         paid = clock.now()
         await apply(storage)
-        others = (FunnelRow(None, conversions=1),)
+        others = (FunnelRow(None, conversions=1, revenue=(("eur", 1900),)),)
         assert await storage.funnel(since=paid, until=paid + MICROSECOND) == others
         assert await storage.funnel(since=paid + MICROSECOND) == ()
         assert await storage.funnel(until=paid) == ()

@@ -133,6 +133,10 @@ DECLARE
     v_merged boolean;
     v_made text[] := '{}';
 BEGIN
+    IF EXISTS (SELECT FROM unnest(p_tallies) t WHERE NOT t.stored) THEN
+        -- Rows that are not there yet cannot be locked: whoever merges or erases the subject waits for them like this.
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended(E'skene\x1fsubject\x1f' || p_subject, 0));
+    END IF;
     LOOP
         -- Always in the order of the meters, so that two calls never wait for each other.
         WITH made AS (
@@ -558,6 +562,14 @@ BEGIN
                    billable = h.billable OR h.reported > 0
              WHERE h.subject = v_subject AND h.meter = v_receipt.meter AND h.plan = v_receipt.plan
                AND h.window_start = v_start;
+            IF NOT FOUND AND v_merged_into IS NULL AND EXISTS (
+                   SELECT FROM {schema}skene_customers c
+                    WHERE c.subject = p_subject AND c.merged_into IS NOT NULL) THEN
+                -- The subject was merged in this very moment: what is to be given back lies elsewhere now.
+                PERFORM {schema}skene_refund_v3(
+                    p_subject, ARRAY[v_receipt.meter], ARRAY[v_receipt.plan], ARRAY[v_receipt.charged_at],
+                    ARRAY[v_receipt.cost], p_key, p_now);
+            END IF;
         END IF;
     END LOOP;
 END

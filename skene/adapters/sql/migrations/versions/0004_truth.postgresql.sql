@@ -77,11 +77,33 @@ ALTER TABLE {schema}skene_conversions
     ADD COLUMN again boolean NOT NULL DEFAULT false,
     ADD COLUMN ended_at timestamptz,
     ADD COLUMN refunded bigint NOT NULL DEFAULT 0 CHECK (refunded >= 0),
-    ADD COLUMN refunds json NOT NULL DEFAULT '{}';
+    ADD COLUMN refunds json NOT NULL DEFAULT '{}',
+    ADD COLUMN recorded_at timestamptz;
+
+-- What can still be told of those that were recorded before: each but a subject's last had ended when the next began.
+UPDATE {schema}skene_conversions AS one
+SET again = told.again, ended_at = told.ended_at
+FROM (
+    SELECT told.id,
+        row_number() OVER theirs > 1 AS again,
+        coalesce(
+            lead(told.converted_at) OVER theirs,
+            CASE WHEN NOT held.paying THEN greatest(held.updated_at, told.converted_at) END,
+            CASE WHEN held.until <= now() THEN greatest(held.until, told.converted_at) END
+        ) AS ended_at
+    FROM {schema}skene_conversions AS told
+    LEFT JOIN {schema}skene_customers AS held USING (subject)
+    WHERE told.subject <> ''
+    WINDOW theirs AS (PARTITION BY told.subject ORDER BY told.converted_at, told.id)
+) AS told
+WHERE told.id = one.id AND (told.again OR told.ended_at IS NOT NULL);
 
 CREATE INDEX skene_conversions_open ON {schema}skene_conversions (subject) WHERE ended_at IS NULL;
 
 COMMENT ON COLUMN {schema}skene_conversions.again IS 'The subject had paid before, and had stopped';
+
+COMMENT ON COLUMN {schema}skene_conversions.recorded_at IS
+    'When skene learned of it, which may be long after converted_at; NULL: then';
 
 COMMENT ON COLUMN {schema}skene_conversions.ended_at IS 'When the subject stopped paying; NULL: still does';
 
@@ -102,3 +124,16 @@ CREATE TABLE {schema}skene_syncs (
 
 COMMENT ON TABLE {schema}skene_syncs IS
     'How far the comparison with the billing service has come: whoever goes on begins there';
+
+-- The counters of members inside their teams, `<meter>@<member>`, by member: found when a person is erased. Those of
+-- routes have a slash before any @, and are few here.
+CREATE INDEX skene_usage_member ON {schema}skene_usage (substr(meter, strpos(meter, '@') + 1)) WHERE strpos(meter, '@') > 0;
+
+CREATE INDEX skene_usage_history_member ON {schema}skene_usage_history (substr(meter, strpos(meter, '@') + 1))
+    WHERE strpos(meter, '@') > 0;
+
+CREATE INDEX skene_grants_member ON {schema}skene_grants (substr(meter, strpos(meter, '@') + 1))
+    WHERE strpos(meter, '@') > 0;
+
+CREATE INDEX skene_overrides_member ON {schema}skene_overrides (substr(meter, strpos(meter, '@') + 1))
+    WHERE strpos(meter, '@') > 0;

@@ -56,6 +56,28 @@ ALTER TABLE skene_conversions ADD COLUMN refunded BIGINT NOT NULL DEFAULT 0 CHEC
 
 ALTER TABLE skene_conversions ADD COLUMN refunds JSON NOT NULL DEFAULT '{}';
 
+ALTER TABLE skene_conversions ADD COLUMN recorded_at TEXT;
+
+-- What can still be told of those that were recorded before: each but a subject's last had ended when the next began.
+UPDATE skene_conversions
+SET again = told.again, ended_at = told.ended_at
+FROM (
+    SELECT told.id,
+        row_number() OVER theirs > 1 AS again,
+        coalesce(
+            lead(told.converted_at) OVER theirs,
+            CASE WHEN NOT held.paying THEN max(held.updated_at, told.converted_at) END,
+            CASE
+                WHEN held.until <= strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') THEN max(held.until, told.converted_at)
+            END
+        ) AS ended_at
+    FROM skene_conversions AS told
+    LEFT JOIN skene_customers AS held USING (subject)
+    WHERE told.subject <> ''
+    WINDOW theirs AS (PARTITION BY told.subject ORDER BY told.converted_at, told.id)
+) AS told
+WHERE told.id = skene_conversions.id AND (told.again OR told.ended_at IS NOT NULL);
+
 CREATE INDEX skene_conversions_open ON skene_conversions (subject) WHERE ended_at IS NULL;
 
 -- How far the comparison with the billing service has come: whoever goes on begins there.

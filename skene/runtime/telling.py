@@ -1,0 +1,68 @@
+"""What hooks are told of walls and of the messages that ask."""
+
+from pydantic import JsonValue
+
+from skene.ports.counters import Draft
+from skene.ports.grants import Grant
+from skene.ports.hooks import EventKind
+from skene.ports.ledger import Wall
+from skene.runtime.parts import Parts
+
+__all__ = ["checkout_opened", "granted", "link_clicked", "prompt_sent", "wall_opened"]
+
+
+def wall_opened(parts: Parts, wall: Wall) -> tuple[Draft, ...]:
+    """A subject was refused for the first time in a window."""
+    data: dict[str, JsonValue] = {
+        **_place(wall),
+        "meter": wall.meter,
+        "limit": wall.limit,
+        "used": wall.used,
+        "window_start": wall.window_start.isoformat(),
+        "window_end": wall.window_end.isoformat(),
+        "held_out": wall.held_out,
+        "shadow": wall.shadow,
+    }
+    return parts.tell(EventKind.WALL_OPENED, wall.subject, data, wall.id)
+
+
+def link_clicked(parts: Parts, wall: Wall) -> tuple[Draft, ...]:
+    """A wall's link was followed."""
+    return parts.tell(EventKind.LINK_CLICKED, wall.subject, _place(wall), wall.id)
+
+
+def checkout_opened(parts: Parts, wall: Wall, session: str | None) -> tuple[Draft, ...]:
+    """A checkout was opened from a wall."""
+    data = {**_place(wall), "session": session}
+    return parts.tell(EventKind.CHECKOUT_OPENED, wall.subject, data, wall.id)
+
+
+def prompt_sent(parts: Parts, draft: Draft) -> tuple[Draft, ...]:
+    """A mail that belongs to a wall or a journey was sent; of other messages nothing is told."""
+    if not draft.is_mail or (draft.wall is None and draft.journey is None):
+        return ()
+    data: dict[str, JsonValue] = {
+        "loop": draft.loop,
+        "step": draft.step,
+        "template": draft.template,
+        "wall": draft.wall,
+        "journey": draft.journey,
+    }
+    return parts.tell(EventKind.PROMPT_SENT, draft.subject, data, draft.key)
+
+
+def granted(parts: Parts, grant: Grant) -> tuple[Draft, ...]:
+    """A subject was granted units, by hand or by a loop."""
+    expires = grant.expires_after
+    data: dict[str, JsonValue] = {
+        "meter": grant.meter,
+        "units": grant.units,
+        "expires_seconds": None if expires is None else int(expires.total_seconds()),
+        "reason": grant.reason,
+        "loop": grant.loop,
+    }
+    return parts.tell(EventKind.GRANTED, grant.subject, data, grant.subject, grant.key)
+
+
+def _place(wall: Wall) -> dict[str, JsonValue]:
+    return {"wall": wall.id, "loop": wall.loop, "step": wall.step, "plan": wall.plan}

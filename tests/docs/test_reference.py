@@ -68,6 +68,7 @@ DESCRIBED = {
     "condition.usage": condition.usage,
     "condition.query": condition.query,
     "condition.plan": condition.plan,
+    "condition.feature": condition.feature,
     "condition.all_of": condition.all_of,
     "condition.any_of": condition.any_of,
     "condition.not_": condition.not_,
@@ -150,7 +151,12 @@ def test_every_answer_has_its_section():
                 codes |= (
                     {code.value}
                     if isinstance(code, ast.Constant)
-                    else {"usage_limit_reached", "feature_not_in_plan"}
+                    else {
+                        "usage_limit_reached",
+                        "feature_not_in_plan",
+                        "member_limit_reached",
+                        "spend_cap_reached",
+                    }
                 )
     answers = HTTP.text.partition("\n## Answers\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^### (\w+)$", answers, re.MULTILINE)) == codes

@@ -26,6 +26,7 @@ from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance
 from tests.support.careless import CARELESS_WITH_FIRINGS
 from tests.support.careless_sending import CARELESS_WITH_MESSAGES
+from tests.support.careless_spells import CARELESS_WITH_SPELLS
 
 MICROSECOND = timedelta(microseconds=1)
 NO_RULES = Rules()
@@ -295,6 +296,7 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     (FoldsNames, "test_ids_that_look_alike_are_different"),
     *CARELESS_WITH_FIRINGS,
     *CARELESS_WITH_MESSAGES,
+    *CARELESS_WITH_SPELLS,
 ]
 
 

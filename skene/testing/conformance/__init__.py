@@ -114,6 +114,10 @@ from skene.testing.conformance.sending import (  # noqa: E402 - see above
     PaceConformance,
     SuppressionConformance,
 )
+from skene.testing.conformance.spells import (  # noqa: E402 - see above
+    HookConformance,
+    SpellConformance,
+)
 from skene.testing.conformance.ticks import (  # noqa: E402 - see above
     EpisodeConformance,
     TickConformance,
@@ -147,6 +151,8 @@ class StorageConformance(
     WallConformance,
     ConversionConformance,
     FunnelConformance,
+    SpellConformance,
+    HookConformance,
     ClaimConformance,
     AttemptConformance,
     EmitConformance,

@@ -65,9 +65,9 @@ class Skene(Runtime):
         """Put loops and back-ends together.
 
         Args:
-            loops: what `define_loop` or `load_loop` made.
-            storage, billing: your database; who pays for what (None: plans are set by hand).
-            notifiers: who sends messages, by the name that loops call them (`provider=`).
+            loops, storage: what `define_loop` or `load_loop` made; your database.
+            billing: who pays for what; None: plans are set by hand.
+            notifiers, sources: who sends messages and signed webhooks, by the name that loops call them.
             profile: an async function from a subject's id to its `Profile`; None: the customer's address.
             clock: for tests.
             public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
@@ -77,7 +77,6 @@ class Skene(Runtime):
             worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
             link_lifetime: how long links in messages work.
             queries: runs the queries of conditions, if your tables are in another database than `storage`.
-            sources: who sends signed webhooks, by the name that loops call them.
             mail: how much marketing mail people get, and when; without limits if None.
             hooks: your other systems that hear of what happens, by name; see docs/reference/events.md.
             credit: which wall before a payment has brought it about: the `last`, or the `first`.

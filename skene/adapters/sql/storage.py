@@ -60,6 +60,10 @@ class SqlStorage(ABC):
     async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work in one transaction: all of it happens, or nothing."""
 
+    async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work that only reads, and that may take longer, since it reads much."""
+        return await self._read(work, *args, **kwargs)
+
     # --- counters ---
 
     @abstractmethod
@@ -173,7 +177,7 @@ class SqlStorage(ABC):
         by: Span | None = None,
     ) -> tuple[FunnelRow, ...]:
         """One row per loop, then one for conversions that no wall explains; for each period."""
-        return await self._read(funnels.funnel, since, until, loop, by)
+        return await self._report(funnels.funnel, since, until, loop, by)
 
     async def conversion_rows(
         self,

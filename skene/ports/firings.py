@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from skene.ports.counters import Draft
 
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 
+Goals: TypeAlias = Mapping[str, timedelta]
 GOAL_REACHED, CONVERTED, UNSUBSCRIBED = "the goal is reached", "converted", "unsubscribed"
 """Why a journey does not go on."""
 
@@ -179,13 +180,10 @@ class Entry:
 
     def about(self, subject: str) -> "Entry":
         """The same for another subject, whom this one was merged into."""
-        return Entry(
-            subject,
-            self.outcome,
-            tuple(replace(draft, subject=subject) for draft in self.drafts),
-            tuple(replace(firing, subject=subject) for firing in self.next),
-            None if self.journey is None else replace(self.journey, subject=subject),
-        )
+        drafts = tuple(replace(draft, subject=subject) for draft in self.drafts)
+        following = tuple(replace(firing, subject=subject) for firing in self.next)
+        journey = self.journey and replace(self.journey, subject=subject)
+        return replace(self, subject=subject, drafts=drafts, next=following, journey=journey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +265,7 @@ class Firings(Protocol):
     """
 
     async def emit(
-        self,
-        subject: str,
-        firings: tuple[NewFiring, ...],
-        goals: Mapping[str, timedelta],
-        *,
-        hooks: tuple[str, ...] = (),
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Goals, *, hooks: tuple[str, ...] = ()
     ) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops.
 

@@ -206,7 +206,7 @@ def test_the_events():
     assert list(shown) == list(EventKind)
     spelled = told((ROOT / "skene" / "ports" / "happened.py").read_text())
     spelled |= told((ROOT / "skene" / "runtime" / "telling.py").read_text())
-    assert len(spelled) == 9
+    assert len(spelled) == 13
     assert {kind: shown[kind] for kind in spelled} == spelled
 
 

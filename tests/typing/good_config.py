@@ -10,10 +10,12 @@ from skene.definitions import (
     ApiTrigger,
     BlockAction,
     EmailAction,
+    FeatureCondition,
     FixedPeriod,
     FunctionCondition,
     GrantAction,
     Loop,
+    PlanLimit,
     Recovery,
     RollingPeriod,
     Step,
@@ -22,6 +24,7 @@ from skene.definitions import (
     UsageLevelCondition,
     Wait,
     action,
+    billed,
     billing_cycle,
     calendar,
     condition,
@@ -188,10 +191,12 @@ assert_type(freemium.steps[0].trigger, Trigger | None)
 assert_type(freemium.steps[0].condition, Condition | None)
 assert_type(freemium.steps[0].action, Action | tuple[Action, ...])
 assert_type(freemium.steps[0].actions, tuple[Action, ...])
-assert_type(freemium.steps[0].limit, tuple[UsageCondition, BlockAction] | None)
+assert_type(freemium.steps[0].limit, tuple[UsageCondition | FeatureCondition, BlockAction] | None)
 assert_type(trigger.api("/x"), ApiTrigger)
 assert_type(condition.usage(limit={"free": 1}, period="1d"), UsageCondition)
-assert_type(condition.usage(limit={"free": 1}, period="1d").limit, Mapping[str, int | Unlimited])
+assert_type(condition.usage(limit={"free": 1}, period="1d").limit, Mapping[str, PlanLimit])
+assert_type(condition.usage(limit={"free": billed(meter="calls")}, period="1d"), UsageCondition)
+assert_type(condition.feature("priority_support"), FeatureCondition)
 assert_type(condition.usage(at=0.8), UsageLevelCondition)
 assert_type(condition.usage(under=5, meter="calls"), UsageLevelCondition)
 assert_type(condition.function(is_old), FunctionCondition)
@@ -213,7 +218,8 @@ def from_elsewhere(path: Path, text: bytes, settings: dict[str, Any]) -> list[Lo
 
 def days(loop: Loop) -> int | None:
     limit = loop.steps[0].limit
-    period = limit[0].period if limit else None
+    usage = limit[0] if limit else None
+    period = usage.period if isinstance(usage, UsageCondition) else None
     return period.length.days if isinstance(period, FixedPeriod) else None
 
 

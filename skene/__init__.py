@@ -10,6 +10,7 @@ from skene.definitions import (
     Recovery,
     Step,
     action,
+    billed,
     billing_cycle,
     calendar,
     condition,
@@ -47,6 +48,7 @@ from skene.errors import (
     StorageError,
     StorageUnavailable,
     SubjectInvalid,
+    SyncRunning,
     WebhookRejected,
 )
 from skene.ports.firings import DecisionRow, Outcome
@@ -54,6 +56,8 @@ from skene.ports.grants import Granted
 from skene.ports.ledger import FunnelRow
 from skene.ports.notifier import Profile
 from skene.ports.outbox import MessageState
+from skene.ports.overrides import Overridden
+from skene.runtime.drift import Drift, SyncReport
 from skene.runtime.hold import Hold
 from skene.runtime.policy import MailPolicy
 from skene.wiring import Skene
@@ -72,6 +76,7 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryRefused",
     "DeliveryUnknown",
+    "Drift",
     "Fault",
     "FunnelRow",
     "Granted",
@@ -84,6 +89,7 @@ __all__ = [
     "MeterUnknown",
     "Occasion",
     "Outcome",
+    "Overridden",
     "Profile",
     "QueryError",
     "QueryRefused",
@@ -99,8 +105,11 @@ __all__ = [
     "StorageError",
     "StorageUnavailable",
     "SubjectInvalid",
+    "SyncReport",
+    "SyncRunning",
     "WebhookRejected",
     "action",
+    "billed",
     "billing_cycle",
     "calendar",
     "condition",

@@ -17,6 +17,7 @@ SkeneError
 ├── ConditionFailed            a condition's function raised, or gave no answer
 ├── BillingError
 │   ├── BillingUnavailable     the billing service did not answer in time
+│   ├── SyncRunning            another sync is at work, in this process or in another one
 │   ├── WebhookRejected        not from the billing service, or not for us
 │   └── CheckoutUnavailable    this back-end sells nothing (plans set by hand, no price to offer)
 └── DeliveryError              a message was not sent
@@ -58,6 +59,7 @@ __all__ = [
     "StorageError",
     "StorageUnavailable",
     "SubjectInvalid",
+    "SyncRunning",
     "WebhookRejected",
 ]
 
@@ -171,6 +173,10 @@ class BillingUnavailable(BillingError):
     def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class SyncRunning(BillingError):
+    """Another sync is at work, in this process or in another one: plans are being put right already."""
 
 
 class WebhookRejected(BillingError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from skene.adapters.manual import ManualBilling
 from skene.adapters.system import SystemClock
-from skene.definitions import Fault, Loop
+from skene.definitions import Fault, Loop, UsageCondition, parse_duration
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError
 from skene.ports.accounts import Credit
@@ -20,6 +20,7 @@ from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.kinds import check_kinds, check_loops
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError
 from skene.runtime.policy import MailPolicy
 from skene.runtime.skene import Runtime
@@ -36,6 +37,26 @@ DEFAULT_OUTBOX = "outbox"
 
 class Skene(Runtime):
     """Your loops on your back-ends.
+
+    Args:
+        loops: what `define_loop` or `load_loop` made.
+        storage, billing: your database; who pays for what (None: plans are set by hand).
+        notifiers: who sends messages, by the name that loops call them (`provider=`).
+        profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
+        public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
+        secret, link_lifetime: signs links in messages (None: derived from billing's own); how long for.
+        on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
+        enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
+        worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
+        queries: runs the queries of conditions, if your tables are in another database than `storage`.
+        sources, mail: who sends signed webhooks, by name; how much marketing mail people get, and when.
+        offer: says which plan to sell, from subject, plan held and refusing step; None: the next better.
+        sync_every: how often a worker puts right plans that are not what billing says; None: never.
+        hooks: your other systems that hear of what happens, by name.
+        credit: which wall before a payment has brought it about: the `last`, or the `first`.
+
+    Raises:
+        ConfigurationError: a part is of the wrong kind. What does not fit together shows at start-up.
 
     Example:
         `skene = Skene(freemium, storage=PostgresStorage("postgresql://localhost/app"), notifiers={…})`
@@ -59,32 +80,25 @@ class Skene(Runtime):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
+        sync_every: str | timedelta | None = "24h",
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
     ) -> None:
-        """Put loops and back-ends together.
-
-        Args:
-            loops, storage: what `define_loop` or `load_loop` made; your database.
-            billing: who pays for what; None: plans are set by hand.
-            notifiers, sources: who sends messages and signed webhooks, by the name that loops call them.
-            profile: an async function from a subject's id to its `Profile`; None: the customer's address.
-            clock: for tests.
-            public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
-            secret: signs links in messages; if None it is derived from the billing back-end's own secrets.
-            on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
-            enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
-            worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
-            link_lifetime: how long links in messages work.
-            queries: runs the queries of conditions, if your tables are in another database than `storage`.
-            mail: how much marketing mail people get, and when; without limits if None.
-            hooks: your other systems that hear of what happens, by name; see docs/reference/events.md.
-            credit: which wall before a payment has brought it about: the `last`, or the `first`.
-
-        Raises:
-            ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
-        """
-        check_kinds(loops, storage, billing, notifiers, profile, link_lifetime, sources, mail, hooks, credit)
+        check_kinds(
+            loops,
+            storage,
+            billing,
+            notifiers,
+            profile,
+            link_lifetime,
+            sources,
+            mail,
+            offer,
+            sync_every,
+            hooks,
+            credit,
+        )
         super().__init__(
             *loops,
             storage=storage,
@@ -102,6 +116,8 @@ class Skene(Runtime):
             queries=queries,
             sources=sources,
             mail=mail,
+            offer=offer,
+            sync_every=None if sync_every is None else parse_duration(sync_every),
             hooks=hooks,
             credit=credit,
         )
@@ -232,7 +248,10 @@ def _missing(name: str, there: str) -> Fault:
 
 def _plans(loops: tuple[Loop, ...]) -> tuple[str, ...]:
     limits = (step.limit for loop in loops for step in loop.steps)
-    return tuple(dict.fromkeys(plan for limit in limits if limit is not None for plan in limit[0].limit))
+    usages = (limit[0] for limit in limits if limit is not None)
+    return tuple(
+        dict.fromkeys(plan for one in usages if isinstance(one, UsageCondition) for plan in one.limit)
+    )
 
 
 def _prices(loops: tuple[Loop, ...], plans: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from skene.definitions.faults import Fault, describe
+from skene.engine.standing import PlanPolicy
 from skene.errors import CheckoutUnavailable, ConfigurationError, DeliveryRefused, WebhookRejected
 from skene.ports.billing import (
     Account,
@@ -49,6 +50,11 @@ class ManualBilling:
         return f"<ManualBilling plans={self._plans!r} default={self._default!r}>"
 
     @property
+    def name(self) -> str:
+        """`manual`."""
+        return "manual"
+
+    @property
     def plans(self) -> tuple[str, ...]:
         """Every plan besides `default`, least to most valuable."""
         return self._plans
@@ -59,9 +65,14 @@ class ManualBilling:
         return self._default
 
     @property
+    def policy(self) -> PlanPolicy:
+        """The plans; there are no subscriptions that could be in trouble."""
+        return PlanPolicy(self._plans, self._default)
+
+    @property
     def grace(self) -> timedelta:
         """None: nothing here is ever past due."""
-        return timedelta(0)
+        return self.policy.grace
 
     @property
     def link_key(self) -> bytes | None:

@@ -11,11 +11,13 @@ from skene.cli import (
     conversions,
     database,
     demo,
+    granting,
     log,
     mail,
     outbox,
     people,
     reports,
+    sync,
     triggers,
     worker,
 )
@@ -42,7 +44,9 @@ for group in (
     log.commands,
     outbox.commands,
     people.commands,
+    granting.commands,
     contacts.commands,
+    sync.commands,
     mail.commands,
     demo.commands,
 ):

@@ -19,7 +19,8 @@ R = TypeVar("R")
 
 INTERRUPTED = 130
 _SECRET = re.compile(
-    r"\b(?:sk|rk|pk)_(?:live|test)_\w+|\bwhsec_\w+|\bre_(?=\w*[0-9])\w{8,}|(?<=://)[^/\s@]*(?=@)"
+    r"\b(?:sk|rk|pk)_(?:live|test)_\w+|\bwhsec_\w+|\bpdl_\w*(?:apikey|ntfset)_\w+"
+    r"|\bre_(?=\w*[0-9])\w{8,}|(?<=://)[^/\s@]*(?=@)"
 )
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of a failure.")]

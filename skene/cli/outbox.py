@@ -262,6 +262,8 @@ def _what(row: "MessageRow") -> str:
     draft = row.draft
     if draft.kind in ("grant", "function"):
         return draft.kind
+    if draft.kind == "usage":
+        return f"usage {draft.template}"
     if draft.kind == "event":
         return f"event {draft.template}"
     return f"{'webhook' if draft.kind == 'webhook' else 'e-mail'} {draft.template}"

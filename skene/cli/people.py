@@ -123,6 +123,38 @@ def link(
 
 @commands.command(
     epilog=examples(
+        "skene merge visitor-7f3a ada",
+        "skene merge visitor-7f3a ada --yes",
+        codes="not confirmed, the two are one already, or the database cannot be reached",
+    )
+)
+@guarded
+def merge(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The id that was counted so far.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Who it turned out to be.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Make an anonymous subject a known one.
+
+    Usage, grants, walls and plan become the target's. Calls by the old id count for the target from then on.
+    This cannot be undone.
+    """
+    skene = load_skene(config)
+    if not yes:
+        typer.confirm(f"Make everything of {source!r} {target!r}'s? This cannot be undone.", abort=True)
+    try:
+        merged = with_storage(skene, lambda one: one.merge(source, target))
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    say(f"{source} counts as {merged.subject}: {merged.moved} row{'' if merged.moved == 1 else 's'} moved")
+    if merged.untied is not None:
+        say(f"customer {merged.untied} is tied to nobody now, and may still pay; {merged.customer} stays")
+
+
+@commands.command(
+    epilog=examples(
         "skene forget ada", "skene forget ada --yes", codes="not confirmed, or the database cannot be reached"
     )
 )

@@ -12,6 +12,7 @@ from skene.definitions import (
     Definition,
     EmailAction,
     EventTrigger,
+    FeatureCondition,
     FunctionCondition,
     GrantAction,
     NotCondition,
@@ -196,6 +197,8 @@ def _condition(condition: "FiringCondition") -> list[str]:
             return [_level(condition)]
         case PlanCondition():
             return [_plan(condition)]
+        case FeatureCondition():
+            return [f"the billing service entitles the subject to {condition.feature}"]
         case FunctionCondition():
             return [f"your function {_name(condition.function)} says so{_in_time(condition.timeout)}"]
 

@@ -15,6 +15,7 @@ from skene.cli.output import JsonOption, console, duration, examples, instant, m
 from skene.cli.people import SubjectArgument, with_storage
 from skene.cli.sheets import CsvOption, write_sheet
 from skene.cli.times import read_past
+from skene.cli.words import billed_units
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from skene.engine.decision import Decision
     from skene.ports.grants import Granted
     from skene.ports.ledger import FunnelRow, Span
+    from skene.ports.overrides import Overridden
     from skene.runtime.skene import Runtime
 
 __all__ = ["commands", "funnel_table"]
@@ -89,24 +91,40 @@ def funnel(
 
 
 @commands.command(
-    epilog=examples("skene usage ada", "skene usage ada --json", codes="the database cannot be reached")
+    epilog=examples(
+        "skene usage ada",
+        "skene usage acme --members",
+        "skene usage ada --json",
+        codes="the database cannot be reached",
+    )
 )
 @guarded
 def usage(
     subject: SubjectArgument,
+    members: Annotated[
+        bool, typer.Option("--members", help="Of a team, the shares of all its members, too.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show how a subject stands: limits and grants.
+    """Show how a subject stands: limits, grants and overrides.
 
     Plan, limit, used, when the window resets. Looking charges nothing.
     """
     skene = load_skene(config)
-    decisions, grants = with_storage(skene, lambda one: _standing(one, subject))
+    standing = with_storage(skene, lambda one: _standing(one, subject, members))
+    decisions, grants, overrides = standing.decisions, standing.grants, standing.overrides
+    now = skene.clock.now()
     if as_json:
-        told = [_decision_as_json(one) for one in decisions]
-        print_json({"subject": subject, "usage": told, "grants": [_grant_as_json(one) for one in grants]})
+        print_json(
+            {
+                "subject": subject,
+                "usage": [_decision_as_json(one) for one in decisions],
+                "grants": [_grant_as_json(one) for one in grants],
+                "overrides": [_override_as_json(one, now) for one in overrides],
+            }
+        )
         return
     columns = ("step", "meter", "plan", "limit", "used", "remaining", "window", "resets")
     rows = [_decision_row(one) for one in decisions]
@@ -114,6 +132,9 @@ def usage(
     if grants:
         headings = ("granted", "meter", "units", "spent", "expires", "reason")
         console().print(table(headings, [_grant_row(one) for one in grants], numbers=("units", "spent")))
+    if overrides:
+        headings = ("set", "meter", "limit", "in force", "expires", "reason")
+        console().print(table(headings, [_override_row(one, now) for one in overrides], numbers=("limit",)))
 
 
 def funnel_table(rows: Sequence["FunnelRow"], *, with_goal: Collection[str] | None = None) -> "Table":
@@ -232,12 +253,36 @@ def _span(start: datetime | None, end: datetime | None) -> str:
 
 
 def _decision_as_json(one: "Decision") -> dict[str, Any]:
-    names = ("step", "meter", "plan", "limit", "used", "remaining", "period", "window_start", "resets_at")
+    counts = ("step", "meter", "member", "plan", "limit", "used", "remaining")
+    names = (*counts, "period", "window_start", "resets_at", "included", "billed_units")
     return {"allowed": one.allowed, **{name: getattr(one, name) for name in names}}
 
 
-async def _standing(skene: "Runtime", subject: str) -> tuple[tuple["Decision", ...], tuple["Granted", ...]]:
-    return await skene.usage(subject), await skene.grants(subject)
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    decisions: tuple["Decision", ...]
+    grants: tuple["Granted", ...]
+    overrides: tuple["Overridden", ...]
+
+
+async def _standing(skene: "Runtime", subject: str, members: bool) -> _Standing:
+    return _Standing(
+        await skene.usage(subject, members=members),
+        await skene.grants(subject),
+        await skene.overrides(subject),
+    )
+
+
+def _override_as_json(one: "Overridden", now: datetime) -> dict[str, Any]:
+    names = ("meter", "limit", "set_at", "expires_at", "ended_at", "reason")
+    told = {name: getattr(one, name) for name in names}
+    return {**told, "limit": "Infinity" if one.limit is None else one.limit, "in_force": one.in_force(now)}
+
+
+def _override_row(one: "Overridden", now: datetime) -> list[str]:
+    limit = "unlimited" if one.limit is None else f"{one.limit:,}"
+    holds = "yes" if one.in_force(now) else "no"
+    return [instant(one.set_at), one.meter, limit, holds, instant(one.expires_at), one.reason or _NONE]
 
 
 def _grant_as_json(one: "Granted") -> dict[str, Any]:
@@ -252,6 +297,8 @@ def _grant_row(one: "Granted") -> list[str]:
 
 def _decision_row(one: "Decision") -> list[str]:
     limit, remaining = ("unlimited", "–") if one.limit is None else (str(one.limit), str(one.remaining))
+    if one.included is not None:
+        limit = billed_units(one.included, one.limit)
     unopened = one.window_start is not None and one.window_start == one.decided_at
     resets = "not open yet" if unopened else instant(one.resets_at)
     return [one.step, one.meter, one.plan, limit, str(one.used), remaining, one.period, resets]

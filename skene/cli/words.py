@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from skene.definitions import CalendarPeriod
 
 if TYPE_CHECKING:
-    from skene.definitions import EmailAction
+    from skene.definitions import Billed, EmailAction
     from skene.engine.program import CompiledStep
 
-__all__ = ["describe_step", "step_as_json"]
+__all__ = ["billed_units", "describe_step", "step_as_json"]
 
 _PERIODS = {
     "lifetime": "in a lifetime",
@@ -47,6 +47,11 @@ def step_as_json(step: "CompiledStep", routes: "Iterable[tuple[str, str]] | None
         "methods": sorted(trigger.methods) if trigger and trigger.methods else None,
         "meter": step.meter,
         "limits": {plan: "Infinity" if limit is None else limit for plan, limit in step.limits.items()},
+        "billed": {plan: billed.dump()["billed"] for plan, billed in step.billed.items()},
+        "feature": step.feature,
+        "member_limits": {
+            plan: "Infinity" if limit is None else limit for plan, limit in step.member_limits.items()
+        },
         "period": step.period,
         "enforced": step.enforce,
         "routes": None if routes is None else [{"method": method, "path": path} for method, path in routes],
@@ -69,13 +74,27 @@ def _counts(step: "CompiledStep") -> str:
 
 
 def _limits(step: "CompiledStep") -> str:
+    if step.feature is not None:
+        return f"none for those who hold the feature {step.feature}, whatever their plan; 0 for others"
     period = _PERIODS.get(step.period) or _period(step.period)
     if isinstance(step.window, CalendarPeriod):
         period += f" ({step.window.timezone})"
-    plans = (
-        f"{plan}: {'unlimited' if limit is None else f'{limit:,}'}" for plan, limit in step.limits.items()
-    )
-    return f"{', '.join(plans)}; {period}"
+    plans = (f"{plan}: {_units(limit, step.billed.get(plan))}" for plan, limit in step.limits.items())
+    said = f"{', '.join(plans)}; {period}"
+    shares = ", ".join(f"{plan}: {_units(limit, None)}" for plan, limit in step.member_limits.items())
+    return f"{said}; each member of a team {shares}" if shares else said
+
+
+def _units(limit: int | None, billed: "Billed | None") -> str:
+    """A plan's limit, as people read it."""
+    if billed is None:
+        return "unlimited" if limit is None else f"{limit:,}"
+    return billed_units(billed.included, limit)
+
+
+def billed_units(included: int, cap: int | None) -> str:
+    """A limit that is paid for by use, as people read it."""
+    return f"{included:,} included, {'no cap' if cap is None else f'cap {cap:,}'}"
 
 
 def _period(period: str) -> str:
@@ -95,7 +114,7 @@ def _beyond(step: "CompiledStep") -> str:
 def _statuses(step: "CompiledStep") -> str:
     if step.status_code is not None:
         return str(step.status_code)
-    limits = [limit for limit in step.limits.values() if limit is not None]
+    limits = [0] if step.feature else [limit for limit in step.limits.values() if limit is not None]
     found = sorted({403 if limit == 0 else 402 for limit in limits}) or [402]
     return " or ".join(map(str, found))
 

@@ -7,10 +7,12 @@ from skene.definitions import action, condition, trigger
 from skene.definitions.action import Action, BlockAction, EmailAction, FiringAction
 from skene.definitions.actions import FunctionAction, GrantAction, WebhookAction
 from skene.definitions.base import Definition
+from skene.definitions.billed import Billed, PlanLimit, billed
 from skene.definitions.condition import Condition, UsageCondition
 from skene.definitions.conditions import (
     AllCondition,
     AnyCondition,
+    FeatureCondition,
     FiringCondition,
     FunctionCondition,
     NotCondition,
@@ -52,6 +54,7 @@ __all__ = [
     "AnyCondition",
     "AnyFiringTrigger",
     "ApiTrigger",
+    "Billed",
     "BillingCyclePeriod",
     "BlockAction",
     "CalendarPeriod",
@@ -62,6 +65,7 @@ __all__ = [
     "EmailAction",
     "EventTrigger",
     "Fault",
+    "FeatureCondition",
     "FiringAction",
     "FiringCondition",
     "FixedPeriod",
@@ -75,6 +79,7 @@ __all__ = [
     "NotCondition",
     "Period",
     "PlanCondition",
+    "PlanLimit",
     "QueryCondition",
     "Recovery",
     "RollingPeriod",
@@ -90,6 +95,7 @@ __all__ = [
     "WebhookAction",
     "WebhookTrigger",
     "action",
+    "billed",
     "billing_cycle",
     "calendar",
     "condition",

@@ -7,6 +7,7 @@ from skene.definitions.condition import Condition, UsageCondition
 from skene.definitions.conditions import (
     AllCondition,
     AnyCondition,
+    FeatureCondition,
     NotCondition,
     PlanCondition,
     QueryCondition,
@@ -75,7 +76,7 @@ def _limit_faults(one: Step) -> Iterator[Fault]:
         given = "a list" if isinstance(one.action, tuple) else f"an action of type {one.action.type!r}"
         hint = "trigger.event(…), and skene.emit(…) in the handler" if one.condition is None else None
         yield Fault("action", f"{given} at a limit", 'action.block("…")', hint)
-    if not isinstance(one.condition, UsageCondition):
+    if not isinstance(one.condition, UsageCondition | FeatureCondition):
         given = "nothing" if one.condition is None else f"a condition of type {one.condition.type!r}"
         yield Fault("condition", f"{given} in front of calls", _LIMIT)
     if one.trigger is not None and not isinstance(one.trigger, ApiTrigger):

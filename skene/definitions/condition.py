@@ -2,16 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, overload
+from typing import Annotated, Any, ClassVar, Literal, Self, overload
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from skene.definitions.base import Definition, made_of, part, without_defaults
+from skene.definitions.billed import Billed, PlanLimit, read_limit
 from skene.definitions.checks import choice, one_of
 from skene.definitions.conditions import (
     FIRING_CONDITIONS,
     AllCondition,
     AnyCondition,
+    FeatureCondition,
     FiringCondition,
     FunctionCondition,
     MeterName,
@@ -22,22 +24,39 @@ from skene.definitions.conditions import (
     check_plan,
     takes_one_argument,
 )
-from skene.definitions.faults import DefinitionError, key_path, refuse
-from skene.definitions.period import AnyPeriod, Period
+from skene.definitions.faults import DefinitionError, Fault, join, key_path, nearest, refuse
+from skene.definitions.period import AnyPeriod, Period, RollingPeriod
 from skene.definitions.units import LARGEST, Unlimited, parse_limit
 from skene.definitions.values import FrozenDict, as_mapping, repeated_keys
 
-__all__ = ["UsageCondition", "all_of", "any_of", "function", "not_", "plan", "query", "usage"]
+__all__ = ["UsageCondition", "all_of", "any_of", "feature", "function", "not_", "plan", "query", "usage"]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
 
+_MEMBER_LIMIT = 'a limit of each member for some plans, such as {"team": 200}'
 _LIMIT = 'a limit for each plan, such as {"free": 100, "paid": "unlimited"}'
 
 
-def _limits(value: object) -> FrozenDict[str, int | Unlimited]:
+def _limits(value: object) -> FrozenDict[str, PlanLimit]:
     given = as_mapping(value)
     if not given:
         raise refuse(value, _LIMIT)
+    faults = repeated_keys(given)
+    limits: dict[str, PlanLimit] = {}
+    for plan, limit in given.items():
+        try:
+            limits[check_plan(plan, key_path(plan))] = read_limit(limit, key_path(plan))
+        except DefinitionError as error:
+            faults += error.faults
+    if faults:
+        raise DefinitionError(faults)
+    return FrozenDict(limits)
+
+
+def _member_limits(value: object) -> FrozenDict[str, int | Unlimited]:
+    given = as_mapping(value)
+    if not given:
+        raise refuse(value, _MEMBER_LIMIT)
     faults = repeated_keys(given)
     limits: dict[str, int | Unlimited] = {}
     for plan, limit in given.items():
@@ -61,12 +80,13 @@ class UsageCondition(Definition, frozen=True):
     """A count of what each subject uses, against the limit of their plan.
 
     Attributes:
-        limit: Units per window for each plan, or `UNLIMITED`.
+        limit: Units per window for each plan, or `UNLIMITED`, or `billed(…)`.
         period: When the count starts again.
         meter: The counter's name, where steps and code are to share it; None for one of the step's own.
         group_by: `"route"` gives each route a counter of its own.
         cost: Units that one call takes, or a function of the request that says so.
         charge: `"success"` gives back what a failed call took; `"attempt"` does not.
+        member_limit: Where a subject is a team: units per window that each of its members may use of them.
     """
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -76,12 +96,54 @@ class UsageCondition(Definition, frozen=True):
     example: ClassVar[str] = 'condition.usage(limit={"free": 100}, period="30d")'
 
     type: Annotated[Literal["usage"], choice("usage")] = "usage"
-    limit: Annotated[Mapping[str, int | Unlimited], PlainValidator(_limits)] = Field(description=_LIMIT)
+    limit: Annotated[Mapping[str, PlanLimit], PlainValidator(_limits)] = Field(description=_LIMIT)
     period: AnyPeriod = Field(description='a period such as "30d" or calendar("month")')
     meter: MeterName | None = None
     group_by: Annotated[Literal["route"], choice("route")] | None = None
     cost: Annotated[Cost, PlainValidator(_cost)] = 1
     charge: Annotated[Literal["success", "attempt"], choice("success", "attempt")] = "success"
+    member_limit: Annotated[Mapping[str, int | Unlimited] | None, PlainValidator(_member_limits)] = None
+
+    @model_validator(mode="after")
+    def _members_share_the_limit(self) -> Self:
+        faults: list[Fault] = []
+        for plan in self.member_limit or {}:
+            if plan not in self.limit:
+                where = join("member_limit", key_path(plan))
+                faults.append(
+                    Fault(
+                        where,
+                        "a plan without a limit",
+                        f"one of {', '.join(self.limit)}",
+                        nearest(plan, self.limit),
+                    )
+                )
+        if self.member_limit and self.group_by is not None:
+            allowed = "one counter for all routes: leave group_by out"
+            faults.append(Fault("member_limit", "a limit of members for a counter of every route", allowed))
+        if faults:
+            raise DefinitionError(faults)
+        return self
+
+    @property
+    def billed(self) -> Mapping[str, Billed]:
+        """The plans whose use goes on a bill, and how."""
+        return {plan: limit for plan, limit in self.limit.items() if isinstance(limit, Billed)}
+
+    @model_validator(mode="after")
+    def _bills_can_be_written(self) -> Self:
+        faults: list[Fault] = []
+        for plan in self.billed:
+            where = join("limit", key_path(plan))
+            if isinstance(self.period, RollingPeriod):
+                allowed = 'a period whose windows end, such as calendar("month") or billing_cycle()'
+                faults.append(Fault(where, "a bill for a rolling window, which has no end", allowed))
+            if self.group_by is not None:
+                allowed = "one counter for all routes: leave group_by out"
+                faults.append(Fault(where, "a bill for a counter of every route", allowed))
+        if faults:
+            raise DefinitionError(faults)
+        return self
 
 
 Condition = UsageCondition | FiringCondition
@@ -106,12 +168,13 @@ StepCondition = Annotated[Condition, PlainValidator(read_condition)]
 @overload
 def usage(
     *,
-    limit: Mapping[str, int | Unlimited],
+    limit: Mapping[str, PlanLimit],
     period: str | timedelta | Period,
     meter: str | None = None,
     group_by: Literal["route"] | None = None,
     cost: Cost = 1,
     charge: Literal["success", "attempt"] = "success",
+    member_limit: Mapping[str, int | Unlimited] | None = None,
 ) -> UsageCondition: ...
 @overload
 def usage(
@@ -119,12 +182,13 @@ def usage(
 ) -> UsageLevelCondition: ...
 def usage(
     *,
-    limit: Mapping[str, int | Unlimited] | None = None,
+    limit: Mapping[str, PlanLimit] | None = None,
     period: str | timedelta | Period | None = None,
     meter: str | None = None,
     group_by: Literal["route"] | None = None,
     cost: Cost = 1,
     charge: Literal["success", "attempt"] = "success",
+    member_limit: Mapping[str, int | Unlimited] | None = None,
     at: float | None = None,
     under: float | None = None,
 ) -> UsageCondition | UsageLevelCondition:
@@ -133,13 +197,16 @@ def usage(
     With `at` or `under` instead of a limit it counts nothing: it asks how much of a meter is used.
 
     Args:
-        limit: Units per window for each plan: whole numbers from 0 (blocks the plan) or `UNLIMITED`.
+        limit: Units per window for each plan: whole numbers from 0 (blocks the plan), `UNLIMITED`, or
+            `billed(…)`, where use goes on the customer's bill.
         period: When the count starts again. `"30d"` is a window that opens with the first use; see `rolling`,
             `calendar`, `billing_cycle` and `lifetime` for others.
         meter: A name for the counter, so that steps and code can share it.
         group_by: `"route"` counts each route on its own.
         cost: Units that one call takes, from 1; or a function of the request that returns them.
         charge: `"success"` charges calls that succeed, `"attempt"` all that reach the handler.
+        member_limit: Where a subject is a team: how many of its units each member may use, for each plan
+            where that is limited.
         at: Holds from this much use on: a float such as 0.8 is a share of the limit, an int is units. So
             `1.0` is the whole limit, and `1` is one unit.
         under: Holds below this much use, written alike: `1` is for those who have used nothing, `1.0` for
@@ -152,6 +219,7 @@ def usage(
         "group_by": group_by,
         "cost": cost,
         "charge": charge,
+        "member_limit": member_limit,
     }
     asking = without_defaults(UsageLevelCondition, at=at, under=under)
     kept = without_defaults(UsageCondition, type="usage", **counting) | asking
@@ -205,6 +273,18 @@ def plan(
         changed_from=() if changed_from is None else changed_from,
         changed_to=() if changed_to is None else changed_to,
     )
+
+
+def feature(name: str, *, meter: str | None = None) -> FeatureCondition:
+    """Holds for those whom the billing service entitles to a feature, whatever their plan.
+
+    With `action.block(…)` it stands in front of calls, and refuses everybody else.
+
+    Args:
+        name: The feature's lookup key at the billing service, such as `"priority_support"`.
+        meter: In front of calls, a name for the counter of its uses.
+    """
+    return part(FeatureCondition, type="feature", feature=name, meter=meter)
 
 
 def all_of(*conditions: FiringCondition) -> AllCondition:

@@ -19,6 +19,7 @@ __all__ = [
     "METER",
     "AllCondition",
     "AnyCondition",
+    "FeatureCondition",
     "FiringCondition",
     "FunctionCondition",
     "MeterName",
@@ -39,6 +40,7 @@ _COUNTS = "it to a condition with limit and period, which counts; at and under o
 _SUBJECT = 'the column of the result that names the subject, such as "user_id"'
 _CONDITIONS = "a list of two conditions or more"
 _FUNCTION = "a function of one argument, the occasion, that returns True or False; it may be async"
+_FEATURE = 'the lookup key of a feature such as "priority_support", 1 to 80 characters without spaces'
 _DEEPEST = 20
 
 MeterName = Annotated[str, text(METER, 100, pattern=r"[a-z0-9_.:-]+")]
@@ -198,6 +200,23 @@ class PlanCondition(Definition, frozen=True):
         return bool(self.changed_from or self.changed_to)
 
 
+class FeatureCondition(Definition, frozen=True):
+    """The billing service entitles the subject to a feature, whatever the plan.
+
+    In front of calls it refuses those who are not. Elsewhere it is asked of the subject.
+
+    Attributes:
+        feature: The feature's lookup key at the billing service.
+        meter: In front of calls, the name of the counter of its uses; None for one of the step's own.
+    """
+
+    example: ClassVar[str] = 'condition.feature("priority_support")'
+
+    type: Annotated[Literal["feature"], choice("feature")] = "feature"
+    feature: Annotated[str, text(_FEATURE, 80, pattern=r"\S+")] = Field(description=_FEATURE)
+    meter: MeterName | None = None
+
+
 class FunctionCondition(Definition, frozen=True):
     """A function of yours.
 
@@ -281,6 +300,7 @@ FiringCondition = (
     QueryCondition
     | UsageLevelCondition
     | PlanCondition
+    | FeatureCondition
     | FunctionCondition
     | AllCondition
     | AnyCondition
@@ -290,6 +310,7 @@ FIRING_CONDITIONS: tuple[type[FiringCondition], ...] = (
     QueryCondition,
     UsageLevelCondition,
     PlanCondition,
+    FeatureCondition,
     FunctionCondition,
     AllCondition,
     AnyCondition,

@@ -16,7 +16,9 @@ from typing import Self, cast
 
 _LONGEST = 60
 _SECRET_KEY = re.compile(r"secret|passw|token|api_?key|credential|authorization", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"(sk|rk|pk)_(live|test)|whsec_|\bre_(?=\w*[0-9])\w{8,}|://[^/\s]*@")
+_SECRET_TEXT = re.compile(
+    r"(sk|rk|pk)_(live|test)|whsec_|pdl_\w*(apikey|ntfset)_|\bre_(?=\w*[0-9])\w{8,}|://[^/\s]*@"
+)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -102,7 +104,9 @@ def join(*parts: str | int) -> str:
 
 
 def key_path(key: object) -> str:
-    """Writes one key of a mapping for a path: `free`, or `["my plan"]` when it is no plain word."""
+    """Writes a key of a mapping for a path: `free`, `["my plan"]` if it is no plain word, `[…]` a secret."""
+    if isinstance(key, str) and _SECRET_TEXT.search(key):
+        return "[…]"
     if isinstance(key, str) and len(key) <= _LONGEST and _PLAIN_KEY.fullmatch(key):
         return key
     return f"[{_quoted(key) if isinstance(key, str) else describe(key)}]"

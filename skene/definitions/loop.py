@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from skene.definitions.base import Definition, Faulty, without_defaults
 from skene.definitions.checks import Duration, Flag, Name, choice, one_of, text
 from skene.definitions.combining import goal_faults, step_faults
+from skene.definitions.condition import UsageCondition
 from skene.definitions.conditions import QueryCondition
 from skene.definitions.cron import cron_warning
 from skene.definitions.faults import DefinitionError, Fault, SkeneWarning, describe, refuse, under
@@ -215,7 +216,8 @@ def dump_loop(loop: Loop) -> dict[str, Any]:
 def warn_of(loop: Loop) -> None:
     """Points out, at the line of whoever defined the loop, what is allowed and probably not meant."""
     for place, one in enumerate(loop.steps):
-        if one.limit is not None and one.limit[0].limit.get("free") is UNLIMITED:
+        usage = one.limit[0] if one.limit is not None else None
+        if isinstance(usage, UsageCondition) and usage.limit.get("free") is UNLIMITED:
             where = f"steps[{place}].condition.limit.free"
             what = "the free plan is unlimited, so nobody is ever asked to upgrade"
             warnings.warn(f"{where}: {what}", SkeneWarning, stacklevel=3)

@@ -10,6 +10,7 @@ from skene.definitions.action import Action, BlockAction, EmailAction, FiringAct
 from skene.definitions.base import Definition, part
 from skene.definitions.checks import Duration, Name, choice
 from skene.definitions.condition import Condition, StepCondition, UsageCondition
+from skene.definitions.conditions import FeatureCondition
 from skene.definitions.faults import refuse
 from skene.definitions.trigger import AnyTrigger, Trigger
 
@@ -65,9 +66,11 @@ class Step(Definition, frozen=True):
         return self.action if isinstance(self.action, tuple) else (self.action,)
 
     @property
-    def limit(self) -> tuple[UsageCondition, BlockAction] | None:
-        """The count and the refusal of a step that stands in front of calls; None for any other step."""
-        if isinstance(self.condition, UsageCondition) and isinstance(self.action, BlockAction):
+    def limit(self) -> tuple[UsageCondition | FeatureCondition, BlockAction] | None:
+        """The count, or feature, and the refusal of a step in front of calls; None for any other step."""
+        if isinstance(self.condition, UsageCondition | FeatureCondition) and isinstance(
+            self.action, BlockAction
+        ):
             return self.condition, self.action
         return None
 

@@ -10,6 +10,7 @@ from skene.engine.window import Edges, Rolling, WindowRule, window_at
 __all__ = [
     "Counter",
     "Parts",
+    "after_merge",
     "charge",
     "drawn",
     "fits",
@@ -150,3 +151,17 @@ def give_back(counter: Counter, at: datetime, cost: int) -> Counter | None:
 def returned(before: Counter, after: Counter, at: datetime, now: datetime) -> int:
     """How many units a give-back at `at` returns to the grants: none once that window, or part, is over."""
     return before.extra - after.extra if now - at < before.end - before.start else 0
+
+
+def after_merge(counter: Counter, at: datetime, merged_at: datetime) -> datetime:
+    """The instant by which `give_back` finds what was charged to another subject, merged into this one since.
+
+    A window of the other one that was running then has gone into the one that was running here.
+
+    Args:
+        counter: of the subject that goes on.
+        at: the instant that named the charge then.
+        merged_at: when the two became one.
+    """
+    running_then = at <= merged_at and merged_at - at < counter.end - counter.start
+    return counter.start if running_then and not counter.parts and counter.start <= merged_at else at

@@ -20,6 +20,12 @@ __all__ = [
 
 PAYMENT_REQUIRED = 402
 FORBIDDEN = 403
+_NOT_FOR_SALE = (Reason.NOT_IN_PLAN, Reason.MEMBER_LIMIT_REACHED)
+_WORDS = {
+    Reason.CAP_REACHED: "The spend cap for this period is reached.",
+    Reason.MEMBER_LIMIT_REACHED: "You have used your share of the team's units for this period.",
+}
+"""In place of the loop's words, which ask to upgrade."""
 
 
 def would_refuse(step: CompiledStep, limit: int | None, used: int, *, fits: bool, admitted: bool) -> bool:
@@ -61,18 +67,17 @@ def decide(
         now: when it was decided.
     """
     if not step.enforce:
-        limit = _watched(step.limits.get(plan), granted)
+        limit = _watched(step, limit, plan, granted)
     refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
-    if refused and step.enforce:
-        reason = Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
-    elif refused:
-        reason = Reason.SHADOW
+    billed = step.billed.get(plan)
+    if refused:
+        reason = _why_refused(step, limit, plan)
     elif replayed:
         reason = Reason.REPLAYED
     else:
         reason = Reason.UNLIMITED if limit is None else Reason.WITHIN_LIMIT
     blocked = refused and step.enforce
-    status = step.status_code or (FORBIDDEN if reason is Reason.NOT_IN_PLAN else PAYMENT_REQUIRED)
+    status = step.status_code or (FORBIDDEN if reason in _NOT_FOR_SALE else PAYMENT_REQUIRED)
     return Decision(
         allowed=not blocked,
         reason=reason,
@@ -88,13 +93,28 @@ def decide(
         window_start=start,
         resets_at=None if end == FOREVER else end,
         decided_at=now,
-        message=step.message if blocked else None,
+        message=_WORDS.get(reason, step.message) if blocked else None,
         status_code=status if blocked else 200,
+        member=step.member,
+        included=None if billed is None else billed.included,
     )
 
 
-def _watched(limit: int | None, granted: int) -> int | None:
+def _why_refused(step: CompiledStep, limit: int | None, plan: str) -> Reason:
+    if not step.enforce:
+        return Reason.SHADOW
+    if step.member is not None:
+        return Reason.MEMBER_LIMIT_REACHED
+    if plan in step.billed:
+        return Reason.CAP_REACHED
+    return Reason.NOT_IN_PLAN if limit == 0 else Reason.LIMIT_REACHED
+
+
+def _watched(step: CompiledStep, held: int | None, plan: str, granted: int) -> int | None:
     """The limit of a loop that only watches. It spends no grants, but they would have admitted more."""
+    if step.feature is not None:
+        return None if held is None else min(granted, LARGEST)
+    limit = step.limits.get(plan)
     return None if limit is None else min(limit + granted, LARGEST)
 
 
@@ -119,12 +139,16 @@ def unavailable(step: CompiledStep, subject: str, plan: str, cost: int) -> Decis
 
 
 def tightest(decisions: tuple[Decision, ...]) -> int:
-    """Index of the decision to report: a refusal first, then the one with the least left."""
+    """Index of the decision to report: a refusal first, then the one with the least left.
 
-    def rank(index: int) -> tuple[bool, float, int]:
+    Of a team's refusal and its member's, the team's: that one can be helped by paying.
+    """
+
+    def rank(index: int) -> tuple[bool, bool, float, int]:
         decision = decisions[index]
         left = decision.remaining
-        return decision.allowed, float("inf") if left is None else left, index
+        own_share = decision.reason is Reason.MEMBER_LIMIT_REACHED
+        return decision.allowed, own_share, float("inf") if left is None else left, index
 
     return min(range(len(decisions)), key=rank)
 

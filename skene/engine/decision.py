@@ -16,6 +16,10 @@ class Reason(StrEnum):
     """The same Idempotency-Key was admitted before; nothing was charged again."""
     LIMIT_REACHED = "usage_limit_reached"
     NOT_IN_PLAN = "feature_not_in_plan"
+    MEMBER_LIMIT_REACHED = "member_limit_reached"
+    """The team has units left, but this member has used those that one member may."""
+    CAP_REACHED = "spend_cap_reached"
+    """Use of the plan is billed, and this call would go beyond the cap on it."""
     SHADOW = "shadow"
     """It would have been refused, but the loop only watches (`enforce=False`)."""
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -41,7 +45,9 @@ class Decision:
         message: the loop's words for a refusal, else None.
         status_code: the HTTP status a refusal is answered with.
         upgrade_url: signed link to pay, on a refusal that has one.
-        wall: id of the refusal's wall, on a refusal.
+        member: whose share of a team's units it is about; None where it is about all of them.
+        wall: id of the refusal's wall, on a refusal; None where a cap refuses: that is no reason to upgrade.
+        included: units of a window that the plan's price covers, where use beyond them is billed; else None.
     """
 
     allowed: bool
@@ -62,11 +68,18 @@ class Decision:
     status_code: int = 200
     upgrade_url: str | None = field(default=None, repr=False)
     wall: str | None = None
+    member: str | None = None
+    included: int | None = None
 
     @property
     def remaining(self) -> int | None:
         """Units left in the window, never negative; None is unlimited."""
         return None if self.limit is None else max(0, self.limit - self.used)
+
+    @property
+    def billed_units(self) -> int:
+        """Units used in the window that go on the bill; 0 where nothing is billed."""
+        return 0 if self.included is None else max(0, self.used - self.included)
 
     def __bool__(self) -> bool:
         """A decision is not a truth value: `if decision:` would let refused calls through silently."""

@@ -10,14 +10,17 @@ from typing import Any
 
 from skene.definitions import (
     ApiTrigger,
+    Billed,
     BlockAction,
     CalendarPeriod,
     EmailAction,
     Fault,
+    FeatureCondition,
     FixedPeriod,
     LifetimePeriod,
     Loop,
     Period,
+    PlanLimit,
     Recovery,
     RollingPeriod,
     Step,
@@ -25,10 +28,20 @@ from skene.definitions import (
     UsageCondition,
     format_duration,
 )
-from skene.engine.reactions import Reaction, Reactions, compile_reactions, level_faults
+from skene.engine.reactions import Reaction, Reactions, compile_reactions, level_faults, parts_of
 from skene.engine.window import Anchored, Edges, Rolling, WindowRule, calendar_edges
 
-__all__ = ["CompiledStep", "Cost", "Program", "compile_loops", "counters_of", "for_route"]
+__all__ = [
+    "CompiledStep",
+    "Cost",
+    "Program",
+    "compile_loops",
+    "counters_of",
+    "for_member",
+    "for_route",
+    "member_of",
+    "members_of",
+]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
 
@@ -42,7 +55,7 @@ class CompiledStep:
         loop: the loop's key.
         path: where the step is written, e.g. `freemium.steps[0]`, for error messages.
         meter: name of its counter.
-        limits: by plan; None is unlimited.
+        limits: by plan; None is unlimited. Where use is billed, the cap.
         counted_limits: what the storage holds against the count: all None where the loop only watches.
         period: as written.
         cost: units a call takes, or a function of the request.
@@ -51,6 +64,10 @@ class CompiledStep:
         message, status_code: how a refusal is worded and answered; None: 402, or 403 where the plan has no
         unit at all. prompt: the mail that a wall asks with.
         warnings: fraction of the limit → the mail that warns of it.
+        billed: the plans whose use goes on a bill, and how; see `reported`.
+        feature: where a feature is asked for and not units of a plan, its lookup key; `limits` is then empty.
+        member_limits: the same as `limits` for each member of a team; empty where members have none.
+        member: of a step as it counts for one member, see `for_member`: who that is.
     """
 
     key: str
@@ -71,6 +88,15 @@ class CompiledStep:
     enforce: bool
     holdout: float
     trigger: ApiTrigger | None
+    billed: Mapping[str, Billed] = field(default_factory=dict[str, Billed])
+    feature: str | None = None
+    member_limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+    member: str | None = None
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The plans whose use is reported to the billing service: none where the loop only watches."""
+        return tuple(self.billed) if self.enforce else ()
 
     def rule(self, now: datetime) -> WindowRule:
         """How this step's windows lie around `now`; a few minutes' error in `now` does not matter."""
@@ -134,6 +160,13 @@ class Program:
         """The meters that limits count on, in the order they were written."""
         return tuple(dict.fromkeys(step.meter for step in self.steps))
 
+    @property
+    def asks_features(self) -> bool:
+        """Whether anything depends on features that the billing service entitles to."""
+        conditions = (one.condition for one in self.reactions.all)
+        asked = any(isinstance(part, FeatureCondition) for one in conditions for part in parts_of(one))
+        return asked or any(step.feature is not None for step in self.steps)
+
     def named(self, name: str) -> tuple[CompiledStep, ...]:
         """The steps of a loop, or the one step that `loop.step` names.
 
@@ -162,7 +195,15 @@ class Program:
         faults: list[Fault] = []
         wanted = tuple(dict.fromkeys((default, *plans)))
         for step in self.steps:
-            for plan in wanted:
+            if default in step.billed:
+                faults.append(
+                    Fault(
+                        f"{step.path}.condition.limit.{default}",
+                        "a bill for the plan of those who pay for nothing",
+                        "a number of units for it, and billed(…) for plans that are paid for",
+                    )
+                )
+            for plan in wanted if step.feature is None else ():
                 if plan not in step.limits:
                     near = get_close_matches(plan, step.limits, 1)
                     faults.append(
@@ -214,23 +255,30 @@ def _key(loop: Loop, index: int, step: Step) -> str:
 
 
 def _compile(
-    loop: Loop, index: int, limit: tuple[UsageCondition, BlockAction], step: Step, key: str, enforce: bool
+    loop: Loop,
+    index: int,
+    limit: tuple[UsageCondition | FeatureCondition, BlockAction],
+    step: Step,
+    key: str,
+    enforce: bool,
 ) -> CompiledStep:
-    usage, block = limit
-    limits = {plan: None if isinstance(n, Unlimited) else n for plan, n in usage.limit.items()}
+    asked, block = limit
+    usage = asked if isinstance(asked, UsageCondition) else None
+    limits = {plan: _units(limit) for plan, limit in usage.limit.items()} if usage else {}
+    window: Period = usage.period if usage else LifetimePeriod()
     warning = block.usage_warning
     return CompiledStep(
         key=key,
         loop=loop.key,
         path=f"{loop.key}.steps[{index}]",
-        meter=usage.meter or key,
+        meter=asked.meter or key,
         limits=MappingProxyType(limits),
         counted_limits=MappingProxyType(limits if enforce else dict.fromkeys(limits)),
-        period=_as_text(usage.period),
-        window=usage.period,
-        cost=usage.cost,
-        charge=usage.charge,
-        by_route=usage.group_by == "route",
+        period=_as_text(window),
+        window=window,
+        cost=usage.cost if usage else 1,
+        charge=usage.charge if usage else "success",
+        by_route=usage is not None and usage.group_by == "route",
         message=block.message,
         status_code=block.status_code,
         prompt=block.upgrade_prompt,
@@ -238,7 +286,24 @@ def _compile(
         enforce=enforce,
         holdout=loop.holdout,
         trigger=step.trigger if isinstance(step.trigger, ApiTrigger) else None,
+        billed=MappingProxyType(usage.billed if usage else {}),
+        feature=asked.feature if isinstance(asked, FeatureCondition) else None,
+        member_limits=MappingProxyType(_member_limits(usage)),
     )
+
+
+def _member_limits(usage: UsageCondition | None) -> dict[str, int | None]:
+    """Units for each member, by plan; where a plan does not limit its members, None."""
+    if usage is None or usage.member_limit is None:
+        return {}
+    return {plan: _units(usage.member_limit.get(plan, Unlimited.UNLIMITED)) for plan in usage.limit}
+
+
+def _units(limit: PlanLimit) -> int | None:
+    """The units after which a plan's calls are refused; None: they never are."""
+    if isinstance(limit, Billed):
+        return limit.cap
+    return limit if isinstance(limit, int) else None
 
 
 def _key_faults(steps: Sequence[CompiledStep | Reaction]) -> list[Fault]:
@@ -259,7 +324,7 @@ def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
     first: dict[str, CompiledStep] = {}
     for step in steps:
         other = first.setdefault(step.meter, step)
-        if dict(other.limits) != dict(step.limits) or other.window != step.window:
+        if _held_against(other) != _held_against(step) or other.window != step.window:
             difference = "another limit or period"
         elif other.enforce != step.enforce:
             difference = "another enforce"  # one storage call cannot hold a limit and only watch it
@@ -276,9 +341,50 @@ def _meter_faults(steps: Sequence[CompiledStep]) -> list[Fault]:
     return faults
 
 
+def _held_against(step: CompiledStep) -> tuple[object, ...]:
+    return dict(step.limits), dict(step.billed), step.feature, dict(step.member_limits)
+
+
 def for_route(step: CompiledStep, route: str) -> CompiledStep:
     """The step as it counts on one route: its own counter when it is grouped by route."""
     return replace(step, meter=f"{step.meter}:{route}") if step.by_route else step
+
+
+def for_member(step: CompiledStep, member: str) -> CompiledStep:
+    """The step as it counts for one member of a team.
+
+    A counter of the team's, beside the one that all members share.
+
+    Args:
+        step: one with `member_limits`.
+        member: a storable id (see `engine.subject`).
+    """
+    limits = step.member_limits
+    return replace(
+        step,
+        meter=f"{step.meter}@{member}",
+        limits=limits,
+        counted_limits=limits if step.enforce else MappingProxyType(dict.fromkeys(limits)),
+        prompt=None,
+        warnings=(),
+        billed=MappingProxyType[str, Billed]({}),
+        member=member,
+    )
+
+
+def members_of(step: CompiledStep, meters: Sequence[str]) -> tuple[CompiledStep, ...]:
+    """The step once for each member of a team who has a counter among `meters`."""
+    if not step.member_limits:
+        return ()
+    begin = f"{step.meter}@"
+    return tuple(for_member(step, meter.removeprefix(begin)) for meter in meters if meter.startswith(begin))
+
+
+def member_of(meter: str) -> str | None:
+    """The member that a team's counter is kept for; None if it is of the team itself."""
+    name, at, member = meter.partition("@")
+    # A route's counter has its path behind the name; no counter of a member is a route's.
+    return member if at and "/" not in name else None
 
 
 def counters_of(step: CompiledStep, meters: Sequence[str]) -> tuple[CompiledStep, ...]:

@@ -3,13 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
-__all__ = ["GRACE_STATUSES", "HOLDING_STATUSES", "KNOWN_STATUSES", "Standing", "Subscription", "entitle"]
+__all__ = [
+    "GRACE_STATUSES",
+    "HOLDING_STATUSES",
+    "KNOWN_STATUSES",
+    "PLAN_STATUSES",
+    "Keeping",
+    "PlanPolicy",
+    "Standing",
+    "Subscription",
+    "entitle",
+]
+
+Keeping: TypeAlias = Literal["keep", "default"]
+"""Whether a subscription in some kind of trouble keeps its plan, or gives the default one."""
 
 HOLDING_STATUSES = frozenset({"active", "trialing"})
 GRACE_STATUSES = frozenset({"past_due"})
+PLAN_STATUSES = HOLDING_STATUSES | GRACE_STATUSES
 ENDED_STATUSES = frozenset({"unpaid", "canceled", "incomplete", "incomplete_expired", "paused"})
-KNOWN_STATUSES = HOLDING_STATUSES | GRACE_STATUSES | ENDED_STATUSES
+KNOWN_STATUSES = PLAN_STATUSES | ENDED_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class Subscription:
         quantity: how many of it, e.g. seats.
         started_at: when paying for it began or begins, a trial before it left out; None when unknown.
         collection_paused: it goes on, but nothing is collected for the time being.
+        unpaid_since: when the first payment that is still missing fell due; None when unknown, or none is.
     """
 
     id: str
@@ -45,6 +61,27 @@ class Subscription:
     quantity: int = 1
     started_at: datetime | None = None
     collection_paused: bool = False
+    unpaid_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPolicy:
+    """What subscriptions are worth: everything besides them that a plan is decided by.
+
+    Attributes:
+        plans: least to most valuable; of several held, the one listed last wins.
+        default: the plan of those who hold none.
+        grace: how long a past-due subscription keeps its plan, from when the missing payment fell due.
+        collection_paused: what a subscription gives while nothing is collected for it.
+        disputed: what a customer's subscriptions give while a payment of theirs is in dispute, or lost to
+            one.
+    """
+
+    plans: tuple[str, ...]
+    default: str
+    grace: timedelta = timedelta(0)
+    collection_paused: Keeping = "keep"
+    disputed: Keeping = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +108,15 @@ class Standing:
 
 
 def entitle(
-    subscriptions: Sequence[Subscription],
-    *,
-    plans: Sequence[str],
-    default: str,
-    grace: timedelta,
-    now: datetime,
+    subscriptions: Sequence[Subscription], policy: PlanPolicy, *, now: datetime, disputed: bool = False
 ) -> tuple[Standing, tuple[str, ...]]:
     """Decide the plan from all of a customer's subscriptions.
 
     Args:
         subscriptions: in any order; the result does not depend on it.
-        plans: least to most valuable; of several held, the one listed last wins.
-        default: the plan of those who hold none.
-        grace: how long a past-due subscription keeps its plan, from the start of the unpaid period.
+        policy: what they are worth.
         now: aware UTC.
+        disputed: a payment of the customer's is in dispute, or was lost to one.
 
     Returns:
         The standing, and a warning for every subscription that could not be understood.
@@ -93,23 +124,21 @@ def entitle(
     held: list[Standing] = []
     warnings: list[str] = []
     for subscription in sorted(subscriptions, key=lambda s: s.id):
-        status = subscription.status
-        if status not in KNOWN_STATUSES:
-            warnings.append(f"subscription {subscription.id} has the unknown status {status!r}: default plan")
+        if subscription.status not in KNOWN_STATUSES:
+            warnings.append(
+                f"subscription {subscription.id} has the unknown status {subscription.status!r}: default plan"
+            )
+        elif subscription.status in ENDED_STATUSES or subscription.plan == policy.default:
             continue
-        if status in ENDED_STATUSES:
-            continue
-        if subscription.plan == default:
-            continue
-        if subscription.plan is None or subscription.plan not in plans:
+        elif subscription.plan is None or subscription.plan not in policy.plans:
             warnings.append(f"subscription {subscription.id} has a price that maps to no plan: default plan")
-            continue
-        standing = _held(subscription, subscription.plan, grace)
-        if standing.until is None or now < standing.until:
-            held.append(standing)
-    if not held:
-        return Standing(default), tuple(warnings)
-    order = {plan: rank for rank, plan in enumerate(plans)}
+        elif not (subscription.collection_paused and policy.collection_paused == "default"):
+            standing = _held(subscription, subscription.plan, policy.grace)
+            if standing.until is None or now < standing.until:
+                held.append(standing)
+    if not held or (disputed and policy.disputed == "default"):
+        return Standing(policy.default), tuple(warnings)
+    order = {plan: rank for rank, plan in enumerate(policy.plans)}
     best = max(held, key=lambda s: (order[s.plan], s.paying, s.until is None, s.until or now))
     return best, tuple(warnings)
 
@@ -117,8 +146,8 @@ def entitle(
 def _held(subscription: Subscription, plan: str, grace: timedelta) -> Standing:
     until = subscription.ends_at
     if subscription.status in GRACE_STATUSES:
-        # The unpaid period began with its failed renewal; before that everything was paid.
-        since = subscription.period_start
+        # Without word of the missing payment: the unpaid period began with its failed renewal.
+        since = subscription.unpaid_since or subscription.period_start
         if since is not None:
             until = min(until, since + grace) if until is not None else since + grace
     return Standing(plan, until, subscription.status != "trialing", subscription)

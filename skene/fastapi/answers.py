@@ -16,6 +16,8 @@ DOCS = "https://github.com/skene-sdk/skene/blob/main/docs/reference/http.md"
 TITLES = {
     Reason.LIMIT_REACHED: "Usage limit reached",
     Reason.NOT_IN_PLAN: "Feature not in plan",
+    Reason.MEMBER_LIMIT_REACHED: "Member limit reached",
+    Reason.CAP_REACHED: "Spend cap reached",
 }
 
 
@@ -88,6 +90,7 @@ def unknown_subject() -> Response:
 
 def as_json(decision: Decision) -> dict[str, Any]:
     """How a subject stands, as the answers and `GET …/usage` show it."""
+    billed = {"included": decision.included, "billed_units": decision.billed_units}
     return {
         "loop": decision.loop,
         "meter": decision.meter,
@@ -97,6 +100,8 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "remaining": decision.remaining,
         "period": decision.period,
         "resets_at": decision.resets_at.isoformat() if decision.resets_at else None,
+        **({} if decision.member is None else {"member": decision.member}),
+        **({} if decision.included is None else billed),
     }
 
 

@@ -61,7 +61,7 @@ class Arming:
         program: Program,
         charging: Charging,
         signature: inspect.Signature,
-        arrive: Callable[[HTTPConnection, object], Visit],
+        arrive: Callable[[HTTPConnection, object, object], Visit],
     ) -> None:
         """Know nothing yet.
 
@@ -69,8 +69,8 @@ class Arming:
             gate: what `Depends(gate)` names.
             program: the compiled loops.
             charging: charges visits.
-            signature: of a dependency that gets the connection and the subject.
-            arrive: notes both in the request's visit.
+            signature: of a dependency that gets the connection, the subject and perhaps the member.
+            arrive: notes them in the request's visit.
         """
         self._gate = gate
         self._program = program
@@ -214,8 +214,8 @@ class Arming:
         A stream's answer begins before its endpoint runs: it is charged here.
         """
 
-        async def bring(*, connection: HTTPConnection, subject: object) -> Visit:
-            visit = self._arrive(connection, subject)
+        async def bring(*, connection: HTTPConnection, subject: object, member: object = None) -> Visit:
+            visit = self._arrive(connection, subject, member)
             if stream:
                 answer = await charge(visit)
                 if answer is not None:

@@ -14,7 +14,7 @@ from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
 from skene.fastapi.fingerprint import Unrecognisable, fingerprint
 from skene.fastapi.visit import Visit
-from skene.runtime.gate import Ask, Gatekeeper
+from skene.runtime.gate import Ask, Gatekeeper, asks_of
 
 __all__ = ["Charging", "subject_text"]
 
@@ -43,8 +43,8 @@ class Charging:
         if not due:
             return None
         subject = subject_text(visit.subject)
-        if subject is None:
-            return unknown_subject()
+        if subject is None or (visit.member is not None and subject_text(visit.member) is None):
+            return unknown_subject()  # a member without a name would have no limit
         connection = visit.connection
         assert connection is not None  # set by the dependency that brought the visit here
         key, same = None, ""
@@ -81,7 +81,10 @@ class Charging:
         key: str | None,
         same: str,
     ) -> Response | None:
-        asks = [Ask(for_route(step, route), await _cost(step, connection)) for step in due]
+        member = subject_text(visit.member)
+        asks: list[Ask] = []
+        for step in due:
+            asks += asks_of(for_route(step, route), await _cost(step, connection), member)
         paid = [ask for ask in asks if ask.cost > 0]
         visit.charged.update(step.key for step in due)
         if not paid:

@@ -52,6 +52,7 @@ class Gate:
         skene: Runtime,
         subject: Callable[..., Any],
         *,
+        member: Callable[..., Any] | None = None,
         idempotency_header: str | None = "Idempotency-Key",
     ) -> None:
         """Make a gate; `install` puts it on an app.
@@ -59,21 +60,28 @@ class Gate:
         Args:
             skene: the loops and their back-ends.
             subject: a FastAPI dependency that returns the caller's id (text, a number or a UUID), or None.
+            member: where subjects are teams, another one that returns the id of the member who calls, or
+                None; see `member_limit`.
             idempotency_header: name of the header that makes a retry free; None ignores it.
 
         Raises:
-            ConfigurationError: one of the two is something else.
+            ConfigurationError: one of them is something else.
         """
-        _check_parts(skene, subject)
+        _check_parts(skene, subject, member)
         self.skene = skene
-        self._subject = subject
+        self._subject, self._member = subject, member
         self._charging = Charging(skene.gatekeeper, idempotency_header)
         # FastAPI reads this signature to solve the app's own dependency for us.
         connection = inspect.Parameter(
             "connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection
         )
         who = inspect.Parameter("subject", inspect.Parameter.KEYWORD_ONLY, default=Depends(subject))
-        self.__signature__ = inspect.Signature([connection, who])
+        parameters = [connection, who]
+        if member is not None:
+            parameters.append(
+                inspect.Parameter("member", inspect.Parameter.KEYWORD_ONLY, default=Depends(member))
+            )
+        self.__signature__ = inspect.Signature(parameters)
         self._arming = Arming(self, skene.program, self._charging, self.__signature__, self._arrive)
         self._app: FastAPI | None = None
         self._routes_seen: RoutesSeen | None = None
@@ -85,14 +93,14 @@ class Gate:
 
     # -- as a dependency, as a decorator ---------------------------------------------------------------------
 
-    async def __call__(self, connection: HTTPConnection, subject: object) -> Decision:
+    async def __call__(self, connection: HTTPConnection, subject: object, member: object = None) -> Decision:
         """The decision about this request: `Annotated[Decision, Depends(gate)]`.
 
         As an endpoint's own parameter it is filled in after validation. Deeper down (in another dependency,
         or in `dependencies=[…]`) it charges when FastAPI gets there, and gives back if the request is then
         found invalid.
         """
-        visit = self._arrive(connection, subject)
+        visit = self._arrive(connection, subject, member)
         gated = self._arming.gated_route(connection.scope.get("route"))
         if gated is not None:
             steps, path = gated.steps_for(connection.scope), gated.path
@@ -135,9 +143,9 @@ class Gate:
             allowed = f"a name: @gate.enforce({example!r})"
             raise ConfigurationError([Fault("gate.enforce", describe(name), allowed)])
 
-    def _arrive(self, connection: HTTPConnection, subject: object) -> Visit:
+    def _arrive(self, connection: HTTPConnection, subject: object, member: object) -> Visit:
         visit = visit_of(connection)
-        visit.connection, visit.subject = connection, subject
+        visit.connection, visit.subject, visit.member = connection, subject, member
         return visit
 
     # -- on an app -------------------------------------------------------------------------------------------
@@ -162,7 +170,7 @@ class Gate:
         app.state.skene_gate = self  # `skene check --app` looks here
         self.skene.guarded = True
         app.add_exception_handler(Refused, answer_refused)
-        app.include_router(make_routes(self.skene, self._subject), prefix=self.skene.prefix)
+        app.include_router(make_routes(self.skene, self._subject, self._member), prefix=self.skene.prefix)
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
 
         def build_with_gate() -> ASGIApp:
@@ -232,20 +240,27 @@ class Gate:
             self._started_on = storage
 
 
-def _check_parts(skene: object, subject: object) -> None:
+def _check_parts(skene: object, subject: object, member: object) -> None:
     """Say what is wrong here, instead of from deep inside FastAPI."""
     faults: list[Fault] = []
     if not isinstance(skene, Runtime):
         faults.append(Fault("Gate(skene)", describe(skene), "the Skene(…) of your configuration"))
-    if isinstance(subject, params.Depends):
-        name = getattr(subject.dependency, "__name__", None)
-        hint = f"subject={name}" if name else None
-        faults.append(Fault("Gate(subject=…)", "Depends(…)", "the dependency itself", hint))
-    elif not callable(subject):
-        allowed = "a FastAPI dependency: a function that returns the caller's id"
-        faults.append(Fault("Gate(subject=…)", describe(subject), allowed))
+    faults += _dependency_faults("subject", subject)
+    if member is not None:
+        faults += _dependency_faults("member", member)
     if faults:
         raise ConfigurationError(faults)
+
+
+def _dependency_faults(name: str, given: object) -> list[Fault]:
+    if isinstance(given, params.Depends):
+        inner = getattr(given.dependency, "__name__", None)
+        hint = f"{name}={inner}" if inner else None
+        return [Fault(f"Gate({name}=…)", "Depends(…)", "the dependency itself", hint)]
+    if not callable(given):
+        allowed = "a FastAPI dependency: a function that returns the caller's id"
+        return [Fault(f"Gate({name}=…)", describe(given), allowed)]
+    return []
 
 
 def _check_app(app: object) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from skene.engine.program import CompiledStep
 from skene.fastapi.arming import Gated
 
 __all__ = ["describe_refusals"]
@@ -19,7 +20,15 @@ SCHEMA: dict[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "code": {"type": "string", "enum": ["usage_limit_reached", "feature_not_in_plan"]},
+        "code": {
+            "type": "string",
+            "enum": [
+                "usage_limit_reached",
+                "feature_not_in_plan",
+                "member_limit_reached",
+                "spend_cap_reached",
+            ],
+        },
         "loop": {"type": "string"},
         "meter": {"type": "string"},
         "plan": {"type": "string"},
@@ -28,6 +37,9 @@ SCHEMA: dict[str, Any] = {
         "remaining": {"type": ["integer", "null"]},
         "period": {"type": "string"},
         "resets_at": {"type": ["string", "null"], "format": "date-time"},
+        "member": {"type": "string"},
+        "included": {"type": "integer"},
+        "billed_units": {"type": "integer"},
         "upgrade_url": {"type": ["string", "null"], "format": "uri"},
     },
 }
@@ -47,19 +59,19 @@ def describe_refusals(schema: dict[str, Any], app: FastAPI, gated: Sequence[Gate
             operation = operations.get(method.lower())
             if operation is None or not steps:
                 continue
-            for status in sorted(
-                {s for step in steps for s in _statuses(step.status_code, step.limits.values())}
-            ):
+            for status in sorted({s for step in steps for s in _statuses(step)}):
                 operation.setdefault("responses", {}).setdefault(str(status), _response(status))
             schema.setdefault("components", {}).setdefault("schemas", {}).setdefault(SCHEMA_NAME, SCHEMA)
     return schema
 
 
-def _statuses(configured: int | None, limits: Any) -> set[int]:
-    if configured is not None:
-        return {configured}
-    values = tuple(limits)
-    return {402 if limit else 403 for limit in values if limit is not None} or {402}
+def _statuses(step: CompiledStep) -> set[int]:
+    if step.status_code is not None:
+        return {step.status_code}
+    if step.feature is not None:
+        return {403}
+    limits = {402 if limit else 403 for limit in step.limits.values() if limit is not None} or {402}
+    return limits | {403} if step.member_limits else limits
 
 
 def _response(status: int) -> dict[str, Any]:

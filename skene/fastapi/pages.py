@@ -5,7 +5,7 @@ from html import escape
 
 from starlette.responses import HTMLResponse
 
-__all__ = ["Form", "page", "resubscribed_page", "unsubscribe_page", "unsubscribed_page"]
+__all__ = ["Form", "Link", "Refresh", "page", "resubscribed_page", "unsubscribe_page", "unsubscribed_page"]
 
 LAYOUT = """<!doctype html>
 <html lang="en">
@@ -25,7 +25,7 @@ LAYOUT = """<!doctype html>
 </head>
 <body>
 <h1>{title}</h1>
-<p>{text}</p>{form}
+<p>{text}</p>{form}{link}
 <p><a href="{back}">Continue</a></p>
 </body>
 </html>
@@ -34,6 +34,36 @@ LAYOUT = """<!doctype html>
 
 _FORM = """
 <form method="post" action="{action}"><p><button type="submit">{label}</button></p></form>"""
+
+
+_LINK = """
+<p><a href="{url}">{label}</a></p>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where else the person can go.
+
+    Attributes:
+        url: the address.
+        label: what the link says.
+    """
+
+    url: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Load another page in this one's place, by itself.
+
+    Attributes:
+        after: seconds.
+        url: the other page; empty: the same again.
+    """
+
+    after: int
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +85,9 @@ def page(
     *,
     back: str,
     status: int = 200,
-    refresh: int | None = None,
+    refresh: Refresh | None = None,
     form: Form | None = None,
+    link: Link | None = None,
 ) -> HTMLResponse:
     """A plain page.
 
@@ -65,18 +96,24 @@ def page(
         text: one paragraph.
         back: where "Continue" leads.
         status: of the answer.
-        refresh: load the page again after this many seconds.
+        refresh: what happens by itself.
         form: a button below the text.
+        link: another way to go on, below the text.
     """
-    again = f'\n<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+    again = f'\n<meta http-equiv="refresh" content="{escape(_content(refresh))}">' if refresh else ""
+    other = _LINK.format(url=escape(link.url), label=escape(link.label)) if link is not None else ""
     button = _FORM.format(action=escape(form.action), label=escape(form.label)) if form is not None else ""
     body = LAYOUT.format(
-        title=escape(title), text=escape(text), back=escape(back), refresh=again, form=button
+        title=escape(title), text=escape(text), back=escape(back), refresh=again, form=button, link=other
     )
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     if refresh:
-        headers["Retry-After"] = str(refresh)
+        headers["Retry-After"] = str(refresh.after)
     return HTMLResponse(body, status, headers)
+
+
+def _content(refresh: Refresh) -> str:
+    return f"{refresh.after};url={refresh.url}" if refresh.url else str(refresh.after)
 
 
 def unsubscribe_page(action: str, *, back: str) -> HTMLResponse:

@@ -15,7 +15,9 @@ from skene.errors import (
 )
 from skene.fastapi.answers import as_json, problem, unavailable, unknown_subject
 from skene.fastapi.charging import subject_text
-from skene.fastapi.pages import page, resubscribed_page, unsubscribe_page, unsubscribed_page
+from skene.fastapi.pages import Refresh, page, resubscribed_page, unsubscribe_page, unsubscribed_page
+from skene.fastapi.returning import return_page
+from skene.runtime.returning import Returned
 from skene.runtime.skene import Runtime
 
 __all__ = ["make_routes"]
@@ -27,12 +29,15 @@ MAX_WEBHOOK = 1_048_576
 SETTLING = 3
 
 
-def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
+def make_routes(
+    skene: Runtime, subject: Callable[..., Any], member: Callable[..., Any] | None = None
+) -> APIRouter:
     """The router with the routes for webhooks, upgrades, checkout, portal, usage and unsubscribing.
 
     Args:
         skene: what they work on.
         subject: the app's dependency that says who is asking.
+        member: the one that says who of a team is.
     """
     router = APIRouter(include_in_schema=False)
     people = _PeopleRoutes(skene)
@@ -40,8 +45,10 @@ def make_routes(skene: Runtime, subject: Callable[..., Any]) -> APIRouter:
     async def portal(who: Annotated[Any, Depends(subject)]) -> Response:
         return await people.portal(who)
 
-    async def usage(who: Annotated[Any, Depends(subject)]) -> Response:
-        return await people.usage(who)
+    async def usage(
+        who: Annotated[Any, Depends(subject)], one: Annotated[Any, Depends(member or _nobody)]
+    ) -> Response:
+        return await people.usage(who, one)
 
     webhooks = _WebhookRoutes(skene)
     router.add_api_route("/webhooks/stripe", webhooks.billing, methods=["POST"])
@@ -73,7 +80,9 @@ class _WebhookRoutes:
         )
 
     async def report(self, request: Request, channel: str) -> Response:
-        """A mail provider's report on what became of a message."""
+        """A mail provider's report on what became of a message; or the billing service's webhook."""
+        if channel == self._skene.billing.name:
+            return await self.billing(request)
         return await self._take(
             request, lambda body, headers: self._skene.receive_report(channel, body, headers)
         )
@@ -111,21 +120,18 @@ class _PeopleRoutes:
             return page("Nothing to buy here", "Please contact us to upgrade.", back=back, status=404)
         except (BillingUnavailable, StorageUnavailable):
             text = "Payment cannot be reached just now. This page tries again by itself."
-            return page("One moment, please", text, back=back, status=503, refresh=SETTLING)
+            return page("One moment, please", text, back=back, status=503, refresh=Refresh(SETTLING))
 
-    async def checkout_return(self, session_id: str = "") -> Response:
-        """Back from checkout: the plan is in force before the person sees anything."""
+    async def checkout_return(self, session_id: str = "", tries: str = "") -> Response:
+        """Back from checkout: what Stripe says is in force before the person sees anything."""
         back = self._skene.public_origin
         try:
-            active = await self._skene.billing_sync.checkout_returned(session_id)
+            found = await self._skene.billing_sync.checkout_returned(session_id)
         except LookupError:
             return page("Unknown checkout", "There is no such checkout.", back=back, status=404)
         except (BillingUnavailable, StorageUnavailable):
-            active = False
-        if active:
-            return page("Thank you", "Your new plan is active.", back=back)
-        text = "Your payment is being confirmed. This page looks again by itself."
-        return page("Almost there", text, back=back, status=202, refresh=SETTLING)
+            found = Returned("confirming")
+        return return_page(found, session_id, tries, back=back)
 
     async def ask_to_unsubscribe(self, token: str = "") -> Response:
         """The page behind the link in a mail. What opens links to look at them unsubscribes nobody."""
@@ -165,16 +171,20 @@ class _PeopleRoutes:
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
 
-    async def usage(self, who: object) -> Response:
-        """How the caller stands with every loop; read-only."""
-        subject = subject_text(who)
-        if subject is None:
+    async def usage(self, who: object, one: object) -> Response:
+        """How the caller stands with every loop, as a member of a team too; read-only."""
+        subject, member = subject_text(who), subject_text(one)
+        if subject is None or (one is not None and member is None):
             return unknown_subject()
         try:
-            decisions = await self._skene.usage(subject)
+            decisions = await self._skene.usage(subject, member=member)
         except StorageUnavailable as error:
             return unavailable(error.retry_after.total_seconds())
         return JSONResponse({"usage": [as_json(decision) for decision in decisions]})
+
+
+async def _nobody() -> None:
+    """Who of a team is asking, where there are no teams."""
 
 
 def _no_such_link(back: str) -> Response:
@@ -193,14 +203,19 @@ async def _limited_body(request: Request) -> bytes:
     Raises:
         WebhookRejected: over 1 MiB.
     """
-    chunks: list[bytes] = []
-    size = 0
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > MAX_WEBHOOK:
+        raise _too_large()
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_WEBHOOK:
-            raise WebhookRejected("the body is larger than 1 MiB", 413)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if len(body) + len(chunk) > MAX_WEBHOOK:
+            raise _too_large()
+        body += chunk
+    return bytes(body)
+
+
+def _too_large() -> WebhookRejected:
+    return WebhookRejected("the body is larger than 1 MiB", 413)
 
 
 def _see_other(url: str) -> Response:

@@ -18,6 +18,7 @@ class Visit:
 
     Attributes:
         subject: what the app's dependency returned.
+        member: the same, of the one that says who of a team is calling.
         connection: the request or websocket.
         charged: keys of the steps that were charged, so that none is charged twice.
         admissions: what to give back if the request fails.
@@ -26,6 +27,7 @@ class Visit:
     """
 
     subject: object = None
+    member: object = None
     connection: HTTPConnection | None = None
     charged: set[str] = field(default_factory=set[str])
     admissions: list[Admission] = field(default_factory=list[Admission])

@@ -19,7 +19,8 @@ Credit: TypeAlias = Literal["last", "first"]
 class Customer:
     """A subject as billing knows it.
 
-    `customer` is None for plans set by hand, `plan` until one is known (just linked).
+    `customer` is None for plans set by hand, `plan` until one is known (just linked). `features` are those
+    that the customer is entitled to, whatever the plan.
     """
 
     subject: str
@@ -28,6 +29,7 @@ class Customer:
     until: datetime | None
     paying: bool
     email: str | None = field(default=None, repr=False)
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

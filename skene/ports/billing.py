@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 
-from skene.engine.standing import Subscription
+from skene.engine.standing import PlanPolicy, Subscription
 
 __all__ = [
     "Account",
@@ -55,6 +55,7 @@ class BillingEvent:
         payment: the provider's id of a payment, where the event names no customer but a payment of theirs
             (a dispute): `Billing.customer_of` says whose it is.
         refund: what was given back, when the event is about that.
+        at: when it happened, if that is known.
     """
 
     id: str
@@ -65,6 +66,7 @@ class BillingEvent:
     checkout: str | None = None
     payment: str | None = None
     refund: Refund | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,11 @@ class Billing(Protocol):
     """
 
     @property
+    def name(self) -> str:
+        """Lower-case name of the service, and the last part of its webhook's address."""
+        ...
+
+    @property
     def plans(self) -> tuple[str, ...]:
         """Every plan this back-end can yield besides `default`, least to most valuable.
 
@@ -213,8 +220,13 @@ class Billing(Protocol):
         ...
 
     @property
+    def policy(self) -> PlanPolicy:
+        """What subscriptions are worth: `plans` and `default` once more, and how trouble is dealt with."""
+        ...
+
+    @property
     def grace(self) -> timedelta:
-        """How long a subscription that is past due keeps its plan."""
+        """How long a subscription that is past due keeps its plan; as in `policy`."""
         ...
 
     @property
@@ -283,9 +295,12 @@ class Billing(Protocol):
         ...
 
     async def subscriptions(self, after: str | None = None) -> SubscriptionPage:
-        """Read all customers' subscriptions that are not over, page by page.
+        """Read all customers' subscriptions that are not over, page by page, those begun last first.
+
+        Each is reduced as by `fetch`, to the last field: they are compared.
 
         Raises:
+            LookupError: what `after` stands for is not known any more; begin with the first page.
             BillingUnavailable: as above.
         """
         ...
@@ -293,7 +308,11 @@ class Billing(Protocol):
     async def events(self, since: datetime, after: str | None = None) -> EventPage:
         """Read what has happened since, page by page: what webhooks should have told. At most 30 days back.
 
+        What `subscriptions` and `fetch` show anyway may be left out: what counts is who has bought, what was
+        given back, what is disputed.
+
         Raises:
+            LookupError: as above.
             BillingUnavailable: as above.
         """
         ...

@@ -130,7 +130,8 @@ class Draft:
     Attributes:
         key: unique for ever; a second draft with the same key is dropped.
         kind: `upgrade_prompt` or `usage_warning` for the mails of a limit; `email`, `webhook`, `grant` or
-            `function` for the actions of other steps; `event` for what a hook is told.
+            `function` for the actions of other steps; `usage` for reports of billed use; `event` for what a
+            hook is told.
         loop, step, subject, plan: whom and what it is about, empty where it is about none; the plan held when
             it was written.
         channel: name of the notifier, or of the hook.

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from skene.ports.counters import Draft
+
 __all__ = ["Grant", "Granted", "Grants"]
 
 
@@ -58,8 +60,8 @@ class Grants(Protocol):
     Those that expire first are spent first, and of equals the oldest. `Counters.refund` returns them.
     """
 
-    async def grant(self, grant: Grant) -> bool:
-        """Grant units, once for each subject and key.
+    async def grant(self, grant: Grant, drafts: tuple[Draft, ...] = ()) -> bool:
+        """Grant units, once for each subject and key. Messages in `drafts` are written if it is granted now.
 
         The key guards for ever: grants are never pruned, and leave only when the subject is forgotten.
 

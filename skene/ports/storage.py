@@ -8,13 +8,17 @@ from skene.ports.counters import Counters
 from skene.ports.firings import Firings
 from skene.ports.grants import Grants
 from skene.ports.ledger import Ledger
+from skene.ports.merging import Merging
 from skene.ports.outbox import Outbox
 from skene.ports.overrides import Overrides
+from skene.ports.syncs import Syncs
 
 __all__ = ["Storage"]
 
 
-class Storage(Counters, Grants, Overrides, Accounts, Ledger, Outbox, Firings, Contacts, Protocol):
+class Storage(
+    Counters, Grants, Overrides, Accounts, Merging, Ledger, Outbox, Firings, Contacts, Syncs, Protocol
+):
     """Where everything is kept.
 
     Every verb is one transaction: all of it happened, or nothing. All instants are aware UTC. Any verb may
@@ -37,9 +41,12 @@ class Storage(Counters, Grants, Overrides, Accounts, Ledger, Outbox, Firings, Co
         ...
 
     async def forget(self, subject: str) -> int:
-        """Erase a person: counters, grants, messages, firings, log rows, suppression, billing record, keys.
+        """Erase a person, and whoever was merged into the person.
 
-        Walls, conversions and journeys stay, under no name.
+        Counters, grants, overrides, messages, firings, log rows, suppression, billing record and keys go, and
+        what teams have counted under the person's name (`<meter>@<subject>`). Walls, conversions and journeys
+        stay, under no name. An id that was merged into somebody is forgotten by itself, with whatever is left
+        under it: whom it was merged into is somebody else to erase.
 
         A webhook that comes later does not bring the person back: the customer's id stays blocked as a
         digest.

@@ -10,6 +10,7 @@ import anyio
 from skene.definitions import (
     AllCondition,
     AnyCondition,
+    FeatureCondition,
     FiringCondition,
     FunctionCondition,
     NotCondition,
@@ -22,6 +23,7 @@ from skene.engine.decision import Decision
 from skene.engine.occasion import Occasion
 from skene.engine.program import CompiledStep
 from skene.engine.secrets import copied
+from skene.engine.subject import storable_id
 from skene.errors import ConditionFailed, QueryRefused
 from skene.ports.queries import Row
 from skene.runtime.calling import call
@@ -67,6 +69,9 @@ class Asking:
                 return Held(await self._level(condition, occasion.subject))
             case PlanCondition():
                 return Held(_plan(condition, occasion))
+            case FeatureCondition():
+                known = await self._parts.storage.get_customer(storable_id(occasion.subject))
+                return Held(known is not None and condition.feature in known.features)
             case FunctionCondition():
                 return Held(await self._function(condition, occasion))
             case NotCondition():

@@ -13,9 +13,12 @@ from skene.errors import DeliveryFailed, DeliveryRefused, DeliveryUnknown
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant
 from skene.ports.hooks import Event, EventKind, Hook
-from skene.ports.notifier import FOREVER, Body, MessageContext, Notifier
+from skene.ports.notifier import FOREVER, Body, Notifier
 from skene.runtime.calling import call
+from skene.runtime.inner import Inner
 from skene.runtime.parts import Parts
+from skene.runtime.reporting import UsageChannel
+from skene.runtime.telling import granted
 
 __all__ = ["channel_of"]
 
@@ -26,6 +29,8 @@ def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
     """What a message goes through; None when there is no such thing any more."""
     if draft.kind == "grant":
         return GrantChannel(parts, draft)
+    if draft.kind == "usage":
+        return UsageChannel(parts, draft)
     if draft.kind == "function":
         reaction = parts.program.reactions.get(draft.step)
         index = int(draft.template)
@@ -37,29 +42,7 @@ def channel_of(parts: Parts, draft: Draft) -> Notifier | None:
     return parts.notifiers.get(draft.channel)
 
 
-class _Inner:
-    """What these have in common with a notifier."""
-
-    def __init__(self, draft: Draft) -> None:
-        self._draft = draft
-
-    @property
-    def pace(self) -> timedelta | None:
-        """As fast as they come."""
-        return None
-
-    def check(self, template: str, **_: object) -> None:
-        """There is no template."""
-
-    def render(self, context: MessageContext) -> Body:
-        """All that it takes, as it is known now."""
-        return cast(Body, dict(self._draft.data))
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-
-class GrantChannel(_Inner):
+class GrantChannel(Inner):
     """Gives a subject extra units; the storage knows each grant by its key."""
 
     def __init__(self, parts: Parts, draft: Draft) -> None:
@@ -88,11 +71,11 @@ class GrantChannel(_Inner):
             reason=given["reason"],
             loop=self._draft.loop,
         )
-        await self._parts.storage.grant(grant)
+        await self._parts.storage.grant(grant, granted(self._parts, grant))
         return None
 
 
-class EventChannel(_Inner):
+class EventChannel(Inner):
     """Tells a hook of an event, until it has taken it."""
 
     def __init__(self, hook: Hook, draft: Draft) -> None:
@@ -127,7 +110,7 @@ class EventChannel(_Inner):
         return None
 
 
-class FunctionChannel(_Inner):
+class FunctionChannel(Inner):
     """Calls a function of the app's."""
 
     def __init__(self, action: FunctionAction, draft: Draft) -> None:

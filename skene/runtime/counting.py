@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 
 from skene.definitions.units import LARGEST
+from skene.engine.decide import tightest
 from skene.engine.decision import Decision
 from skene.errors import MeterUnknown, QuotaExceeded
-from skene.runtime.gate import Admission, Ask, Gatekeeper
+from skene.runtime.gate import Admission, Ask, Gatekeeper, asks_of
 from skene.runtime.hold import Hold
 from skene.runtime.parts import Parts
 
@@ -20,17 +21,27 @@ class CountingVerbs:
     _parts: Parts
     _gatekeeper: Gatekeeper
 
-    async def check(self, subject: str, meter: str, units: int = 1) -> Decision:
+    async def check(self, subject: str, meter: str, units: int = 1, *, member: str | None = None) -> Decision:
         """Decide without charging: would `units` be admitted now?
+
+        Args:
+            subject, meter, units, member: as in `consume`.
 
         Raises:
             MeterUnknown: no step counts on this meter.
             StorageUnavailable: the storage is away.
         """
-        return (await self._gatekeeper.look(subject, (self._ask(meter, units),)))[0]
+        decisions = await self._gatekeeper.look(subject, self._asks(meter, units, member))
+        return decisions[tightest(decisions)]
 
     async def consume(
-        self, subject: str, meter: str, units: int = 1, *, idempotency_key: str | None = None
+        self,
+        subject: str,
+        meter: str,
+        units: int = 1,
+        *,
+        member: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Decision:
         """Charge and decide. A refusal charges nothing, and asks to upgrade once per window.
 
@@ -38,6 +49,7 @@ class CountingVerbs:
             subject: who is counted.
             meter: as a step's condition names it.
             units: 1 or more.
+            member: where the subject is a team, who of it calls: their `member_limit` holds, too.
             idempotency_key: any text; repeating the same key charges once.
 
         Raises:
@@ -46,19 +58,24 @@ class CountingVerbs:
             StorageUnavailable: nothing is known to be charged.
             ValueError: units that cannot be counted, or an empty key.
         """
-        return (await self._admit(subject, meter, units, idempotency_key)).decision
+        return (await self._admit(subject, meter, units, member, idempotency_key)).decision
 
     @asynccontextmanager
-    async def reserve(self, subject: str, meter: str, units: int) -> AsyncGenerator[Hold]:
+    async def reserve(
+        self, subject: str, meter: str, units: int, *, member: str | None = None
+    ) -> AsyncGenerator[Hold]:
         """Hold units now, and settle what was really used: `hold.used(n)`.
 
         Unsettled, all of them stay charged. An exception gives everything back.
+
+        Args:
+            subject, meter, units, member: as in `consume`.
 
         Raises:
             QuotaExceeded: the units are not there; carries the decision.
             MeterUnknown, StorageUnavailable: as `consume`.
         """
-        admission = await self._admit(subject, meter, units, None)
+        admission = await self._admit(subject, meter, units, member, None)
         if not admission.decision.allowed:
             raise QuotaExceeded(admission.decision)
         hold = Hold(admission.decision, units)
@@ -70,23 +87,25 @@ class CountingVerbs:
         if hold.settled is not None and hold.settled < units:
             await self._gatekeeper.release(admission, cost=units - hold.settled)
 
-    def _ask(self, meter: str, units: int) -> Ask:
+    def _asks(self, meter: str, units: int, member: str | None) -> tuple[Ask, ...]:
         whole_units(units)
         try:
-            return Ask(self._parts.program.metered(meter)[0], units)
+            return asks_of(self._parts.program.metered(meter)[0], units, member)
         except LookupError as error:
             raise MeterUnknown(str(error)) from None
 
-    async def _admit(self, subject: str, meter: str, units: int, key: str | None) -> Admission:
-        ask = self._ask(meter, units)
+    async def _admit(
+        self, subject: str, meter: str, units: int, member: str | None, key: str | None
+    ) -> Admission:
+        asks = self._asks(meter, units, member)
         if key is None:
-            return await self._gatekeeper.admit(subject, (ask,))
+            return await self._gatekeeper.admit(subject, asks)
         if not key:
             raise ValueError('idempotency_key: got ""; give text that names the call, or None')
         # Hashed as the HTTP edge does it: stores keep keys of 64 plain characters.
         digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         return await self._gatekeeper.admit(
-            subject, (ask,), idempotency_key=digest, fingerprint=f"{meter}:{units}"
+            subject, asks, idempotency_key=digest, fingerprint=f"{meter}:{units}"
         )
 
 

@@ -12,6 +12,7 @@ from skene.runtime.beside import beside
 from skene.runtime.channels import channel_of
 from skene.runtime.mailing import address_digest, context_of, profile_of, quiet_for
 from skene.runtime.parts import Parts
+from skene.runtime.reporting import REPORT_RECOVERY
 from skene.runtime.telling import prompt_sent
 
 __all__ = ["Delivery"]
@@ -19,7 +20,7 @@ __all__ = ["Delivery"]
 SEND_TIMEOUT = 15.0
 HURRY = 4.0
 """Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
-_NO_PROFILE = ("grant", "function", "event")
+_NO_PROFILE = ("grant", "function", "usage", "event")
 """The kinds that say nothing of the person: whoever knows their profile may be away."""
 PATIENCE = timedelta(seconds=3)
 """The longest wait for a channel's turn with a message in hand: all of it fits into a lease."""
@@ -164,7 +165,7 @@ class Delivery:
             return Outcome(MessageState.PARKED, failed=True, reason=str(error))
         retry_after = error.retry_after if isinstance(error, DeliveryFailed) else None
         delay = next_delay(
-            self._parts.recovery(message.draft.loop),
+            REPORT_RECOVERY if message.draft.kind == "usage" else self._parts.recovery(message.draft.loop),
             message.failures + 1,
             chance=self._parts.clock.chance(),
             retry_after=retry_after,

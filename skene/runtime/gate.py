@@ -1,13 +1,13 @@
 """Asking the loops: may this subject do this now?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
 
 import anyio
 
 from skene.definitions.faults import describe
+from skene.definitions.units import LARGEST
 from skene.engine.decide import (
     crossed,
     decide,
@@ -20,21 +20,19 @@ from skene.engine.decide import (
 from skene.engine.decision import Decision, Reason
 from skene.engine.effects import message_data, subject_digest
 from skene.engine.keys import unique_key
-from skene.engine.program import CompiledStep
+from skene.engine.program import CompiledStep, for_member
 from skene.engine.subject import storable_id
 from skene.engine.window import Rolling
 from skene.errors import StorageUnavailable, SubjectInvalid
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
+from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
 from skene.runtime.telling import wall_opened
 
-__all__ = ["Admission", "Ask", "Gatekeeper", "stored"]
+__all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
 
-LOOKUP_EVERY = timedelta(seconds=60)
-"""How often at most the billing service is asked about one subject that is about to be refused."""
-LOOKUP_TIMEOUT = timedelta(seconds=2)
 REFUND_TIMEOUT = 2.0
 
 
@@ -63,21 +61,15 @@ class Admission:
     idempotency_key: str | None = None
 
 
-class Refresh(Protocol):
-    """Brings a customer's plan up to date; see `runtime.webhooks`."""
-
-    async def __call__(self, customer: str, *, timeout: timedelta) -> bool: ...
-
-
 class Gatekeeper:
     """Counts and decides.
 
     One round trip for an admitted call; a refusal writes only the first time in a window.
     """
 
-    def __init__(self, parts: Parts, refresh: Refresh) -> None:
+    def __init__(self, parts: Parts, lookups: LookUps) -> None:
         self._parts = parts
-        self._refresh = refresh
+        self._lookups = lookups
         self._single = SingleFlight()
 
     async def admit(
@@ -104,7 +96,7 @@ class Gatekeeper:
         parts = self._parts
         try:
             counted = await parts.storage.consume(call)
-            if not counted.admitted and await self._learned_of_payment(call, counted):
+            if not counted.admitted and await self._lookups.learned_of_payment(counted):
                 counted = await parts.storage.consume(call)
             return await self._conclude(subject, asks, call, counted)
         except StorageUnavailable:
@@ -125,13 +117,14 @@ class Gatekeeper:
         index = tightest(decisions)
         keep = {ask.step.meter for ask in asks if ask.step.charge == "attempt"}
         receipts = tuple(t.receipt for t in counted.tallies if t.receipt and t.charge.meter not in keep)
-        admission = Admission(decisions[index], call.subject, receipts, call.idempotency_key)
+        subject = counted.subject  # from here on whom an anonymous one was merged into
+        admission = Admission(decisions[index], subject, receipts, call.idempotency_key)
         try:
             if counted.admitted and not counted.replayed:
-                await self._notice(asks, call.subject, decisions, counted)
+                await self._notice(asks, subject, decisions, counted)
             if admission.decision.allowed:
                 return admission
-            refused = await self._refused(asks[index].step, call.subject, decisions[index], counted)
+            refused = await self._refused(asks[index].step, subject, decisions[index], counted)
             return replace(admission, decision=refused)
         except BaseException:
             # Charged, and now cancelled or cut off: the call will not run, so it costs nothing.
@@ -173,23 +166,25 @@ class Gatekeeper:
             first = by_meter.get(step.meter)
             if first is None:
                 by_meter[step.meter] = Charge(
-                    step.key, step.meter, ask.cost, step.counted_limits, step.rule(now)
+                    step.key,
+                    step.meter,
+                    ask.cost,
+                    self._limits(step),
+                    step.rule(now),
+                    step.feature,
+                    step.reported,
                 )
             elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
                 by_meter[step.meter] = replace(first, cost=ask.cost)
         return Consume(who, self._parts.default_plan, tuple(by_meter.values()), key, fingerprint)
 
-    async def _learned_of_payment(self, call: Consume, counted: Counted) -> bool:
-        """Before refusing a known customer, ask the billing service; at most once a minute for each."""
-        if counted.customer is None:
-            return False
-        if counted.checked_at is not None and counted.now - counted.checked_at < LOOKUP_EVERY:
-            return False
-        return await self._single.share(("lookup", call.subject), lambda: self._look_up(call.subject))
-
-    async def _look_up(self, subject: str) -> bool:
-        customer = await self._parts.storage.claim_lookup(subject, LOOKUP_EVERY)
-        return customer is not None and await self._refresh(customer, timeout=LOOKUP_TIMEOUT)
+    def _limits(self, step: CompiledStep) -> Mapping[str, int | None]:
+        """What the storage holds against the count."""
+        if step.feature is None:
+            return step.counted_limits
+        # Nothing for anybody but those who hold the feature. Where it only watches, the storage refuses
+        # nobody, and tells by the limit who does.
+        return dict.fromkeys(self._parts.plans, 0 if step.enforce else LARGEST)
 
     def _decisions(self, subject: str, asks: Sequence[Ask], counted: Counted) -> tuple[Decision, ...]:
         tallies = {tally.charge.meter: tally for tally in counted.tallies}
@@ -215,6 +210,11 @@ class Gatekeeper:
     async def _refused(
         self, step: CompiledStep, subject: str, decision: Decision, counted: Counted
     ) -> Decision:
+        if decision.reason is Reason.MEMBER_LIMIT_REACHED:
+            return decision  # paying more helps nobody: the team has units left
+        if decision.reason is Reason.CAP_REACHED:
+            # Whoever set the cap did so for their own sake: no wall, and nobody is asked to upgrade.
+            return replace(decision, upgrade_url=self._parts.links.upgrade(subject=subject))
         tally = _tally(counted, step)
         wall = tally.wall or await self._single.share(
             ("wall", step.key, subject, decision.plan),
@@ -272,6 +272,8 @@ class Gatekeeper:
     ) -> None:
         """Record what an admitted call has made due. If that fails, the next call makes it due again."""
         for ask, decision in zip(asks, decisions, strict=True):
+            if ask.step.member is not None:
+                continue
             tally = _tally(counted, ask.step)
             try:
                 if decision.reason is Reason.SHADOW:
@@ -286,6 +288,8 @@ class Gatekeeper:
     async def _watch(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
         """Record the wall of a loop that only watches, once per window."""
         name = shadow_name(step)
+        if decision.plan in step.billed:
+            return  # a cap opens no walls, see `_refused`
 
         async def record() -> bool:
             await self._open_wall(step, subject, decision, tally, shadow=True)
@@ -327,6 +331,22 @@ class Gatekeeper:
         notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._parts.storage.record_notice(notice)):
             self._parts.wake()
+
+
+def asks_of(step: CompiledStep, cost: int, member: str | None) -> tuple[Ask, ...]:
+    """What a call is asked for: the step's own counter, and a team's counter for its member.
+
+    Args:
+        step: the step.
+        cost: units.
+        member: who of the team calls, as the app names them; None for nobody in particular.
+
+    Raises:
+        SubjectInvalid: the member's id is empty or not a string.
+    """
+    if member is None or not step.member_limits:
+        return (Ask(step, cost),)
+    return Ask(step, cost), Ask(for_member(step, stored(member)), cost)
 
 
 def stored(subject: object) -> str:

@@ -1,22 +1,28 @@
-"""Granting units by hand."""
+"""Units and limits that one subject has apart from its plan."""
 
 from datetime import timedelta
 
+from pydantic import JsonValue
+
 from skene.definitions.faults import DefinitionError, under
-from skene.definitions.units import parse_duration
-from skene.engine.program import Program
+from skene.definitions.units import Unlimited, parse_duration, parse_limit
+from skene.engine.program import Program, member_of
 from skene.engine.subject import storable_id
 from skene.errors import MeterUnknown
+from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
+from skene.ports.hooks import EventKind
+from skene.ports.overrides import Overridden, Override
 from skene.runtime.counting import whole_units
 from skene.runtime.gate import stored
 from skene.runtime.parts import Parts
+from skene.runtime.telling import granted
 
 __all__ = ["GrantVerbs"]
 
 
 class GrantVerbs:
-    """`grant` and `grants`."""
+    """`grant`, `grants`, the half of `override` that is about limits, `end_override` and `overrides`."""
 
     _parts: Parts
 
@@ -36,7 +42,8 @@ class GrantVerbs:
 
         Args:
             subject: who is granted them.
-            meter: as a step's condition names it; where routes are counted apart, `meter:/path/of/route`.
+            meter: as a step's condition names it; where routes are counted apart, `meter:/path/of/route`; for
+                a member of a team, `meter@member`.
             units: 1 or more.
             expires: for how long they can be spent, such as `"30d"`; None: for ever.
             reason: why, for people who look.
@@ -58,10 +65,10 @@ class GrantVerbs:
             stored(subject),
             _counter(self._parts.program, meter),
             whole_units(units),
-            None if expires is None else _length(expires),
+            None if expires is None else _length(expires, "the grant"),
             reason,
         )
-        return await self._parts.storage.grant(grant)
+        return await self._parts.storage.grant(grant, granted(self._parts, grant))
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """What a subject was granted, oldest first, and what of it is spent.
@@ -71,18 +78,71 @@ class GrantVerbs:
         """
         return await self._parts.storage.grants(stored(subject))
 
+    async def _override_limit(
+        self,
+        subject: str,
+        meter: str,
+        limit: int | float | Unlimited | str,
+        expires: timedelta | str | None = None,
+        reason: str = "",
+    ) -> Overridden:
+        try:
+            read = parse_limit(limit, "limit")
+        except DefinitionError as error:
+            raise DefinitionError(error.faults, "the override") from None
+        override = Override(
+            stored(subject),
+            _counter(self._parts.program, meter),
+            None if isinstance(read, Unlimited) else read,
+            None if expires is None else _length(expires, "the override"),
+            reason,
+        )
+        data: dict[str, JsonValue] = {"meter": override.meter, "limit": override.limit, "reason": reason}
+        told = self._tell_of(EventKind.OVERRIDE_SET, override.subject, data)
+        return await self._parts.storage.set_override(override, told)
 
-def _length(expires: timedelta | str) -> timedelta:
+    async def end_override(self, subject: str, meter: str) -> bool:
+        """Take an override back, so that the plan's limit holds again. False: there was none in force.
+
+        Raises:
+            MeterUnknown: no step counts on this meter.
+            StorageUnavailable: nothing is known to have changed.
+        """
+        who, counter = stored(subject), _counter(self._parts.program, meter)
+        told = self._tell_of(EventKind.OVERRIDE_ENDED, who, {"meter": counter})
+        return await self._parts.storage.end_override(who, counter, told)
+
+    async def overrides(self, subject: str) -> tuple[Overridden, ...]:
+        """Every other limit that a subject was ever given, oldest first.
+
+        Raises:
+            StorageUnavailable: the storage is away.
+        """
+        return await self._parts.storage.overrides(stored(subject))
+
+    def _tell_of(self, kind: EventKind, who: str, data: dict[str, JsonValue]) -> tuple[Draft, ...]:
+        return self._parts.tell(kind, who, data, self._parts.clock.new_id())
+
+
+def _length(expires: timedelta | str, of: str) -> timedelta:
     try:
         return parse_duration(expires)
     except DefinitionError as error:
-        raise DefinitionError(under("expires", error.faults), "the grant") from None
+        raise DefinitionError(under("expires", error.faults), of) from None
 
 
 def _counter(program: Program, meter: str) -> str:
+    """The exact name of the counter that is meant."""
     if any(step.by_route and meter.startswith(f"{step.meter}:/") for step in program.steps):
         return meter
+    member = None if any(step.meter == meter for step in program.steps) else member_of(meter)
+    name = meter if member is None else meter.removesuffix(f"@{member}")
     try:
-        return program.metered(meter)[0].meter
+        steps = program.metered(name)
     except LookupError as error:
         raise MeterUnknown(str(error)) from None
+    if member is None:
+        return steps[0].meter
+    if not steps[0].member_limits:
+        raise MeterUnknown(f"{name!r} has no member_limit, so {meter!r} counts nothing")
+    return f"{name}@{stored(member)}"

@@ -1,12 +1,13 @@
 """Parts of the wrong kind, said where they are handed over instead of where they first break."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from typing import cast, get_args
 
-from skene.definitions import Fault, Loop
-from skene.definitions.faults import describe, nearest
+from skene.definitions import Fault, Loop, parse_duration
+from skene.definitions.faults import DefinitionError, describe, nearest
 from skene.errors import ConfigurationError
 from skene.ports.accounts import Credit
 from skene.runtime.policy import MailPolicy
@@ -32,6 +33,8 @@ def check_kinds(
     link_lifetime: object,
     sources: object = None,
     mail: object = None,
+    offer: object = None,
+    sync_every: object = None,
     hooks: object = None,
     credit: object = "last",
 ) -> None:
@@ -58,6 +61,14 @@ def check_kinds(
     faults += _source_faults(sources)
     if mail is not None and not isinstance(mail, MailPolicy):
         faults.append(Fault("Skene(mail=…)", describe(mail), 'a MailPolicy(cap=(2, "7d"), …)'))
+    if offer is not None and not callable(offer):
+        allowed = "a function from subject, plan held and step to a plan"
+        faults.append(Fault("Skene(offer=…)", describe(offer), allowed))
+    if sync_every is not None:
+        try:
+            parse_duration(sync_every)
+        except DefinitionError as error:
+            faults += [replace(fault, path="Skene(sync_every=…)") for fault in error.faults]
     faults += _hook_faults(hooks, notifiers)
     if credit not in get_args(Credit):
         allowed = '"last" or "first": which of several walls a conversion is credited to'

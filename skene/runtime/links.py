@@ -16,10 +16,11 @@ _NOT_OURS = (BadData, LookupError, TypeError, ValueError, OverflowError)
 
 @dataclass(frozen=True, slots=True)
 class LinkTarget:
-    """What a link stands for: a wall, or a subject without one."""
+    """What a link stands for: a wall, or a subject without one; and the plan it sells, if it names one."""
 
     wall: str | None
     subject: str | None
+    plan: str | None = None
 
 
 class Links:
@@ -52,9 +53,11 @@ class Links:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def upgrade(self, *, wall: str | None = None, subject: str | None = None) -> str:
-        """The link that leads a subject to payment."""
+    def upgrade(self, *, wall: str | None = None, subject: str | None = None, plan: str | None = None) -> str:
+        """The link that leads a subject to payment, for one plan if it is named."""
         payload = {"w": wall} if wall is not None else {"s": subject}
+        if plan is not None:
+            payload["p"] = plan
         return f"{self.base_url}/upgrade?token={quote(str(self._serializer.dumps(payload)))}"
 
     def unsubscribe(self, subject: str) -> str:
@@ -87,6 +90,10 @@ class Links:
         """
         try:
             match self._serializer.loads(token, max_age=int(self._lifetime.total_seconds())):
+                case {"w": str(wall), "p": str(plan)}:
+                    return LinkTarget(wall, None, plan)
+                case {"s": str(subject), "p": str(plan)}:
+                    return LinkTarget(None, subject, plan)
                 case {"w": str(wall)}:
                     return LinkTarget(wall, None)
                 case {"s": str(subject)}:

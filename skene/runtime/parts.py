@@ -22,6 +22,7 @@ from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
 from skene.runtime.links import Links
+from skene.runtime.offering import Offer
 from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
 
@@ -51,6 +52,7 @@ class Parts:
         own_queries: runs the queries of conditions, where it is not the storage that does.
         sources: who sends signed webhooks, by name.
         mail: how much marketing mail people get, and when.
+        offer: the app's own choice of the plan that an upgrade link sells, or None.
         hooks: who hears of what happens, by name.
         credit: which wall a conversion is credited to.
     """
@@ -69,6 +71,7 @@ class Parts:
     own_queries: Queries | None = None
     sources: Mapping[str, EventSource] = field(default_factory=dict[str, EventSource])
     mail: MailPolicy = field(default_factory=MailPolicy)
+    offer: Offer | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict[str, Hook])
     credit: Credit = "last"
 
@@ -76,6 +79,12 @@ class Parts:
     def default_plan(self) -> str:
         """The plan of those who pay for nothing."""
         return self.billing.default
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """Every plan that anybody may hold."""
+        limited = (plan for step in self.program.steps for plan in step.limits)
+        return tuple(dict.fromkeys((self.default_plan, *self.billing.plans, *limited)))
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:

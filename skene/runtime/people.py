@@ -4,12 +4,14 @@ from datetime import datetime
 from typing import get_args
 
 from skene.engine.decision import Decision
-from skene.engine.program import counters_of
+from skene.engine.program import counters_of, members_of
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied
+from skene.ports.hooks import EventKind
 from skene.ports.ledger import Conversion, FunnelRow, Span
+from skene.ports.merging import Merged
 from skene.runtime.aware import check_aware
-from skene.runtime.gate import Ask, Gatekeeper, stored
+from skene.runtime.gate import Ask, Gatekeeper, asks_of, stored
 from skene.runtime.parts import Parts
 from skene.runtime.webhooks import BillingSync
 
@@ -17,24 +19,57 @@ __all__ = ["PeopleVerbs"]
 
 
 class PeopleVerbs:
-    """`usage`, `set_plan`, `link`, `forget`, `funnel` and `conversions`."""
+    """`usage`, `upgrade_link`, `set_plan`, `link`, `merge`, `forget`, `funnel` and `conversions`."""
 
     _parts: Parts
     _gatekeeper: Gatekeeper
     _sync: BillingSync
 
-    async def usage(self, subject: str) -> tuple[Decision, ...]:
+    async def usage(
+        self, subject: str, *, member: str | None = None, members: bool = False
+    ) -> tuple[Decision, ...]:
         """How a subject stands with every step: plan, limit, used, when it resets. Read-only.
 
         A step that is grouped by route has one decision for each route that was used.
+
+        Args:
+            subject: who.
+            member: of a team's, whose share of it to show, too.
+            members: show the shares of all members who have used any.
+
+        Raises:
+            StorageUnavailable: the storage is away.
         """
         steps = self._parts.program.steps
-        if any(step.by_route for step in steps):
+        kept: tuple[str, ...] = ()
+        if members or any(step.by_route for step in steps):
             kept = await self._parts.storage.meters(stored(subject))
             steps = tuple(counter for step in steps for counter in counters_of(step, kept))
-        if not steps:
-            return ()
-        return await self._gatekeeper.look(subject, tuple(Ask(step, 1) for step in steps))
+        asks = [ask for step in steps for ask in asks_of(step, 1, member)]
+        if members:
+            asks += [Ask(one, 1) for step in steps for one in members_of(step, kept)]
+        # Twice on one counter would be one question.
+        asked = tuple({ask.step.meter: ask for ask in asks}.values()) if member and members else tuple(asks)
+        return await self._gatekeeper.look(subject, asked) if asked else ()
+
+    def upgrade_link(self, subject: str, plan: str | None = None) -> str:
+        """A signed link that leads a subject to payment, e.g. for the buttons of your own pricing page.
+
+        It works for `link_lifetime`, and nobody can turn it into one for another subject or plan. Somebody
+        who has a subscription already is led to where they change it.
+
+        Args:
+            subject: who is to buy; the person who is signed in.
+            plan: what; None: what fits when the link is followed, as with the links in messages.
+
+        Raises:
+            SubjectInvalid: the id is empty or not a string.
+            ValueError: a plan that billing does not sell.
+        """
+        offers = self._parts.billing.offers
+        if plan is not None and offers and plan not in offers:
+            raise ValueError(f"plan: got {plan!r}; sold are: {', '.join(offers)}")
+        return self._parts.links.upgrade(subject=stored(subject), plan=plan)
 
     async def set_plan(
         self,
@@ -60,8 +95,7 @@ class PeopleVerbs:
         """
         check_aware(until=until)
         default = self._parts.default_plan
-        limited = {plan for step in self._parts.program.steps for plan in step.limits}
-        known = sorted({*limited, *self._parts.billing.plans, default})
+        known = sorted(self._parts.plans)
         if plan not in known:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
         return await self._parts.storage.set_plan(
@@ -94,8 +128,46 @@ class PeopleVerbs:
         )
         return await self._sync.sync(customer)
 
+    async def merge(self, source: str, target: str) -> Merged:
+        """Make an anonymous subject a known one: usage, grants, walls and plan become the target's.
+
+        Calls by `source` count for `target` from now on. Doing it again, as at every sign-in, is free.
+
+        Args:
+            source: who was counted so far, such as a visitor's cookie id.
+            target: who it turned out to be.
+
+        Returns:
+            Whom the source counts as, and what has moved. Where both were customers of the billing service,
+            `untied` is the one that nobody is tied to any more: it may still pay, and a warning says so.
+
+        Raises:
+            SubjectInvalid: an id is empty or not a string.
+            ValueError: the two are one already: the same id, or the target was merged into the source.
+        """
+        parts, old, new = self._parts, stored(source), stored(target)
+        if old == new:
+            raise ValueError(f"source and target: got {source!r} twice; give two subjects")
+        told = parts.tell(EventKind.MERGED, new, {"source": old, "target": new}, old, new)
+        merged = await parts.storage.merge(
+            old, new, watchers=parts.watchers, hooks=parts.hook_names, drafts=told
+        )
+        if merged.untied is not None:
+            parts.log.warning(
+                "two customers became one subject: %s stays, and %s, which may still pay, is tied to nobody;"
+                " end its subscription, or link it",
+                merged.customer,
+                merged.untied,
+            )
+        parts.wake()
+        return merged
+
     async def forget(self, subject: str) -> int:
-        """Erase a person. Returns how many rows were erased or made anonymous."""
+        """Erase a person, and whoever was merged into the person.
+
+        Returns:
+            How many rows were erased or made anonymous.
+        """
         return await self._parts.storage.forget(stored(subject))
 
     async def funnel(

@@ -33,6 +33,10 @@ class QuietLog:
         else:
             self._logger.warning(message, *args)
 
+    def info(self, message: str, *args: object) -> None:
+        """Log something that happens seldom, and that nothing is wrong with."""
+        self._logger.info(message, *args)
+
     def error(self, message: str, *args: object, error: BaseException) -> None:
         """Log an exception with its traceback."""
         self._logger.error(message, *args, exc_info=error)

@@ -1,15 +1,21 @@
 """`Skene`: the loops and the back-ends, put together."""
 
 import logging
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import anyio
 
-from skene.definitions import Fault, Loop
+from skene.definitions import Fault, Loop, Unlimited
 from skene.engine.program import compile_loops
 from skene.errors import ConfigurationError, StorageError
 from skene.ports.accounts import Credit
@@ -17,6 +23,7 @@ from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.overrides import Overridden
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
@@ -28,6 +35,8 @@ from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
 from skene.runtime.links import Links
+from skene.runtime.lookup import LookUps
+from skene.runtime.offering import Offer
 from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
@@ -40,6 +49,7 @@ from skene.runtime.startup import (
     look_at_database,
     providers,
 )
+from skene.runtime.syncing import Syncing, SyncVerbs
 from skene.runtime.upgrade import Upgrade
 from skene.runtime.webhooks import BillingSync
 from skene.runtime.worker import Worker
@@ -50,7 +60,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.
@@ -74,6 +84,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         queries: Queries | None = None,
         sources: Mapping[str, EventSource] | None = None,
         mail: MailPolicy | None = None,
+        offer: Offer | None = None,
+        sync_every: timedelta | None = None,
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
     ) -> None:
@@ -98,12 +110,15 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
             own_queries=queries,
             sources=dict(sources or {}),
             mail=mail or MailPolicy(),
+            offer=offer,
             hooks=dict(hooks or {}),
             credit=credit,
         )
         self._sync = BillingSync(self._parts)
-        self._gatekeeper = Gatekeeper(self._parts, self._sync.refresh)
-        self._worker = Worker(self._parts, Evaluation(self._parts, Asking(self._parts, self._gatekeeper)))
+        self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))
+        self._syncing = Syncing(self._parts, self._sync, sync_every)
+        evaluation = Evaluation(self._parts, Asking(self._parts, self._gatekeeper))
+        self._worker = Worker(self._parts, evaluation, self._syncing.run_if_due)
         self._upgrade = Upgrade(self._parts)
         self._parts.wake = self._worker.wake
 
@@ -239,7 +254,17 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         finally:
             self._running -= 1
 
-    @contextmanager
+    @overload
+    def override(
+        self,
+        subject: str,
+        meter: str,
+        limit: int | float | Unlimited | str,
+        *,
+        expires: timedelta | str | None = None,
+        reason: str = "",
+    ) -> Coroutine[Any, Any, Overridden]: ...
+    @overload
     def override(
         self,
         *,
@@ -251,14 +276,49 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs):
         queries: Queries | None = None,
         hooks: Mapping[str, Hook] | None = None,
         worker: bool = True,
-    ) -> Generator[None]:
-        """Swap back-ends, in tests; every task sees the new ones at once, and the old ones return at the end.
+    ) -> AbstractContextManager[None]: ...
+    def override(
+        self, *whose: Any, **settings: Any
+    ) -> Coroutine[Any, Any, Overridden] | AbstractContextManager[None]:
+        """Put something else in the place of what is configured: one subject's limit, or the back-ends.
+
+        `await skene.override("ada", "exports", 5000, expires="90d", reason="pilot")` gives a subject another
+        limit on a meter, whatever the plan, in place of one given before; every one is kept, with its reason
+        (see `overrides`), and `end_override` takes it back.
+
+        `with skene.override(storage=…):` swaps back-ends, in tests; every task sees the new ones at once, and
+        the old ones return at the end.
 
         Args:
-            notifiers: by name, or one that stands in for every provider.
-            hooks: by name, in place of all others; an empty mapping tells nobody.
-            worker: False lets the recovery worker stand still; `skene.worker.drain()` delivers what is due.
+            whose: `subject`, `meter` as in `grant`, and `limit`: units per window from 0, or `UNLIMITED`.
+            settings: of a limit `expires`, for how long, such as `"90d"` (None: until it is taken back), and
+                `reason`, for people who look. Of back-ends `storage`, `billing`, `clock`, `profile`,
+                `queries`, `notifiers` (by name, or one that stands in for every provider), `hooks` (by
+                name, in place of all others; an empty mapping tells nobody), and `worker`:
+                False lets the recovery worker stand still; `skene.worker.drain()` delivers what is due.
+
+        Raises:
+            MeterUnknown: no step counts on this meter.
+            ValueError: no limit, or no duration.
+            StorageUnavailable: nothing is known to be set.
         """
+        if whose or "subject" in settings:
+            return self._override_limit(*whose, **settings)
+        return self._swap(**settings)
+
+    @contextmanager
+    def _swap(
+        self,
+        *,
+        storage: Storage | None = None,
+        billing: Billing | None = None,
+        notifiers: Mapping[str, Notifier] | Notifier | None = None,
+        clock: Clock | None = None,
+        profile: ProfileResolver | None = None,
+        queries: Queries | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+        worker: bool = True,
+    ) -> Generator[None]:
         parts = self._parts
         before = (parts.storage, parts.billing, parts.notifiers, parts.clock, parts.profile, parts.paused)
         own_queries, own_hooks = parts.own_queries, parts.hooks

@@ -3,11 +3,12 @@
 from pydantic import JsonValue
 
 from skene.ports.counters import Draft
+from skene.ports.grants import Grant
 from skene.ports.hooks import EventKind
 from skene.ports.ledger import Wall
 from skene.runtime.parts import Parts
 
-__all__ = ["checkout_opened", "link_clicked", "prompt_sent", "wall_opened"]
+__all__ = ["checkout_opened", "granted", "link_clicked", "prompt_sent", "wall_opened"]
 
 
 def wall_opened(parts: Parts, wall: Wall) -> tuple[Draft, ...]:
@@ -48,6 +49,19 @@ def prompt_sent(parts: Parts, draft: Draft) -> tuple[Draft, ...]:
         "journey": draft.journey,
     }
     return parts.tell(EventKind.PROMPT_SENT, draft.subject, data, draft.key)
+
+
+def granted(parts: Parts, grant: Grant) -> tuple[Draft, ...]:
+    """A subject was granted units, by hand or by a loop."""
+    expires = grant.expires_after
+    data: dict[str, JsonValue] = {
+        "meter": grant.meter,
+        "units": grant.units,
+        "expires_seconds": None if expires is None else int(expires.total_seconds()),
+        "reason": grant.reason,
+        "loop": grant.loop,
+    }
+    return parts.tell(EventKind.GRANTED, grant.subject, data, grant.subject, grant.key)
 
 
 def _place(wall: Wall) -> dict[str, JsonValue]:

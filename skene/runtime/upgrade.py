@@ -11,18 +11,29 @@ from skene.ports.accounts import Customer
 from skene.ports.billing import CheckoutOrder
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Profile, ProfileResolver
+from skene.runtime.offering import Offer, address, better_plan, choose
 from skene.runtime.parts import Parts
 from skene.runtime.telling import checkout_opened, link_clicked
 
 __all__ = ["Upgrade"]
 
 PROFILE_TIMEOUT = 2.0
+OFFER_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Buyer:
+    """Who is to buy what.
+
+    Attributes:
+        subject: who.
+        wall: what led here, if a wall did.
+        plan: what the link itself sells; None: what fits.
+    """
+
     subject: str
     wall: Wall | None
+    plan: str | None
 
 
 class Upgrade:
@@ -42,12 +53,12 @@ class Upgrade:
         parts = self._parts
         target = parts.links.read(token)
         if target.wall is None:
-            return await self._checkout(_Buyer(target.subject or "", None))
+            return await self._checkout(_Buyer(target.subject or "", None, target.plan))
         wall = await parts.storage.get_wall(target.wall)
         if wall is None or not wall.subject:  # the walls of somebody who was forgotten stay, nameless
             raise CheckoutUnavailable("this link belongs to nobody any more")
         await parts.storage.mark_clicked(wall.id, link_clicked(parts, wall))
-        return await self._checkout(_Buyer(wall.subject, wall))
+        return await self._checkout(_Buyer(wall.subject, wall, target.plan))
 
     async def portal(self, subject: str) -> str:
         """Address of the page where a subject manages what they pay for.
@@ -58,7 +69,7 @@ class Upgrade:
         known = await self._parts.storage.get_customer(storable_id(subject))
         if known is None or known.customer is None:
             raise CheckoutUnavailable("there is no subscription to manage")
-        return await self._parts.billing.portal(known.customer, return_url=self._parts.links.origin)
+        return address(await self._parts.billing.portal(known.customer, return_url=self._parts.links.origin))
 
     async def _checkout(self, buyer: _Buyer) -> str:
         parts = self._parts
@@ -67,6 +78,7 @@ class Upgrade:
             # Somebody who has a subscription, paid or on trial, changes it and does not need a second one.
             # Only after signing in: a link in a mail is passed on, and what is paid is nobody else's affair.
             return f"{parts.links.base_url}/portal"
+        plan = await self._plan(buyer, parts.plan_of(known, parts.clock.now()))
         email = known.email if known else None
         if email is None and parts.profile is not None:
             email = await self._address(parts.profile, buyer.subject)
@@ -77,6 +89,7 @@ class Upgrade:
             email=email,
             return_url=f"{parts.links.base_url}/checkout/return?session_id={{CHECKOUT_SESSION_ID}}",
             cancel_url=parts.links.origin,
+            plan=plan,
         )
         session = await parts.billing.checkout(order, idempotency_key=parts.clock.new_id())
         if session.customer is not None and session.customer != order.customer:
@@ -93,7 +106,36 @@ class Upgrade:
         if wall is not None:
             told = checkout_opened(parts, wall, session.id)
             await parts.storage.mark_checkout(wall.id, session.id, told)
-        return session.url
+        return address(session.url)
+
+    async def _plan(self, buyer: _Buyer, held: str) -> str | None:
+        """The plan to sell; None: whatever the back-end sells by itself.
+
+        Raises:
+            CheckoutUnavailable: a plan was asked for that is not sold.
+        """
+        parts, plan = self._parts, buyer.plan
+        offers = parts.billing.offers
+        if plan is None and parts.offer is not None:
+            plan = await self._choice(parts.offer, buyer, held)
+        if plan is not None:
+            if offers and plan not in offers:
+                raise CheckoutUnavailable(f"the plan {plan!r} is not sold; these are: {', '.join(offers)}")
+            return plan
+        step = buyer.wall.step if buyer.wall else None
+        return better_plan(parts.program, parts.billing.plans, offers, held, step)
+
+    async def _choice(self, offer: Offer, buyer: _Buyer, held: str) -> str | None:
+        """What the app itself wants to sell. Whatever goes wrong with that keeps nobody from paying."""
+        step = buyer.wall.step if buyer.wall else None
+        try:
+            with anyio.move_on_after(OFFER_TIMEOUT):
+                return await choose(offer, buyer.subject, held, step)
+            self._parts.log.warning("offer= took too long: the next better plan is sold instead")
+        except Exception as error:  # noqa: BLE001 - the app's own code; skene chooses instead
+            kind = type(error).__name__
+            self._parts.log.warning("offer= failed (%s): the next better plan is sold instead", kind)
+        return None
 
     async def _address(self, profile: ProfileResolver, subject: str) -> str | None:
         """The address to fill in beforehand. Whatever goes wrong with it keeps nobody from paying."""

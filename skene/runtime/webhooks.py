@@ -2,22 +2,31 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
-from skene.engine.standing import Standing, Subscription, entitle
+from skene.engine.comparing import as_kept
+from skene.engine.standing import Standing, entitle
 from skene.engine.subject import storable_id
 from skene.engine.window import cycle_edges
-from skene.errors import BillingUnavailable, StorageUnavailable
 from skene.ports.accounts import Applied, Ticket, Update
 from skene.ports.billing import Account, BillingEvent
 from skene.ports.counters import Draft
 from skene.ports.hooks import EventKind
 from skene.runtime.parts import Parts
+from skene.runtime.returning import Returned, returned
 
-__all__ = ["BillingSync"]
+__all__ = ["BillingSync", "Fetched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A customer's state, and the right to apply it."""
+
+    ticket: Ticket
+    account: Account
 
 
 class BillingSync:
@@ -42,41 +51,44 @@ class BillingSync:
         """
         parts = self._parts
         event = parts.billing.parse_webhook(body, headers, parts.clock.now())
-        if event.customer is None:
+        customer = event.customer
+        if customer is None and event.payment is not None:
+            customer = await parts.billing.customer_of(event.payment)
+        if customer is None:
             await parts.storage.record_event(event.id, event.type)
             return None
-        return await self._sync(event.customer, event)
+        return await self._sync(customer, replace(event, customer=customer))
 
-    async def refresh(self, customer: str, *, timeout: timedelta) -> bool:
-        """Fetch and apply one customer's state; False if that did not work in time.
-
-        Never raises for a failure.
-        """
-        try:
-            return await self._sync(customer, None, timeout=timeout) is not None
-        except (BillingUnavailable, StorageUnavailable) as error:
-            self._parts.log.warning("customer could not be looked up, last known plan stands: %s", error)
-            return False
-
-    async def checkout_returned(self, session: str, subject: str | None = None) -> bool:
+    async def checkout_returned(self, session: str) -> Returned:
         """Apply a checkout as soon as the browser comes back, without waiting for its webhook.
 
         Returns:
-            Whether the subject's plan is in force now.
+            How the checkout stands now.
 
         Raises:
             LookupError: there is no such session.
-            BillingUnavailable: ask again.
+            BillingUnavailable, StorageUnavailable: ask again.
         """
-        result = await self._parts.billing.checkout_result(session)
-        if result.state != "complete" or result.customer is None:
-            return False
-        applied = await self._sync(result.customer, None, subject=result.subject)
-        return applied is not None and applied.after != self._parts.default_plan
+        parts = self._parts
+        result = await parts.billing.checkout_result(session)
+        in_force = False
+        if result.state == "complete" and result.customer is not None:
+            applied = await self._sync(result.customer, None, subject=result.subject)
+            in_force = applied is not None and applied.after != parts.default_plan
+        # Only for a wall's checkout, which is certainly skene's own; the link names the wall, and nobody.
+        again = None if result.wall is None else parts.links.upgrade(wall=result.wall)
+        return returned(result, in_force=in_force, again=again)
 
-    async def sync(self, customer: str) -> Applied | None:
-        """Fetch and apply one customer's state. None: the customer belongs to somebody who was forgotten."""
-        return await self._sync(customer, None)
+    async def sync(self, customer: str, *, timeout: timedelta | None = None) -> Applied | None:
+        """Fetch and apply one customer's state, in `timeout` if one is given.
+
+        Returns:
+            What changed; None: nobody can be found there, or somebody who was forgotten.
+
+        Raises:
+            BillingUnavailable, StorageUnavailable: nothing was applied.
+        """
+        return await self._sync(customer, None, timeout=timeout)
 
     async def _sync(
         self,
@@ -86,20 +98,44 @@ class BillingSync:
         subject: str | None = None,
         timeout: timedelta | None = None,
     ) -> Applied | None:
-        parts = self._parts
-        ticket = await parts.storage.begin_sync(customer, event.id if event else None)
+        try:
+            fetched = await self.fetch(customer, event, timeout=timeout)
+        except LookupError as error:
+            self._parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
+            if event is not None:
+                await self._parts.storage.record_event(event.id, event.type)
+            return None
+        return None if fetched is None else await self.apply(fetched, event, subject=subject)
+
+    async def fetch(
+        self, customer: str, event: BillingEvent | None = None, *, timeout: timedelta | None = None
+    ) -> Fetched | None:
+        """Fetch one customer's state, to be applied. None as for `receive` and `sync`.
+
+        Raises:
+            LookupError: the billing service knows no such customer.
+        """
+        ticket = await self._parts.storage.begin_sync(customer, event.id if event else None)
         if ticket is None:
             return None
-        try:
-            account = await parts.billing.fetch(customer, timeout=timeout)
-        except LookupError as error:
-            parts.log.warning("a customer cannot be found, the last known plan stands: %s", error)
-            if event is not None:
-                await parts.storage.record_event(event.id, event.type)
-            return None
+        account = await self._parts.billing.fetch(
+            customer, timeout=timeout, features=self._parts.program.asks_features
+        )
+        return Fetched(ticket, account)
+
+    async def apply(
+        self, fetched: Fetched, event: BillingEvent | None = None, *, subject: str | None = None
+    ) -> Applied:
+        """Apply what was fetched. May be called for several events that one fetch answers."""
+        account = fetched.account
         named = account.subject or (event.subject if event else None) or subject
         trial = await self._trial(account, named)
-        return await parts.storage.apply_billing(self._update(ticket, account, named, event, trial))
+        update = self._update(fetched.ticket, account, named, event, trial)
+        return await self._parts.storage.apply_billing(update)
+
+    async def standing(self, account: Account, subject: str | None) -> Standing:
+        """What a subject would hold if this were applied."""
+        return await self._trial(account, subject) or self._entitled(account)[0]
 
     async def _trial(self, account: Account, subject: str | None) -> Standing | None:
         """A trial given by hand, which the news of a customer who has never subscribed does not end.
@@ -125,17 +161,10 @@ class BillingSync:
         trial: Standing | None,
     ) -> Update:
         parts = self._parts
-        billing, now = parts.billing, parts.clock.now()
-        standing, warnings = entitle(
-            () if account.deleted else account.subscriptions,
-            plans=billing.plans,
-            default=billing.default,
-            grace=billing.grace,
-            now=now,
-        )
+        billing = parts.billing
+        standing, warnings = self._entitled(account)
         told: list[Draft] = []
         for warning in warnings:
-            parts.log.warning("customer %s: %s", account.customer, warning)
             data: dict[str, JsonValue] = {"customer": account.customer, "warning": warning}
             about = (account.customer, warning)  # so that it is told once, however often they are fetched
             told += parts.tell(
@@ -147,17 +176,30 @@ class BillingSync:
             standing=trial or standing,
             default_plan=billing.default,
             attribution=parts.program.attribution,
-            subscriptions_json=_as_json(account.subscriptions),
+            subscriptions_json=json.dumps(as_kept(account.subscriptions)),
             cycle=_cycle(standing),
             email=account.email,
             event=event.id if event else None,
             event_type=event.type if event else "",
             watchers=parts.watchers,
+            features=account.features,
             credit=parts.credit,
             hooks=parts.hook_names,
             refund=event.refund if event else None,
             drafts=tuple(told),
         )
+
+    def _entitled(self, account: Account) -> tuple[Standing, tuple[str, ...]]:
+        parts = self._parts
+        standing, warnings = entitle(
+            () if account.deleted else account.subscriptions,
+            parts.billing.policy,
+            now=parts.clock.now(),
+            disputed=account.disputed,
+        )
+        for warning in warnings:
+            parts.log.warning("customer %s: %s", account.customer, warning)
+        return standing, warnings
 
 
 def _cycle(standing: Standing) -> tuple[datetime, ...]:
@@ -171,10 +213,3 @@ def _cycle(standing: Standing) -> tuple[datetime, ...]:
         interval=held.interval,
         interval_count=held.interval_count,
     )
-
-
-def _as_json(subscriptions: tuple[Subscription, ...]) -> str:
-    def plain(value: object) -> str:
-        return value.isoformat() if isinstance(value, datetime) else str(value)
-
-    return json.dumps([asdict(s) for s in sorted(subscriptions, key=lambda s: s.id)], default=plain)

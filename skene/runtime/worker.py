@@ -15,6 +15,7 @@ from skene.runtime.delivery import Delivery
 from skene.runtime.firing import Evaluation
 from skene.runtime.keeping import LEASE
 from skene.runtime.parts import Parts
+from skene.runtime.reporting import Reporting
 from skene.runtime.scheduling import Scheduling
 
 __all__ = ["Worker"]
@@ -39,11 +40,15 @@ LAPSES = 500
 class Worker:
     """Does what is due. Any number of workers, in any number of processes, share the work."""
 
-    def __init__(self, parts: Parts, evaluation: Evaluation) -> None:
+    def __init__(
+        self, parts: Parts, evaluation: Evaluation, compare: Callable[[], Awaitable[int]] | None = None
+    ) -> None:
         self._parts = parts
         self._delivery = Delivery(parts)
         self._evaluation = evaluation
+        self._compare = compare  # with the billing service, when it is time
         self._scheduling = Scheduling(parts)
+        self._reporting = Reporting(parts)
         self._wakes: list[anyio.Event] = []
         self._pruned: datetime | None = None
         self._scans = False
@@ -60,7 +65,10 @@ class Worker:
         lanes = LANES if self._parts.program.reactions.all else 0
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._repeat, self._keep_house)
-            for lane in (self._deliver_some, *[self.react_once] * lanes):
+            bills = [self._reporting.report_due] if self._reporting.needed else []
+            if self._compare is not None:
+                tasks.start_soon(self._repeat, self._unless_paused(self._compare))
+            for lane in (self._deliver_some, *bills, *[self.react_once] * lanes):
                 tasks.start_soon(self._repeat, self._unless_paused(lane))
 
     def _unless_paused(self, work: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
@@ -92,17 +100,18 @@ class Worker:
             self._wakes.remove(wake)
 
     async def drain(self) -> int:
-        """Work until nothing is due. Returns how many firings and messages were dealt with."""
+        """Work until nothing is due. Returns how many firings, reports and messages were dealt with."""
         total = 0
         while done := await self.work_once():
             total += done
         return total
 
     async def work_once(self) -> int:
-        """Do some of what is due: a batch of firings, and one of messages. Returns how many."""
+        """Do some of what is due: a batch of firings, all reports, a batch of messages. Returns how many."""
         reacted = await self.react_once() if self._parts.program.reactions.all else 0
+        reported = await self._reporting.report()
         await self._note_lapses()
-        return reacted + await self._deliver_some()
+        return reacted + reported + await self._deliver_some()
 
     # -- firings -------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Checkout:
         if not comes_back:
             return False
         returned = parse_qs(urlsplit(back).query)["session_id"][0]
-        return await self._world.skene.billing_sync.checkout_returned(returned)
+        return (await self._world.skene.billing_sync.checkout_returned(returned)).state == "active"
 
 
 class World(Happenings):

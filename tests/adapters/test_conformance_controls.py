@@ -25,6 +25,8 @@ from skene.ports.outbox import Attempt, Claimed, Outcome, Rules
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance
 from tests.support.careless import CARELESS_WITH_FIRINGS
+from tests.support.careless_counting import CARELESS_WITH_BILLING
+from tests.support.careless_merging import CARELESS_WITH_MERGES
 from tests.support.careless_sending import CARELESS_WITH_MESSAGES
 from tests.support.careless_spells import CARELESS_WITH_SPELLS
 
@@ -294,9 +296,11 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     (GrantsInEveryWindow, "test_200_at_once_admit_exactly_25"),
     (KeepsWhatFailedCallsWereGranted, "test_failing_calls_cost_nothing"),
     (FoldsNames, "test_ids_that_look_alike_are_different"),
+    *CARELESS_WITH_BILLING,
     *CARELESS_WITH_FIRINGS,
     *CARELESS_WITH_MESSAGES,
     *CARELESS_WITH_SPELLS,
+    *CARELESS_WITH_MERGES,
 ]
 
 

@@ -46,6 +46,8 @@ async def test_postgres_is_what_the_code_expects(postgres: str) -> None:
     await engine.dispose()
 
 
+# Indexes of expressions are PostgreSQL's alone.
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 async def test_sqlite_is_what_the_code_expects(tmp_path: Path) -> None:
     storage = SqliteStorage(tmp_path / "skene.db")
     await storage.start()

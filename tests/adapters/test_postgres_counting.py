@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -14,8 +15,12 @@ from skene.adapters.postgres import PostgresStorage
 from skene.engine.window import Anchored, Edges, Rolling, calendar_edges
 from skene.ports.counters import Charge, Consume
 from skene.ports.grants import Grant
+from skene.ports.overrides import Override
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import PAYING, call, charge, refuse_once, set_plan, used
+from skene.testing.conformance.billed import billed_call
+from skene.testing.conformance.features import entitle
+from tests.support.merging import merge
 from tests.support.postgres import PostgresAddress, PostgresServer
 from tests.support.wire import wire
 
@@ -34,6 +39,8 @@ async def storage(postgres: str) -> AsyncIterator[PostgresStorage]:
     await storage.aclose()
 
 
+FEATURED = replace(charge(0, meter="exports"), feature="export")
+
 CALLS: dict[str, Consume] = {
     "the first of a window": call(subject="new"),
     "the next": call(),
@@ -46,6 +53,10 @@ CALLS: dict[str, Consume] = {
     "with a grant that is not needed": call(subject="grace"),
     "refused with a grant": call(charge(1, cost=9), subject="grace"),
     "in a month": call(charge(rule=MONTH, meter="m")),
+    "with an override and a feature": call(FEATURED, charge(0), subject="olga"),
+    "put on a bill": billed_call(subject="paula"),
+    "put on a bill again": billed_call(subject="paula"),
+    "by one who was merged": call(subject="ghost"),
     "with a key": call(key="k9", subject="keyed"),
     "repeated": call(key="k1", subject="keyed"),
     "on three counters": call(charge(meter="c"), charge(meter="a"), charge(rule=ROLLING, meter="b")),
@@ -60,6 +71,9 @@ async def prepared(storage: PostgresStorage) -> None:
     """What the calls above need to find."""
     await set_plan(storage, PAYING, subject="paula")
     await storage.grant(Grant("k", "grace", "calls", 5))
+    await storage.set_override(Override("olga", "calls", 5))
+    await entitle(storage, "export", subject="olga")
+    await merge(storage, "ghost", "ada")
     for subject in ("ada", "paula"):
         await storage.consume(call(subject=subject))
     await storage.consume(call(charge(1), subject="zoe"))
@@ -98,6 +112,13 @@ async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
     await storage.consume(call(charge(1)))
     await storage.consume(call(charge(1, rule=ROLLING, meter="r")))
     await storage.grant(Grant("k", "grace", "calls", 3))
+    await storage.set_override(Override("olga", "calls", 1))
+    await storage.set_override(Override("olga", "x", 0))
+    await entitle(storage, "export", subject="olga")
+    await storage.consume(call(subject="olga"))
+    await set_plan(storage, PAYING, subject="paula")
+    await storage.consume(billed_call(5, cap=5, subject="paula"))
+    await merge(storage, "ghost", "ada")
     await refuse_once(storage, ManualClock((await storage.peek(call())).now))
     refused = (
         call(charge(1)),
@@ -107,6 +128,10 @@ async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
         call(charge(2, meter="b"), charge(1), subject="ada"),
         call(charge(5, cost=6), subject="new"),
         call(charge(1, cost=5), subject="grace"),
+        call(charge(None), subject="olga"),
+        call(charge(9, meter="x"), FEATURED, subject="olga"),
+        billed_call(cap=5, subject="paula"),
+        call(charge(1), subject="ghost"),
     )
     stranger = await asyncpg.connect(dsn)
     state = "SELECT pg_current_wal_insert_lsn(), pg_snapshot_xmax(pg_current_snapshot())"
@@ -114,7 +139,9 @@ async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
         SELECT array_agg(row ORDER BY row)
           FROM (SELECT xmin::text || xmax::text || ctid::text AS row FROM skene_usage
                 UNION ALL
-                SELECT xmin::text || xmax::text || ctid::text FROM skene_grants) AS kept
+                SELECT xmin::text || xmax::text || ctid::text FROM skene_grants
+                UNION ALL
+                SELECT xmin::text || xmax::text || ctid::text FROM skene_customers) AS kept
     """
     for each in refused:  # what plans and buffers do once is over with
         await storage.consume(each)

@@ -21,9 +21,11 @@ from skene.ports.firings import (
     Repeat,
     Watcher,
 )
+from skene.ports.grants import Grant
 from skene.ports.outbox import Begun, Later, Rules
+from skene.ports.overrides import Override
 from skene.testing.clock import ManualClock
-from skene.testing.conformance.base import apply, gather, refuse_once, set_plan, wall
+from skene.testing.conformance.base import apply, call, charge, gather, refuse_once, set_plan, wall
 from skene.testing.conformance.happening import (
     ACTED,
     BROKE,
@@ -40,6 +42,7 @@ from skene.testing.conformance.happening import (
     take,
     take_firing,
 )
+from skene.testing.conformance.merging_rest import tells_of_merge
 from tests.support.sql_stores import Opener, Sql, counts, tick, whole
 
 pytestmark = pytest.mark.anyio
@@ -213,6 +216,11 @@ async def test_nothing_is_left_of_a_name(storage: Sql, clock: ManualClock) -> No
     )
     await storage.record(firing, (entry,), repeat=EPISODE, closing=SCANNED)
     await storage.emit(name, (fired("f9", subject=name, data={"id": name}),), {"welcome": DAY})
+    visitor = f"visitor of {name}"
+    await storage.set_override(Override(name, "calls", 5))
+    await storage.consume(call(charge(meter=f"calls@{name}"), subject="a team"))
+    await storage.grant(Grant("k", visitor, "calls", 5))
+    await storage.merge(visitor, name, drafts=(tells_of_merge(visitor),))
 
     def mentions(connection: sa.Connection, now: object) -> list[str]:
         return [
@@ -223,7 +231,8 @@ async def test_nothing_is_left_of_a_name(storage: Sql, clock: ManualClock) -> No
 
     found = await storage._read(mentions)
     loops = ("firings", "recipients", "journeys", "suppressions", "decisions", "outbox")
-    assert {f"skene_{table}" for table in loops} < set(found)
+    others = ("overrides", "usage", "grants", "customers")
+    assert {f"skene_{table}" for table in (*loops, *others)} < set(found)
     assert await storage.forget(name) > 0
     assert await storage._read(mentions) == []
     assert (await storage.funnel(loop="welcome"))[0].journeys == 2

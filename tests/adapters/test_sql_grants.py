@@ -43,7 +43,7 @@ class Before:
         self.connection, self.clock = connection, clock
 
     async def consume(self, asked: Consume) -> bool:
-        query = counting.consume_query("").replace("_v2", "_v1")
+        query = counting.consume_query("").replace("_v3", "_v1")
         arguments = counting.consume_arguments(asked, self.clock.now(), spend=True)
         return (await self.connection.fetch(query, *arguments))[0]["outcome"] == "admitted"
 

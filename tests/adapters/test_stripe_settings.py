@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from skene.adapters.stripe import StripeBilling
+from skene.adapters.stripe.offers import OWN_OPTIONS
+from skene.adapters.stripe.selling import Seller
 from skene.errors import ConfigurationError
+from skene.ports.billing import CheckoutOrder
 
 KEY = "sk_test_51Abcdefghijklmnop"
 SECRET = "whsec_0123456789abcdefABCDEF"
@@ -123,6 +126,24 @@ def test_plans_that_cannot_work(plans: Any, path: str | None, said: str) -> None
         ({"checkout_price": ""}, "checkout_price"),
         ({"checkout_price": "*"}, "checkout_price"),
         ({"checkout_price": 7}, "checkout_price"),
+        ({"checkout_prices": {}}, "checkout_prices"),
+        ({"checkout_prices": ["price_1"]}, "checkout_prices"),
+        ({"checkout_prices": {"paid": ""}}, "checkout_prices.paid"),
+        ({"checkout_prices": {"paid": "*"}}, "checkout_prices.paid"),
+        ({"checkout_prices": {"paid": None}}, "checkout_prices.paid"),
+        ({"checkout_prices": {"free": "price_123"}}, "checkout_prices.free"),
+        ({"checkout_prices": {7: "price_123"}}, "checkout_prices[7 (int)]"),
+        ({"trial_days": -1}, "trial_days"),
+        ({"trial_days": 731}, "trial_days"),
+        ({"trial_days": True}, "trial_days"),
+        ({"trial_days": 1.5}, "trial_days"),
+        ({"trial_days": "14"}, "trial_days"),
+        ({"checkout_options": ["locale"]}, "checkout_options"),
+        ({"checkout_options": {7: 1}}, "checkout_options[7 (int)]"),
+        ({"checkout_options": {"a b": 1}}, 'checkout_options["a b"]'),
+        ({"collection_paused": True}, "collection_paused"),
+        ({"collection_paused": "free"}, "collection_paused"),
+        ({"disputed": None}, "disputed"),
         ({"grace": 14}, "grace"),
         ({"grace": timedelta(seconds=-1)}, "grace"),
         ({"grace": timedelta(days=366)}, "grace"),
@@ -138,6 +159,32 @@ def test_plans_that_cannot_work(plans: Any, path: str | None, said: str) -> None
 )
 def test_other_settings_that_cannot_work(given: dict[str, Any], path: str) -> None:
     assert only_fault(**given)[0] == f"StripeBilling.{path}"
+
+
+def test_a_plan_that_is_sold_and_misspelt() -> None:
+    path, told = only_fault(checkout_prices={"payd": "price_123"})
+    assert path == "StripeBilling.checkout_prices.payd"
+    assert "plans= names: paid; did you mean paid?" in told
+
+
+def test_a_plan_that_is_sold_at_the_price_of_another() -> None:
+    plans = {"price_1": "paid", "price_2": "team"}
+    path, told = only_fault(plans=plans, checkout_prices={"team": "price_1"})
+    assert path == "StripeBilling.checkout_prices.team"
+    assert "'price_1', which means the plan 'paid'" in told
+
+
+@pytest.mark.parametrize("name", sorted(OWN_OPTIONS))
+def test_what_skene_sets_itself_is_not_the_callers_to_set(name: str) -> None:
+    path, told = only_fault(checkout_options={name: "x", "locale": "fi"})
+    assert path == f"StripeBilling.checkout_options.{name}"
+    assert "skene sets itself" in told
+
+
+def test_every_parameter_that_skene_sends_is_its_own() -> None:
+    order = CheckoutOrder("ada", "w", "cus_1", None, "https://a.test/r", "https://a.test/")
+    sent = Seller(StripeBilling(KEY, SECRET, PLANS, allow_promotion_codes=True)._settings)._params(order, "p")
+    assert set(sent) < OWN_OPTIONS
 
 
 def test_the_bounds_themselves_are_allowed() -> None:
@@ -198,6 +245,8 @@ def test_another_account_with_the_same_settings() -> None:
     ours = StripeBilling(
         KEY, SECRET, PLANS, default="none", checkout_price="price_9", allow_promotion_codes=True,
         grace=timedelta(days=1), timeout=timedelta(seconds=1), webhook_tolerance=timedelta(seconds=9),
+        checkout_prices={"paid": "price_123"}, trial_days=7, checkout_options={"locale": "fi"},
+        collection_paused="default", disputed="default",
     )  # fmt: skip
     theirs = ours.against(api_key="sk_live_51Other", webhook_secret=SECRET + "x")
     assert theirs.livemode is True

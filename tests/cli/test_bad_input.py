@@ -169,6 +169,8 @@ BAD = {
     # values
     "an empty subject": Bad(("usage", ""), ("a subject is a non-empty string",)),
     "an empty subject for forget": Bad(("forget", "", "--yes"), ("subject",)),
+    "an empty subject for merge": Bad(("merge", "", "ada", "--yes"), ("subject",)),
+    "one subject to merge": Bad(("merge", "ada", "ada", "--yes"), ("got 'ada' twice; give two subjects",)),
     "an empty subject for plan": Bad(("plan", "set", "", "paid"), ("subject",)),
     "a bad duration": Bad(
         ("funnel", "--since", "30 days"), ("--since: got '30 days'", "such as 30d", "did you mean")

@@ -315,3 +315,16 @@ def test_forget_asks_first(project: Project) -> None:
     assert "1 row erased" in project.run("forget", "ada", stdin="y\n").stdout
     assert json.loads(project.run("usage", "ada", "--json").stdout)["usage"][0]["used"] == 0
     assert "0 rows" in project.run("forget", "ada", "--yes").stdout
+
+
+def test_merge_asks_first(project: Project) -> None:
+    project.use("visitor", 2)
+    assert project.run("merge", "visitor", "ada", stdin="n\n").exit_code == 1
+    assert json.loads(project.run("usage", "ada", "--json").stdout)["usage"][0]["used"] == 0
+    merged = project.run("merge", "visitor", "ada", stdin="y\n")
+    assert "visitor counts as ada: 1 row moved" in merged.stdout
+    assert json.loads(project.run("usage", "ada", "--json").stdout)["usage"][0]["used"] == 2
+    assert project.run("merge", "visitor", "ada", "--yes").stdout == "visitor counts as ada: 0 rows moved\n"
+    backwards = project.run("merge", "ada", "visitor", "--yes")
+    assert backwards.exit_code == 1
+    assert "'ada' cannot be merged into 'visitor', which counts as it" in backwards.stderr

@@ -33,6 +33,7 @@ DATA = {
     ("outbox", "list"),
     ("outbox", "show"),
     ("suppressions",),
+    ("sync",),
     ("usage",),
 }
 
@@ -49,6 +50,7 @@ def test_these_are_the_commands() -> None:
         "link",
         "log",
         "mail preview",
+        "merge",
         "outbox discard",
         "outbox list",
         "outbox retry",
@@ -56,6 +58,7 @@ def test_these_are_the_commands() -> None:
         "plan set",
         "suppressions",
         "suppressions remove",
+        "sync",
         "unsubscribe",
         "usage",
         "worker",

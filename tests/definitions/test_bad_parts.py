@@ -240,19 +240,20 @@ BAD = [
     (
         asks("not", condition="free"),
         'condition.condition: got "free" (str); give condition.query("SELECT … WHERE user_id = $1"), '
-        'condition.usage(at=0.8), condition.plan("free"), condition.function(is_ready), '
-        "condition.all_of(…, …), "
+        'condition.usage(at=0.8), condition.plan("free"), condition.feature("priority_support"), '
+        "condition.function(is_ready), condition.all_of(…, …), "
         "condition.any_of(…, …) or condition.not_(…)",
     ),
     (
         asks("allOf", conditions=[]),
-        'condition.type: got "allOf" (str); give "query", "usage", "plan", "function", "all_of", '
+        'condition.type: got "allOf" (str); give "query", "usage", "plan", "feature", "function", "all_of", '
         '"any_of" or "not"; '
         'did you mean "all_of"?',
     ),
     (
         {"trigger": EVENT, "condition": {}, "action": MAIL},
-        'condition.type: got nothing; give "query", "usage", "plan", "function", "all_of", "any_of" or "not"',
+        'condition.type: got nothing; give "query", "usage", "plan", "feature", "function", "all_of", '
+        '"any_of" or "not"',
     ),
     # actions
     (does("email", template="a", transactional=1), "action.transactional: got 1 (int); give True or False"),

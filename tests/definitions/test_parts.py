@@ -170,6 +170,14 @@ def test_paths_are_joined() -> None:
     assert join("", 1) == "[1]"
 
 
+@pytest.mark.parametrize(
+    "secret", ["sk_live_hunter2", "whsec_hunter2", "pdl_live_apikey_hunter2", "pdl_ntfset_hunter2"]
+)
+def test_a_secret_is_no_part_of_a_path(secret: str) -> None:
+    assert key_path(secret) == "[…]"
+    assert describe(secret) == "a value of type str"
+
+
 def test_the_nearest_word_is_found_whatever_its_case() -> None:
     assert nearest("LIMT", ["limit", "period"]) == "limit"
     assert nearest("xyz", ["limit"]) is None

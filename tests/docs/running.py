@@ -32,6 +32,8 @@ NOT_RUN = ("pip install ", "make ", "python -m venv ", "cd ", "export ")
 LOOKING = ("ls ", "cat ", "head ", "grep ", "skene funnel", "skene usage")
 PATIENCE = 10
 ENVIRONMENT = {
+    "PADDLE_API_KEY": "pdl_sdbx_apikey_01gtgztp8f4kek3yd4g1wrksa3_q6TGTJyvoIz7LDtXT65bX7_AQO",
+    "PADDLE_WEBHOOK_SECRET": "pdl_ntfset_01gkpjp8bkm3tm53kdgkx6sms7_6h3qd3uFSi9YCD3OLYAShQI90XTI5vEI",
     "STRIPE_API_KEY": "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
     "STRIPE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "RESEND_API_KEY": "re_c1tpEyD8_NKFusih9vKVQknRAQfmFcWCv",

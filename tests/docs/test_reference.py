@@ -31,6 +31,7 @@ from skene.adapters.file import FileNotifier
 from skene.adapters.http_hook import HttpHook
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.paddle import PaddleBilling
 from skene.adapters.pgqueuer import PgQueuerRunner
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.resend import ResendNotifier
@@ -89,6 +90,7 @@ DESCRIBED = {
     "SqliteStorage": SqliteStorage,
     "MemoryStorage": MemoryStorage,
     "StripeBilling": StripeBilling,
+    "PaddleBilling": PaddleBilling,
     "ManualBilling": ManualBilling,
     "ResendNotifier": ResendNotifier,
     "SmtpNotifier": SmtpNotifier,
@@ -198,7 +200,7 @@ def test_the_events():
     assert list(shown) == list(EventKind)
     spelled = told((ROOT / "skene" / "ports" / "happened.py").read_text())
     spelled |= told((ROOT / "skene" / "runtime" / "telling.py").read_text())
-    assert len(spelled) == 9
+    assert len(spelled) == 10
     assert {kind: shown[kind] for kind in spelled} == spelled
 
 

@@ -1,47 +1,30 @@
-"""The table of statuses in the docs is what the engine does."""
-
-from datetime import UTC, datetime, timedelta
+"""The tables of statuses in the docs are what the engine does."""
 
 import pytest
 
 from skene.adapters.stripe import StripeBilling
-from skene.engine.standing import KNOWN_STATUSES, Subscription, entitle
-from tests.docs.markdown import ROOT, Page, tables
+from skene.engine import standing
+from tests.docs import stripe_table
+from tests.docs.markdown import Page
 
-PAGE = Page(ROOT / "docs" / "explanation" / "stripe-truth.md")
-ROWS = {row[0].strip("`"): tuple(row[1:]) for row in tables(PAGE.section("Status and plan"))[0][1:]}
-START = datetime(2026, 1, 1, tzinfo=UTC)
-GRACE = StripeBilling("sk_test_4eC39HqLyjWD", "whsec_MfKQ9r8GKYqrTwjUPD8", {"*": "paid"}).grace
-YEARS = timedelta(days=800)
+PAGE = Page(stripe_table.PATH)
 
 
-def described(status: str) -> tuple[str, str]:
-    """What the engine does with a status, in the table's words."""
-    subscription = Subscription("sub_1", status, "paid", START, START + timedelta(days=30))
-
-    def at(now: datetime):
-        return entitle([subscription], plans=("paid",), default="free", grace=GRACE, now=now)
-
-    (begun, warnings), (graced, _), (late, _) = at(START), at(START + GRACE), at(START + YEARS)
-    if begun.plan == "free":
-        plan = "the default"
-    elif late.plan == "paid":
-        plan = "the price's"
-    else:
-        assert begun.until == START + GRACE
-        assert graced.plan == "free"
-        plan = "the price's for the grace, then the default"
-    return plan + (", and a warning" if warnings else ""), "yes" if begun.paying else "no"
+def test_every_status_is_listed() -> None:
+    assert not stripe_table.missing()
 
 
-def test_every_status_is_listed():
-    assert set(ROWS) == {*KNOWN_STATUSES, "anything else"}
+def test_the_page_is_what_the_engine_does() -> None:
+    assert stripe_table.written(PAGE.text) == PAGE.text, "python -m tests.docs.stripe_table --write"
 
 
-@pytest.mark.parametrize("status", ROWS)
-def test_what_a_status_means(status):
-    assert ROWS[status] == described(status)
+@pytest.mark.parametrize("status", ["active", "unpaid"])
+def test_an_engine_that_does_something_else_is_noticed(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "ENDED_STATUSES", standing.ENDED_STATUSES ^ {status})
+    assert stripe_table.written(PAGE.text) != PAGE.text
 
 
-def test_the_grace():
-    assert f"({GRACE.days} days" in PAGE.text
+def test_the_grace() -> None:
+    billing = StripeBilling("sk_test_4eC39HqLyjWD", "whsec_MfKQ9r8GKYqrTwjUPD8", {"*": "paid"})
+    assert billing.grace == stripe_table.GRACE
+    assert f"({billing.grace.days} days" in PAGE.text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skene.engine.counter import Counter, charge, give_back, present
+from skene.engine.counter import Counter, after_merge, charge, give_back, present
 from skene.engine.window import EPOCH, FOREVER, ROLLING_PARTS, Anchored, Edges, Rolling, WindowRule
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -158,3 +158,29 @@ def test_warnings_last_as_long_as_the_window() -> None:
     sliding = Counter(START, START + HOUR + rule.part, 5, ((START, 2), (START + HOUR / 2, 3)), ("a",))
     assert present(sliding, rule, START + HOUR + rule.part).notices == ("a",)
     assert present(sliding, rule, START + 2 * HOUR).notices == ()
+
+
+DAY = timedelta(days=1)
+MERGED = START + 10 * DAY
+THEIRS = Counter(START + 5 * DAY, START + 35 * DAY, 7)
+
+
+@pytest.mark.parametrize(
+    ("counter", "at", "expected"),
+    [
+        (THEIRS, START, THEIRS.start),  # the window that was running went into this one
+        (THEIRS, MERGED, THEIRS.start),
+        (THEIRS, MERGED + MICROSECOND, MERGED + MICROSECOND),  # charged later: to nobody who was merged
+        (THEIRS, MERGED - 30 * DAY, MERGED - 30 * DAY),  # its window was over
+        (THEIRS, MERGED - 30 * DAY + MICROSECOND, THEIRS.start),
+        (THEIRS, THEIRS.start, THEIRS.start),
+        (Counter(MERGED + DAY, MERGED + 31 * DAY, 7), START, START),  # the next window has opened since
+        (
+            Counter(THEIRS.start, THEIRS.end, 7, ((START, 7),)),
+            START + DAY,
+            START + DAY,
+        ),  # parts keep their names
+    ],
+)
+def test_what_was_charged_to_one_who_was_merged(counter: Counter, at: datetime, expected: datetime) -> None:
+    assert after_merge(counter, at, MERGED) == expected

@@ -7,12 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skene.engine.standing import KNOWN_STATUSES, Standing, Subscription, entitle
+from skene.engine.standing import (
+    KNOWN_STATUSES,
+    PLAN_STATUSES,
+    Keeping,
+    PlanPolicy,
+    Standing,
+    Subscription,
+    entitle,
+)
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PLANS = ("starter", "pro", "team")
 GRACE = timedelta(days=14)
 SECOND = timedelta(seconds=1)
+POLICY = PlanPolicy(PLANS, "free", GRACE)
 
 
 def subscription(
@@ -23,12 +32,12 @@ def subscription(
 
 
 def entitled(*subscriptions: Subscription, grace: timedelta = GRACE, now: datetime = NOW) -> Standing:
-    standing, warnings = entitle(subscriptions, plans=PLANS, default="free", grace=grace, now=now)
+    standing, warnings = entitle(subscriptions, PlanPolicy(PLANS, "free", grace), now=now)
     assert warnings == ()
     return standing
 
 
-# Every status of Stripe's: the plan while it lasts, after its set end, and after the grace for late payment.
+# Every status of Stripe's: the plan while it lasts, after the grace for late payment, and whether it pays.
 TABLE = {
     "active": ("pro", "pro", True),
     "trialing": ("pro", "pro", False),
@@ -39,28 +48,48 @@ TABLE = {
     "incomplete_expired": ("free", "free", False),
     "paused": ("free", "free", False),
 }
+OPTIONS: tuple[Keeping, ...] = ("keep", "default")
 
 
 def test_the_table_has_every_status_that_is_known() -> None:
     assert TABLE.keys() == KNOWN_STATUSES
+    assert {status for status, row in TABLE.items() if row[0] == "pro"} == PLAN_STATUSES
 
 
-@pytest.mark.parametrize(("status", "ends", "lapsed"), list(product(TABLE, [False, True], [False, True])))
-def test_every_status_with_and_without_a_set_end_within_and_after_the_grace(
-    status: str, ends: bool, lapsed: bool
+@pytest.mark.parametrize("status", TABLE)
+@pytest.mark.parametrize("paused_option", OPTIONS)
+@pytest.mark.parametrize("disputed_option", OPTIONS)
+def test_every_status_with_every_option_in_every_situation(
+    status: str, paused_option: Keeping, disputed_option: Keeping
 ) -> None:
-    within, after_grace, paying = TABLE[status]
-    ends_at = NOW + timedelta(days=20) if ends else None
-    now = NOW - timedelta(days=3) + GRACE if lapsed else NOW
-    found = entitled(subscription(status=status, ends_at=ends_at), now=now)
+    within, after_grace, pays = TABLE[status]
+    policy = PlanPolicy(PLANS, "free", GRACE, paused_option, disputed_option)
+    for ends, lapsed, paused, disputed in product([False, True], repeat=4):
+        one = subscription(
+            status=status, collection_paused=paused, ends_at=NOW + timedelta(days=20) if ends else None
+        )
+        now = NOW - timedelta(days=3) + GRACE if lapsed else NOW
+        found, warnings = entitle([one], policy, now=now, disputed=disputed)
 
-    assert found.plan == (after_grace if lapsed else within)
-    assert found.paying is (paying and found.plan != "free")
-    if status == "past_due" and not lapsed:
-        assert found.until == NOW - timedelta(days=3) + GRACE, "the grace ends before the period does"
-    elif found.plan != "free":
-        assert found.until == ends_at
-    assert (found.subscription is None) is (found.plan == "free")
+        lost = (paused and paused_option == "default") or (disputed and disputed_option == "default")
+        plan = "free" if lost else after_grace if lapsed else within
+        grace_ends = status == "past_due" and not lapsed
+        until = NOW - timedelta(days=3) + GRACE if grace_ends else one.ends_at
+        expected = Standing("free") if plan == "free" else Standing(plan, until, pays, one)
+        assert (found, warnings) == (expected, ()), (ends, lapsed, paused, disputed)
+
+
+def test_one_subscription_whose_collection_is_paused_does_not_take_another_along() -> None:
+    policy = PlanPolicy(PLANS, "free", GRACE, collection_paused="default")
+    paused, other = subscription("sub_a", plan="team", collection_paused=True), subscription("sub_b")
+    assert entitle([paused, other], policy, now=NOW)[0].plan == "pro"
+
+
+def test_what_is_in_dispute_is_the_customers_whole_account_and_warnings_are_still_given() -> None:
+    policy = PlanPolicy(PLANS, "free", GRACE, disputed="default")
+    several = [subscription("sub_a"), subscription("sub_b", plan="team"), subscription("sub_c", plan="gold")]
+    found, warnings = entitle(several, policy, now=NOW, disputed=True)
+    assert (found, len(warnings)) == (Standing("free"), 1)
 
 
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
@@ -74,6 +103,21 @@ def test_the_grace_is_counted_from_the_start_of_the_unpaid_period() -> None:
     one = subscription(status="past_due", period_start=NOW)
     assert entitled(one, now=NOW + GRACE - SECOND) == Standing("pro", NOW + GRACE, True, one)
     assert entitled(one, now=NOW + GRACE) == Standing("free")
+
+
+def test_the_grace_is_counted_once_however_many_periods_pass_unpaid() -> None:
+    """Left past due for ever: each new period would begin another grace."""
+    since = NOW - timedelta(days=30)
+    for periods in range(3):
+        start = since + timedelta(days=30 * periods)
+        one = subscription(status="past_due", period_start=start, unpaid_since=since)
+        assert entitled(one, now=start).plan == ("free" if periods else "pro")
+    assert entitled(subscription(status="past_due", period_start=NOW), now=NOW).plan == "pro", "the control"
+
+
+def test_a_charge_within_a_paid_period_gets_the_whole_grace() -> None:
+    one = subscription(status="past_due", period_start=NOW - timedelta(days=25), unpaid_since=NOW)
+    assert entitled(one, now=NOW) == Standing("pro", NOW + GRACE, True, one)
 
 
 def test_a_set_end_within_the_grace_comes_first() -> None:
@@ -119,9 +163,7 @@ def test_of_two_on_one_plan_the_paid_one_counts_and_then_the_one_that_lasts() ->
 
 @pytest.mark.parametrize("status", ["", "Active", "frozen", "active "])
 def test_an_unknown_status_gives_the_default_plan_and_a_warning(status: str) -> None:
-    found, warnings = entitle(
-        [subscription(status=status)], plans=PLANS, default="free", grace=GRACE, now=NOW
-    )
+    found, warnings = entitle([subscription(status=status)], POLICY, now=NOW)
     assert found == Standing("free")
     (warning,) = warnings
     assert "sub_1" in warning
@@ -130,7 +172,7 @@ def test_an_unknown_status_gives_the_default_plan_and_a_warning(status: str) -> 
 
 @pytest.mark.parametrize("plan", [None, "gold"])
 def test_a_price_that_maps_to_no_plan_gives_the_default_plan_and_a_warning(plan: str | None) -> None:
-    found, warnings = entitle([subscription(plan=plan)], plans=PLANS, default="free", grace=GRACE, now=NOW)
+    found, warnings = entitle([subscription(plan=plan)], POLICY, now=NOW)
     assert found == Standing("free")
     (warning,) = warnings
     assert "price that maps to no plan" in warning
@@ -142,7 +184,7 @@ def test_a_price_that_means_the_default_plan_is_no_cause_for_a_warning() -> None
 
 def test_a_warning_about_one_does_not_keep_another_from_counting() -> None:
     odd = subscription("sub_a", "frozen", "team")
-    found, warnings = entitle([odd, subscription("sub_b")], plans=PLANS, default="free", grace=GRACE, now=NOW)
+    found, warnings = entitle([odd, subscription("sub_b")], POLICY, now=NOW)
     assert found.plan == "pro"
     assert len(warnings) == 1
 
@@ -162,6 +204,8 @@ anything = st.builds(
     plan=st.none() | st.sampled_from([*PLANS, "free", "gold"]),
     period_start=instants,
     ends_at=instants,
+    collection_paused=st.booleans(),
+    unpaid_since=instants,
 )
 
 
@@ -171,8 +215,8 @@ def test_the_order_of_the_subscriptions_and_of_the_clock_play_no_part(
 ) -> None:
     shuffled = list(subscriptions)
     chance.shuffle(shuffled)  # type: ignore[attr-defined] # hypothesis gives a random.Random, whose module is banned here
-    first = entitle(subscriptions, plans=PLANS, default="free", grace=GRACE, now=NOW)
-    assert entitle(shuffled, plans=PLANS, default="free", grace=GRACE, now=NOW) == first
+    first = entitle(subscriptions, POLICY, now=NOW)
+    assert entitle(shuffled, POLICY, now=NOW) == first
     standing, _ = first
     assert standing.plan in (*PLANS, "free")
     assert standing.until is None or standing.until > NOW, "what has ended already is not held"

@@ -26,7 +26,9 @@ class Counting(ManualBilling):
         self.status = "canceled"
         self.error: Exception | None = None
 
-    async def fetch(self, customer: str, *, timeout: timedelta | None = None) -> Account:
+    async def fetch(
+        self, customer: str, *, timeout: timedelta | None = None, features: bool = False
+    ) -> Account:
         self.fetches += 1
         await anyio.lowlevel.checkpoint()
         if self.error is not None:

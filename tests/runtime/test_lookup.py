@@ -6,7 +6,7 @@ import anyio
 import httpx
 import pytest
 
-import skene.runtime.gate as gate
+import skene.runtime.lookup as lookup
 from skene import Decision
 from tests.runtime.shop import BACKENDS, freemium
 from tests.runtime.till import LIMITS, Till, billing
@@ -88,7 +88,7 @@ async def test_while_stripe_is_away_the_last_known_plan_stands(
     fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody who pays for ten calls has used them up: refused by their own limit, whatever Stripe does."""
-    monkeypatch.setattr(gate, "LOOKUP_TIMEOUT", timedelta(seconds=0.1))
+    monkeypatch.setattr(lookup, "TIMEOUT", timedelta(seconds=0.1))
     till = Till(freemium(limits=LIMITS)).listen()
     await till.stripe.subscribe("ada", "price_starter")
     await till.call(times=10)
@@ -148,3 +148,99 @@ async def test_a_look_up_with_a_wrong_key_says_so_without_the_key(caplog: pytest
         assert not (await till.call()).allowed
     assert "refuses the key" in caplog.text
     assert "another0key" not in caplog.text
+
+
+# -- Stripe hangs ------------------------------------------------------------------------------------------
+
+PEOPLE = 40
+
+
+async def a_crowd_at_the_limit() -> tuple[Till, list[str]]:
+    """Many customers who have used up what they pay for, and one who pays for no limit."""
+    till = Till(freemium(limits=LIMITS)).listen()
+    crowd = [f"user {number}" for number in range(PEOPLE)]
+    for one in crowd:
+        await till.stripe.subscribe(one, "price_starter")
+        assert all([(await till.call(one)).allowed for _ in range(10)])
+    await till.stripe.subscribe("ada", "price_pro")
+    till.stripe.delay = 30
+    return till, crowd
+
+
+async def rush(till: Till, crowd: list[str]) -> list[Decision]:
+    """Everybody calls at the same moment."""
+    told: list[Decision] = []
+
+    async def one(subject: str) -> None:
+        told.append(await till.call(subject))
+
+    async with anyio.create_task_group() as tasks:
+        for subject in crowd:
+            tasks.start_soon(one, subject)
+    return told
+
+
+async def test_while_stripe_hangs_only_a_few_find_out_and_nobody_who_paid_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookup, "TIMEOUT", timedelta(seconds=0.1))
+    till, crowd = await a_crowd_at_the_limit()
+    asked, allowed = till.fetches, 0
+    for second in range(60):
+        told = await rush(till, [*crowd, "ada"])
+        assert all(one.allowed == (one.subject == "ada") for one in told)
+        allowed += sum(one.allowed for one in told)
+        # As many as may wait at once, and then one every ten seconds.
+        assert till.fetches - asked <= lookup.AT_ONCE + second // 10
+        till.clock.advance("1s")
+    assert allowed == 60
+    assert till.fetches - asked == lookup.AT_ONCE + 5
+
+
+async def test_without_the_pause_everybody_finds_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: what the test above would see if requests did not tell each other."""
+    monkeypatch.setattr(lookup, "TIMEOUT", timedelta(seconds=0.1))
+    monkeypatch.setattr(lookup, "PAUSE", timedelta(0))
+    monkeypatch.setattr(lookup, "AT_ONCE", PEOPLE)
+    till, crowd = await a_crowd_at_the_limit()
+    asked = till.fetches
+    await rush(till, crowd)
+    assert till.fetches - asked == PEOPLE
+
+
+async def test_once_stripe_answers_again_everybody_who_has_paid_is_admitted_within_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookup, "TIMEOUT", timedelta(seconds=0.1))
+    till, crowd = await a_crowd_at_the_limit()
+    await rush(till, crowd)
+    till.stripe.webhooks_dropped = True
+    till.stripe.delay = 0
+    for one in crowd:
+        await till.stripe.switch_price(one, "price_pro")
+    for _ in range(60):
+        till.clock.advance("1s")
+        waiting = [one.subject for one in await rush(till, crowd) if not one.allowed]
+        if not waiting:
+            break
+    assert waiting == []
+
+
+async def test_a_clock_that_is_set_back_does_not_prolong_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "TIMEOUT", timedelta(seconds=0.1))
+    till, crowd = await a_crowd_at_the_limit()
+    await till.call(crowd[0])
+    asked = till.fetches
+    await till.call(crowd[1])
+    assert till.fetches == asked
+    till.clock.advance(timedelta(days=-1))
+    await till.call(crowd[2])
+    assert till.fetches == asked + 1
+
+
+async def test_a_storage_that_fails_on_the_way_leaves_the_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    till, _ = await at_the_limit()
+    till.clock.advance("60s")
+    till.wire.cut = {"apply_billing"}
+    assert not (await till.call()).allowed
+    assert "last known plan stands" in caplog.text

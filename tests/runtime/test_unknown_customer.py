@@ -2,7 +2,7 @@
 
 import pytest
 
-from skene.engine.standing import Standing
+from skene.engine.standing import PlanPolicy, Standing
 from skene.errors import BillingUnavailable
 from skene.ports.accounts import Update
 from skene.ports.billing import BillingEvent
@@ -16,7 +16,9 @@ class OtherAccount:
 
     plans = ("paid",)
     default = "free"
+    offers = ()
     grace = DAY
+    policy = PlanPolicy(plans, default, grace)
     link_key = None
 
     def __init__(self, error: Exception) -> None:
@@ -25,7 +27,7 @@ class OtherAccount:
     def parse_webhook(self, body, headers, now):
         return BillingEvent("evt_1", "customer.subscription.updated", "cus_ada")
 
-    async def fetch(self, customer, *, timeout=None):
+    async def fetch(self, customer, *, timeout=None, features=False):
         raise self.error
 
     async def aclose(self):

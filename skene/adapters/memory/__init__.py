@@ -1,20 +1,20 @@
 """A storage that lives as long as the process: for tests, demos and single-process apps that may forget."""
 
 from bisect import bisect_left
-from collections import deque
-from dataclasses import replace
 from datetime import datetime, timedelta
-from heapq import heapify
 
-from skene.adapters.memory.accounts import MemoryAccounts, digest
+from skene.adapters.memory.bills import MemoryBills
 from skene.adapters.memory.contacts import MemoryContacts
 from skene.adapters.memory.counters import MemoryCounters
 from skene.adapters.memory.firings import MemoryFirings
+from skene.adapters.memory.forgetting import MemoryForgetting
 from skene.adapters.memory.grants import MemoryGrants
 from skene.adapters.memory.ledger import MemoryLedger
+from skene.adapters.memory.merging import MemoryMerging
 from skene.adapters.memory.outbox import MemoryOutbox
 from skene.adapters.memory.queries import MemoryQueries
 from skene.adapters.memory.state import Conversion, State
+from skene.adapters.memory.syncs import MemorySyncs
 from skene.adapters.system import SystemClock
 from skene.ports.clock import Clock
 
@@ -30,12 +30,15 @@ TICKS_LAST = timedelta(days=400)
 
 class MemoryStorage(
     MemoryCounters,
+    MemoryBills,
     MemoryGrants,
-    MemoryAccounts,
+    MemoryMerging,
     MemoryLedger,
     MemoryOutbox,
     MemoryFirings,
     MemoryContacts,
+    MemorySyncs,
+    MemoryForgetting,
 ):
     """The port `Storage` in plain Python. Exact among one event loop's tasks; nothing outlives the process.
 
@@ -55,61 +58,6 @@ class MemoryStorage(
 
     async def aclose(self) -> None:
         """Nothing to release; what was kept stays."""
-
-    async def forget(self, subject: str) -> int:
-        """Erase a person. Goes through everything once, which no other verb does."""
-        state = self._state
-        erased = sum(table.pop(subject, None) is not None for table in state.counters.values())
-        erased += len(state.keys.pop(subject, ())) + len(state.grants.pop(subject, ()))
-        holder = state.holders.pop(subject, None)
-        if holder is not None:
-            erased += 1
-            if holder.customer is not None:
-                state.blocked.add(digest(holder.customer))
-                erased += state.payers.pop(holder.customer, None) is not None
-        for row in [row for row in state.messages.values() if row.draft.subject == subject]:
-            del state.messages[row.id]
-            state.open.pop(row.id, None)
-            state.draft_keys.discard(row.draft.key)
-            if row.provider_id is not None:
-                state.reported.pop(row.provider_id, None)
-            erased += 1
-        state.marketing.pop(subject, None)
-        state.converted.pop(subject, None)
-        state.spells.pop(subject, None)
-        state.opened.pop(subject, None)
-        state.standing.pop(subject, None)
-        for wall in state.walls.values():
-            if wall.wall.subject == subject:
-                wall.wall = replace(wall.wall, subject="")
-                erased += 1
-        for index, conversion in enumerate(state.conversions):
-            if conversion.subject == subject:
-                state.conversions[index] = replace(conversion, subject="")
-                erased += 1
-        return erased + self._forget_firings(subject)
-
-    def _forget_firings(self, subject: str) -> int:
-        """Erase what the other loops know of a person; journeys stay, under no name."""
-        state = self._state
-        erased = sum(step.pop(subject, None) is not None for step in state.recipients.values())
-        for row in [row for row in state.firings.values() if row.new.subject == subject]:
-            del state.firings[row.new.key]
-            state.open_firings.pop(row.id, None)
-            erased += 1
-        state.lapses = [entry for entry in state.lapses if entry[1] != subject]
-        heapify(state.lapses)
-        for reason in [reason for reason in state.suppressions if reason[1] == subject]:
-            del state.suppressions[reason]
-            erased += 1
-        kept = deque(row for row in state.log if row.subject != subject)
-        erased += len(state.log) - len(kept)
-        state.log = kept
-        for way in [way for way in state.ways if way[0] == subject]:
-            for name in state.ways.pop(way):
-                state.journeys[name] = replace(state.journeys[name], subject="")
-                erased += 1
-        return erased
 
     async def prune(self) -> int:
         """Delete what is only needed for a time."""

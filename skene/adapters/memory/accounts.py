@@ -42,18 +42,19 @@ class MemoryAccounts(Part):
             return Applied(None, True, update.default_plan, update.default_plan)
         payer = state.payers.setdefault(customer, Payer())
         if update.ticket.number < payer.applied:
-            self._give_back(payer.subject, update, now)
+            self._note_refund(payer.subject, update, now)
             plan = self._plan(payer.subject, now) or update.default_plan
             return Applied(payer.subject, True, plan, plan)
-        payer.applied, payer.update = update.ticket.number, update
-        if payer.subject is None and update.subject is not None and self._free(update.subject, now):
-            self._tie(update.subject, customer, now, _terms(update))
+        payer.applied, payer.update, payer.verified_at = update.ticket.number, update, now
+        named = state.living(update.subject) if update.subject is not None else None
+        if payer.subject is None and named is not None and self._free(named, now):
+            self._tie(named, customer, now, _terms(update))
         state.post([replace(one, subject=one.subject or payer.subject or "") for one in update.drafts], now)
         if payer.subject is None:
             plan = update.standing.at(now, update.default_plan).plan
             return Applied(None, False, plan, plan)
         change = self._hold(payer.subject, update, now, _terms(update))
-        self._give_back(payer.subject, update, now)
+        self._note_refund(payer.subject, update, now)
         return change
 
     async def record_event(self, event: str, event_type: str) -> bool:
@@ -72,7 +73,8 @@ class MemoryAccounts(Part):
         credit: Credit = "last",
     ) -> None:
         """Tie a subject to a customer."""
-        now, terms = self._state.clock.now(), Terms(timedelta(0), credit, watchers, hooks)
+        now, subject = self._state.clock.now(), self._state.living(subject)
+        terms = Terms(timedelta(0), credit, watchers, hooks)
         payer = self._tie(subject, customer, now, terms)
         if payer.update is not None:
             terms = replace(terms, attribution=payer.update.attribution)
@@ -90,7 +92,8 @@ class MemoryAccounts(Part):
         credit: Credit = "last",
     ) -> Applied:
         """Set a plan by hand."""
-        now, terms = self._state.clock.now(), Terms(attribution, credit, watchers, hooks)
+        now, subject = self._state.clock.now(), self._state.living(subject)
+        terms = Terms(attribution, credit, watchers, hooks)
         self._state.holders.setdefault(subject, Holder())
         return self._stand(subject, standing, default_plan, now, terms)
 
@@ -116,6 +119,7 @@ class MemoryAccounts(Part):
 
     async def get_customer(self, subject: str) -> Customer | None:
         """The subject's record."""
+        subject = self._state.living(subject)
         holder = self._state.holders.get(subject)
         if holder is None:
             return None
@@ -127,11 +131,12 @@ class MemoryAccounts(Part):
             held.until if held else None,
             held is not None and held.paying,
             holder.email,
+            holder.features,
         )
 
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:
         """Claim the right to ask the billing service about a subject."""
-        holder, now = self._state.holders.get(subject), self._state.clock.now()
+        holder, now = self._state.holders.get(self._state.living(subject)), self._state.clock.now()
         if holder is None or holder.customer is None:
             return None
         if holder.checked_at is not None and now - holder.checked_at < every:
@@ -141,7 +146,7 @@ class MemoryAccounts(Part):
 
     def plan_of(self, subject: str) -> str | None:
         """For tests: the plan a subject holds now; None if billing never heard of them."""
-        return self._plan(subject, self._state.clock.now())
+        return self._plan(self._state.living(subject), self._state.clock.now())
 
     def _plan(self, subject: str | None, now: datetime) -> str | None:
         holder = self._state.holders.get(subject) if subject is not None else None
@@ -159,6 +164,10 @@ class MemoryAccounts(Part):
         payer = state.payers.setdefault(customer, Payer())
         if payer.subject is not None and payer.subject != subject:
             loser = state.holders.pop(payer.subject)
+            if loser.own_limits is not None:
+                state.holders[payer.subject] = Holder(
+                    own_limits=loser.own_limits
+                )  # no customer gave it those
             if loser.standing is not None:
                 self._lose(payer.subject, loser.standing, Standing(loser.default), now, terms)
         holder = state.holders.setdefault(subject, Holder())
@@ -169,7 +178,7 @@ class MemoryAccounts(Part):
 
     def _hold(self, subject: str, update: Update, now: datetime, terms: Terms) -> Applied:
         holder = self._state.holders[subject]
-        holder.cycle, holder.email = update.cycle, update.email
+        holder.cycle, holder.email, holder.features = update.cycle, update.email, update.features
         return self._stand(subject, update.standing, update.default_plan, now, terms)
 
     def _stand(self, subject: str, standing: Standing, default: str, now: datetime, terms: Terms) -> Applied:
@@ -194,7 +203,7 @@ class MemoryAccounts(Part):
         if written.paying and (lapsed or not after.paying):
             end_spell(self._state, subject, until if until and lapsed else now, terms.hooks, now)
 
-    def _give_back(self, subject: str | None, update: Update, now: datetime) -> None:
+    def _note_refund(self, subject: str | None, update: Update, now: datetime) -> None:
         if subject is not None and update.refund is not None:
             refund(self._state, subject, update.refund, update.hooks, now)
 

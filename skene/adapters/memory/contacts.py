@@ -16,6 +16,7 @@ class MemoryContacts(Part):
         self, kind: Suppressed, *, subject: str | None = None, address: str | None = None, source: str
     ) -> bool:
         """Remember a reason not to write to a subject or an address, once."""
+        subject = self._living(subject)
         known, name = self._state.suppressions, (kind, subject, address)
         if name in known:
             return False
@@ -52,7 +53,10 @@ class MemoryContacts(Part):
         self, subject: str | None, address: str | None
     ) -> list[tuple[Suppressed, str | None, str | None]]:
         """The names of what is kept of a subject or an address."""
-        known = self._state.suppressions
+        known, subject = self._state.suppressions, self._living(subject)
         subjects = [(kind, subject, None) for kind in Suppressed if subject is not None]
         addresses = [(kind, None, address) for kind in Suppressed if address is not None]
         return [name for name in (*subjects, *addresses) if name in known]
+
+    def _living(self, subject: str | None) -> str | None:
+        return None if subject is None else self._state.living(subject)

@@ -3,10 +3,22 @@
 from dataclasses import replace
 from datetime import datetime
 
+from skene.adapters.memory import bills
 from skene.adapters.memory.state import Key, Packed, Part, pack, unpack
 from skene.definitions.units import LARGEST
-from skene.engine.counter import Counter, charge, drawn, fits, give_back, present, reported, returned
+from skene.engine.counter import (
+    Counter,
+    after_merge,
+    charge,
+    drawn,
+    fits,
+    give_back,
+    present,
+    reported,
+    returned,
+)
 from skene.engine.grants import draw, put_back, unspent
+from skene.engine.limits import applied_plan, limit_for
 from skene.engine.window import Rolling, WindowRule
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Notice, Receipt, Tally
@@ -30,38 +42,57 @@ class MemoryCounters(Part):
 
     async def meters(self, subject: str) -> tuple[str, ...]:
         """The names of all counters that are kept for a subject."""
-        return tuple(sorted({meter for (meter, _), t in self._state.counters.items() if subject in t}))
+        who, _ = self._state.resolve(subject)
+        return tuple(sorted({meter for (meter, _), t in self._state.counters.items() if who in t}))
 
     async def refund(
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give back charged units, and free the key."""
-        keys = self._state.keys.get(subject, {})
+        holder = self._state.holders.get(subject)
+        merged = holder.merged_into if holder else None
+        keys = self._state.keys.get(merged or subject, {})
         if idempotency_key is not None and idempotency_key in keys:
             if keys[idempotency_key].repeated:
                 return  # a repetition went on for free: the charge is its as well
             del keys[idempotency_key]
-        now = self._state.clock.now()
         for receipt in receipts:
-            table = self._state.counters.get((receipt.meter, receipt.plan), {})
-            counter = unpack(table.get(subject))
-            left = give_back(counter, receipt.at, receipt.cost) if counter else None
-            if counter is not None and left is not None:
-                table[subject] = pack(left)
-                back = returned(counter, left, receipt.at, now)
-                self._state.change_pots(subject, put_back(self._state.pots(subject, receipt.meter), back))
+            found = self._give_back(subject, receipt)
+            if not found and holder is not None and merged is not None:
+                found = self._give_back(merged, receipt, holder.merged_at)
+            if not found:
+                bills.give_back_past(self._state, merged or subject, receipt)
+
+    def _give_back(self, subject: str, receipt: Receipt, merged_at: datetime | None = None) -> bool:
+        """Give units back to a subject's running window. False: it is not the one they were charged in."""
+        state, at = self._state, receipt.at
+        table = state.counters.get((receipt.meter, receipt.plan), {})
+        counter = unpack(table.get(subject))
+        if counter is None:
+            return False
+        if merged_at is not None:
+            at = after_merge(counter, at, merged_at)
+        left = give_back(counter, at, receipt.cost)
+        if left is None:
+            return False
+        table[subject] = pack(left)
+        back = returned(counter, left, at, state.clock.now())
+        state.change_pots(subject, put_back(state.pots(subject, receipt.meter), back))
+        bills.give_back(state, (receipt.meter, receipt.plan), subject, counter.start)
+        return True
 
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
         now = self._state.clock.now()
         table = self._state.counters.get((notice.meter, notice.plan), {})
-        counter = unpack(table.get(notice.subject))
+        subject, _ = self._state.resolve(notice.subject)
+        counter = unpack(table.get(subject))
         if counter is None or counter.start != notice.window_start or now >= counter.end:
             return False
         new = tuple(name for name in notice.names if name not in counter.notices)
         if not new:
             return False
-        table[notice.subject] = pack(replace(counter, notices=counter.notices + new))
+        table[subject] = pack(replace(counter, notices=counter.notices + new))
         self._state.post(notice.drafts, now)
         return True
 
@@ -84,19 +115,20 @@ class MemoryCounters(Part):
         )
 
     def _count(self, call: Consume, *, charging: bool) -> Counted:
-        state, subject = self._state, call.subject
+        state = self._state
         now = state.clock.now()
-        holder = state.holders.get(subject)
+        subject, holder = state.resolve(call.subject)
+        features, own = (holder.features, holder.own_limits or {}) if holder else ((), {})
         standing = holder.standing_at(now) if holder else None
         cycle = holder.cycle if holder else ()
         held = standing.plan if standing else call.default_plan
-        replayed = call.idempotency_key is not None and self._replayed(call, charging=charging)
+        replayed = call.idempotency_key is not None and self._replayed(subject, call, charging=charging)
         rows: list[_Row] = []
         admitted, known = True, held == call.default_plan
         for item in call.charges:
             known = known or held in item.limits
-            plan = held if held in item.limits else call.default_plan
-            limit = item.limits[plan]
+            plan = applied_plan(item.limits, held, call.default_plan)
+            limit = limit_for(item.limits[plan], item.feature, features, own.get(item.meter), now)
             table = state.counters.get((item.meter, plan))
             if table is None:
                 table = state.counters.setdefault((item.meter, plan), {})
@@ -124,8 +156,8 @@ class MemoryCounters(Part):
             subject,
         )
 
-    def _replayed(self, call: Consume, *, charging: bool) -> bool:
-        keys, name = self._state.keys.get(call.subject, {}), call.idempotency_key or ""
+    def _replayed(self, subject: str, call: Consume, *, charging: bool) -> bool:
+        keys, name = self._state.keys.get(subject, {}), call.idempotency_key or ""
         key = keys.get(name)
         if key is None:
             return False
@@ -141,6 +173,11 @@ class MemoryCounters(Part):
         if extra:
             self._state.change_pots(subject, draw(self._state.pots(subject, item.meter), extra, now))
         after, at = charge(before, item.rule, now, item.cost, extra)
+        if plan in item.billed or self._state.bills:
+            stored, rolling = unpack(table.get(subject)), isinstance(item.rule, Rolling)
+            moved = stored is not None and not rolling and _moved(stored, before)
+            where, billed = (item.meter, plan), plan in item.billed
+            bills.note(self._state, where, subject, stored, after.start, billed=billed, moved=moved)
         table[subject] = pack(after)
         receipt = Receipt(item.meter, plan, at, item.cost)
         return _tally(item, limit, after, granted - extra, receipt=receipt)
@@ -150,6 +187,11 @@ class MemoryCounters(Part):
         wall = None if fitting else self._state.standing.get(subject, {}).get((item.step, plan))
         stands = wall.wall.id if wall and wall.wall.window_end > now else None
         return _tally(item, limit, counter, granted, fitting, stands)
+
+
+def _moved(stored: Counter, present: Counter) -> bool:
+    """Whether the window that was kept is over, and this is the next one."""
+    return (stored.used > 0 and present.used == 0) or stored.start != present.start
 
 
 def _tally(

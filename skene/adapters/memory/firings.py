@@ -41,6 +41,9 @@ class MemoryFirings(Part):
     ) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops."""
         state, now = self._state, self._state.clock.now()
+        named, subject = subject, state.living(subject)
+        if subject != named:
+            firings = tuple(replace(one, subject=subject) if one.subject == named else one for one in firings)
         for waiting in state.open_firings.values() if goals else ():
             new = waiting.new
             theirs = new.subject == subject and new.loop in goals and new.journey is None
@@ -124,6 +127,9 @@ class MemoryFirings(Part):
         row, now = self._claimed(firing), self._state.clock.now()
         if row is None:
             return Recorded(held=False)
+        if row.new.subject != firing.subject:  # who was merged into somebody since the firing was claimed
+            whom = row.new.subject
+            entries = tuple(one.about(whom) if one.subject == firing.subject else one for one in entries)
         acted = 0
         for entry in entries:
             if repeat is None or self._admits(row, entry.subject, repeat, now):

@@ -1,7 +1,10 @@
 """Grants in memory."""
 
+from dataclasses import replace
+
 from skene.adapters.memory.state import GrantRow, Part
 from skene.engine.grants import Pot
+from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
 
 __all__ = ["MemoryGrants"]
@@ -10,9 +13,10 @@ __all__ = ["MemoryGrants"]
 class MemoryGrants(Part):
     """The port `Grants`."""
 
-    async def grant(self, grant: Grant) -> bool:
+    async def grant(self, grant: Grant, drafts: tuple[Draft, ...] = ()) -> bool:
         """Grant units, once for each subject and key."""
         state = self._state
+        grant = replace(grant, subject=state.living(grant.subject))
         rows = state.grants.get(grant.subject, [])
         if any(row.grant.key == grant.key for row in rows):
             return False
@@ -21,11 +25,12 @@ class MemoryGrants(Part):
         state.last_grant += 1
         row = GrantRow(grant, now, Pot(state.last_grant, grant.units, expires_at=expires))
         state.grants[grant.subject] = [*rows, row]
+        state.post(drafts, now)
         return True
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""
-        return tuple(_told(row) for row in self._state.grants.get(subject, ()))
+        return tuple(_told(row) for row in self._state.grants.get(self._state.living(subject), ()))
 
     def granted(self) -> tuple[Granted, ...]:
         """For tests: all grants of everybody, oldest first."""

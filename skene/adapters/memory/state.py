@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from heapq import heappush
 from typing import Any
 
+from skene.engine.bill import Bill
 from skene.engine.counter import Counter
 from skene.engine.grants import Pot
+from skene.engine.limits import OwnLimit
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
@@ -21,6 +23,8 @@ from skene.ports.grants import Grant
 from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
+from skene.ports.overrides import Overridden
+from skene.ports.syncs import SyncRun
 
 _MICROSECOND = timedelta(microseconds=1)
 _WIDTH = 60
@@ -48,7 +52,10 @@ def unpack(packed: Packed | None) -> Counter | None:
 
 @dataclass(slots=True)
 class Holder:
-    """A subject that billing has heard of. `standing` is None while it is only linked."""
+    """A subject that billing has heard of. `standing` is None while it is only linked.
+
+    `merged_into` names who is counted in its place, since `merged_at`.
+    """
 
     customer: str | None = None
     standing: Standing | None = None
@@ -56,6 +63,10 @@ class Holder:
     cycle: tuple[datetime, ...] = ()
     email: str | None = None
     checked_at: datetime | None = None
+    features: tuple[str, ...] = ()
+    own_limits: dict[str, OwnLimit] | None = None  # by meter
+    merged_into: str | None = None
+    merged_at: datetime | None = None
 
     def standing_at(self, now: datetime) -> Standing | None:
         """What the subject holds at `now`."""
@@ -71,6 +82,15 @@ class GrantRow:
     pot: Pot
 
 
+@dataclass(frozen=True, slots=True)
+class PastWindow:
+    """A window that is over, with use that goes on a bill."""
+
+    end: datetime
+    used: int
+    bill: Bill
+
+
 @dataclass(slots=True)
 class Payer:
     """A customer of the billing service, and the last that was heard of it."""
@@ -79,6 +99,7 @@ class Payer:
     drawn: int = 0
     applied: int = 0
     update: Update | None = None
+    verified_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -187,6 +208,15 @@ class JourneyRow:
 
 
 @dataclass(slots=True)
+class SyncRow:
+    """The comparison with the billing service."""
+
+    run: SyncRun
+    lease_until: datetime | None = None
+    finished: bool = False
+
+
+@dataclass(slots=True)
 class Key:
     """An admitted idempotency key."""
 
@@ -209,7 +239,12 @@ class State:
         self.keys: dict[str, dict[str, Key]] = {}  # by subject, then by idempotency key
         self.grants: dict[str, list[GrantRow]] = {}  # by subject, oldest first
         self.last_grant = 0
+        self.overrides: dict[str, list[Overridden]] = {}  # by subject, oldest first
+        # By meter and plan, then by subject: only of those with use that goes on a bill, as are past windows.
+        self.bills: dict[tuple[str, str], dict[str, Bill]] = {}
+        self.past: dict[tuple[str, str], dict[tuple[str, datetime], PastWindow]] = {}
         self.holders: dict[str, Holder] = {}  # by subject
+        self.aliases: dict[str, list[str]] = {}  # by subject: those that were merged into it
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
         self.events: dict[str, str] = {}
@@ -241,6 +276,18 @@ class State:
         self.lapses: list[tuple[datetime, str]] = []  # a heap of subjects, by the end of their plan
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
+        self.sync: SyncRow | None = None
+
+    def living(self, subject: str) -> str:
+        """Whom a subject counts as: itself, unless it was merged into somebody."""
+        return self.resolve(subject)[0]
+
+    def resolve(self, subject: str) -> tuple[str, Holder | None]:
+        """Who is counted for a subject, and what billing has said of them."""
+        holder = self.holders.get(subject)
+        if holder is None or holder.merged_into is None:
+            return subject, holder
+        return holder.merged_into, self.holders.get(holder.merged_into)
 
     def pots(self, subject: str, meter: str) -> list[Pot]:
         """What the grants for one counter hold."""

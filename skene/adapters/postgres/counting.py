@@ -1,4 +1,4 @@
-"""The calls of the functions in `0003_counting.postgresql.sql`: what goes in, and what comes out."""
+"""The calls of the functions in `0004_counting.postgresql.sql`: what goes in, and what comes out."""
 
 import json
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ _MICROSECOND = timedelta(microseconds=1)
 def consume_query(prefix: str) -> str:
     """The statement that `consume_arguments` are for. `prefix` is the schema's name and a dot, or nothing."""
     # As text: what an application makes of jsonb on its connections is its own affair.
-    return f"SELECT * FROM {prefix}skene_consume_v2($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+    return f"SELECT * FROM {prefix}skene_consume_v3($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
 
 
 def consume_many_query(prefix: str) -> str:
     """The statement that `consume_many_arguments` are for; its rows begin with the number of their call."""
-    return f"SELECT * FROM {prefix}skene_consume_many_v2($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+    return f"SELECT * FROM {prefix}skene_consume_many_v3($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
 
 
 def flight_order(calls: Sequence[Consume]) -> list[int]:
@@ -59,7 +59,7 @@ def consume_many_arguments(arguments: Sequence[tuple[object, ...]]) -> tuple[obj
 
 def refund_query(prefix: str) -> str:
     """The statement that `refund_arguments` are for."""
-    return f"SELECT {prefix}skene_refund_v2($1, $2, $3, $4, $5, $6, $7)"
+    return f"SELECT {prefix}skene_refund_v3($1, $2, $3, $4, $5, $6, $7)"
 
 
 def consume_arguments(call: Consume, now: datetime | None, *, spend: bool) -> tuple[object, ...]:
@@ -79,20 +79,18 @@ def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
     Raises:
         IdempotencyConflict: the key was admitted before with another fingerprint.
     """
-    outcome, now, plan, held_plan, customer, checked_at = rows[0][:6]
+    outcome, now, plan, held_plan, customer, checked_at, subject = rows[0][:7]
     if outcome == "conflict":
         raise IdempotencyConflict("this idempotency key was used for a different request")
     replayed = outcome == "replayed"
     tallies: list[Tally] = []
     for charge, row in zip(call.charges, rows, strict=True):
-        limit, granted, used, fits, start, end, notices, wall, charged_plan, charged_at = row[6:]
+        limit, granted, used, fits, start, end, notices, wall, charged_plan, charged_at = row[7:]
         receipt = Receipt(charge.meter, charged_plan, charged_at, charge.cost) if charged_at else None
         fits = fits or replayed
         tallies.append(Tally(charge, limit, used, fits, start, end, tuple(notices), wall, receipt, granted))
     admitted = outcome != "refused"
-    return Counted(
-        admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies), call.subject
-    )
+    return Counted(admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies), subject)
 
 
 def refund_arguments(
@@ -111,15 +109,27 @@ def refund_arguments(
 
 
 def _charge(charge: Charge) -> str:
-    rest = _unchanging(charge.step, charge.meter, tuple(charge.limits.items()), charge.rule)
+    limits = tuple(charge.limits.items())
+    rest = _unchanging(charge.step, charge.meter, limits, charge.rule, charge.feature, charge.billed)
     return f'{{"cost":{min(charge.cost, MOST)},{rest}}}'
 
 
 @lru_cache(maxsize=512)
-def _unchanging(step: str, meter: str, limits: tuple[tuple[str, int | None], ...], rule: WindowRule) -> str:
+def _unchanging(
+    step: str,
+    meter: str,
+    limits: tuple[tuple[str, int | None], ...],
+    rule: WindowRule,
+    feature: str | None,
+    billed: tuple[str, ...],
+) -> str:
     """All of a charge but its cost: the same for every call, until the next month or so."""
-    written = json.dumps({"step": step, "meter": meter, "limits": dict(limits), "rule": _rule(rule)})
-    return written[1:-1]
+    fields: dict[str, object] = {"step": step, "meter": meter, "limits": dict(limits), "rule": _rule(rule)}
+    if feature is not None:
+        fields["feature"] = feature
+    if billed:
+        fields["billed"] = billed
+    return json.dumps(fields)[1:-1]
 
 
 def _rule(rule: WindowRule) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.posting import post
 from skene.adapters.sql.spells import Terms, begin_spell, end_spells, refund
@@ -95,9 +96,9 @@ def apply_billing(connection: sa.Connection, now: datetime, update: Update, said
     terms = Terms(update.attribution, update.credit, update.watchers, update.hooks)
     state = _remember(connection, now, update, said)
     if subject is None and update.subject is not None:
-        serialise(connection, "subject", update.subject)
-        if _free(_row(connection, update.subject), now):
-            subject = update.subject
+        named = hold(connection, update.subject)
+        if _free(_row(connection, named), now):
+            subject = named
             _tie(connection, now, subject, customer, terms)
     elif subject is not None:
         serialise(connection, "subject", subject)
@@ -124,7 +125,7 @@ def record_event(connection: sa.Connection, now: datetime, event: str, event_typ
 def link(connection: sa.Connection, now: datetime, subject: str, customer: str, terms: Terms) -> None:
     """Tie a subject to a customer, and let the customer's state apply."""
     serialise(connection, "customer", customer)
-    serialise(connection, "subject", subject)
+    subject = hold(connection, subject)
     _tie(connection, now, subject, customer, terms)
     known = sa.select(subscriptions).where(subscriptions.c.customer == customer)
     state = connection.execute(known).mappings().one_or_none()
@@ -142,20 +143,25 @@ def set_plan(
     terms: Terms,
 ) -> Applied:
     """Set a plan by hand."""
-    serialise(connection, "subject", subject)
+    subject = hold(connection, subject)
     return _stand(connection, now, subject, standing, default_plan, {}, terms)
 
 
 def get_customer(connection: sa.Connection, now: datetime, subject: str) -> Customer | None:
     """The subject's record."""
+    subject = living(connection, subject)
     row = _row(connection, subject)
     if row is None:
         return None
-    return Customer(subject, row["customer"], row["plan"], row["until"], row["paying"], row["email"])
+    features = tuple(row["features"] or ())
+    return Customer(
+        subject, row["customer"], row["plan"], row["until"], row["paying"], row["email"], features
+    )
 
 
 def claim_lookup(connection: sa.Connection, now: datetime, subject: str, every: timedelta) -> str | None:
     """Claim the right to ask the billing service about a subject."""
+    subject = living(connection, subject)
     due = sa.or_(customers.c.checked_at.is_(None), customers.c.checked_at <= now - every)
     claim = (
         sa.update(customers)
@@ -210,7 +216,9 @@ def _remember(connection: sa.Connection, now: datetime, update: Update, said: An
         "cycle": list(update.cycle),
         "attribution_seconds": ceil(update.attribution.total_seconds()),
         "subscriptions": said,
+        "features": list(update.features) or None,
         "updated_at": now,
+        "verified_at": now,
     }
     tickets = update.ticket.number
     keep = insert(connection, subscriptions).values(customer=update.ticket.customer, tickets=tickets, **state)
@@ -222,6 +230,9 @@ def _tie(connection: sa.Connection, now: datetime, subject: str, customer: str, 
     """Tie the two and cut earlier ties of either; who loses a customer loses what it gave."""
     earlier = sa.delete(customers).where(customers.c.customer == customer, customers.c.subject != subject)
     for loser in connection.execute(earlier.returning(customers)).mappings().all():
+        if loser["overrides"] is not None:  # no customer gave it those
+            own = {"subject": loser["subject"], "overrides": loser["overrides"], "updated_at": now}
+            connection.execute(sa.insert(customers).values(paying=False, cycle=[], **own))
         if loser["plan"] is not None:
             _lose(connection, now, loser, Standing(loser["default_plan"]), terms)
     tie = insert(connection, customers).values(
@@ -250,7 +261,7 @@ def _hold(
             started_at=state["started_at"],
         )
     standing = Standing(state["plan"], state["until"], state["paying"], paid)
-    also = {"cycle": state["cycle"], "email": state["email"]}
+    also = {"cycle": state["cycle"], "email": state["email"], "features": state["features"]}
     return _stand(connection, now, subject, standing, state["default_plan"], also, terms)
 
 
@@ -288,12 +299,13 @@ def _stand(
 
 def _lose(connection: sa.Connection, now: datetime, row: Row, after: Standing, terms: Terms) -> None:
     """Say that a subject holds another plan than was written down, and no longer pays for that one."""
-    subject, until = row["subject"], row["until"]
+    subject: str = row["subject"]
+    until: datetime | None = row["until"]
     # What was written down is what watchers heard last, even if its end has passed unnoticed since.
     tell(connection, now, subject, row["plan"], after.plan, terms.watchers, terms.hooks)
     lapsed = until is not None and until <= now
     if row["paying"] and (lapsed or not after.paying):
-        end_spells(connection, now, [(subject, until if lapsed else now)], terms.hooks)
+        end_spells(connection, now, [(subject, until if until is not None and lapsed else now)], terms.hooks)
 
 
 def _give_back(connection: sa.Connection, now: datetime, subject: str | None, update: Update) -> None:

@@ -1,5 +1,6 @@
 """What a message must pass before it leaves: in one transaction with the record that an attempt begins."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -22,10 +23,13 @@ def begin_attempt(
     connection: sa.Connection, now: datetime, claimed: Claimed, body: Body, rules: Rules
 ) -> Attempt:
     """Record that an attempt begins and freeze the body, unless it may not, or not yet."""
-    ours = sa.select(outbox.c.id).where(*held(claimed), outbox.c.due_at > now).with_for_update()
-    if connection.scalar(ours) is None:
+    ours = sa.select(outbox.c.subject).where(*held(claimed), outbox.c.due_at > now).with_for_update()
+    subject: str | None = connection.scalar(ours)
+    if subject is None:
         return None
-    draft = claimed.draft
+    # Whom it is about may have been merged into somebody since the message was claimed.
+    draft = replace(claimed.draft, subject=subject)
+    claimed = replace(claimed, draft=draft)
     reason = _suppressed(connection, draft.subject if draft.marketing else None, rules.address)
     if reason is not None:
         return Never(reason)

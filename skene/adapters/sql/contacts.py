@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.tables import suppressions
 from skene.ports.contacts import Suppressed, Suppression
@@ -24,6 +25,7 @@ def suppress(
     source: str,
 ) -> bool:
     """Remember a reason not to write to a subject or an address, once."""
+    subject = hold(connection, subject) if subject is not None else None
     whom = {"subject": subject or NOBODY, "address": address or NOBODY}
     remember = insert(connection, suppressions).values(kind=kind, at=now, source=source, **whom)
     new = remember.on_conflict_do_nothing().returning(suppressions.c.kind)
@@ -41,6 +43,7 @@ def unsuppress(
     if subject is None and address is None:
         return 0
     kinds = (kind,) if kind else tuple(Suppressed)
+    subject = living(connection, subject) if subject is not None else None
     erase = sa.delete(suppressions).where(suppressions.c.kind.in_(kinds), _about(subject, address))
     return connection.execute(erase).rowcount
 
@@ -49,6 +52,7 @@ def suppressions_of(
     connection: sa.Connection, now: datetime, subject: str | None, address: str | None, limit: int
 ) -> tuple[Suppression, ...]:
     """What is known of a subject or an address; of everybody without either. Latest first."""
+    subject = living(connection, subject) if subject is not None else None
     chosen = sa.select(suppressions).where(
         suppressions.c.kind.in_(tuple(Suppressed)), _about(subject, address)
     )

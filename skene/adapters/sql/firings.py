@@ -1,11 +1,13 @@
 """Firings on their way: the verbs of `ports.firings` but `record`, each in the caller's transaction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import living
 from skene.adapters.sql.arrivals import enter
 from skene.adapters.sql.circumstances import Circumstances, look_up
 from skene.adapters.sql.dialect import insert, serialise
@@ -45,6 +47,9 @@ def emit(
     Goals are noted with firings first, then with journeys: `record` locks the firing until its journey can
     be seen. So either the firing has the goal when it is recorded, or its journey is found here.
     """
+    named, subject = subject, living(connection, subject)
+    if subject != named:
+        new = tuple(replace(one, subject=subject) if one.subject == named else one for one in new)
     if goals:
         _reach_early(connection, now, subject, goals)
     for loop, within in sorted(goals.items()):
@@ -56,8 +61,10 @@ def emit(
         )
         told = reached.values(goal_at=now).returning(journeys.c.id, journeys.c.held_out, journeys.c.shadow)
         for way in connection.execute(told).all():
-            about = {"journey": way.id, "loop": loop, "held_out": way.held_out, "shadow": way.shadow}
-            post(connection, now, goal_reached(hooks, subject, now, **about))
+            event = goal_reached(
+                hooks, subject, now, journey=way.id, loop=loop, held_out=way.held_out, shadow=way.shadow
+            )
+            post(connection, now, event)
     return enter(connection, now, new)
 
 

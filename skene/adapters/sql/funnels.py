@@ -266,12 +266,13 @@ def _somebody(table: sa.Table) -> sa.ColumnElement[str]:
 
 
 def _how_many(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.count(sa.case((which, sa.literal_column("1"))))
+    return sa.func.count(sa.case((which, sa.literal_column("1", sa.Integer()))))
 
 
 def _money() -> tuple[sa.ColumnElement[Any], ...]:
     amounts = (conversions.c.amount, conversions.c.refunded)
-    return conversions.c.currency, *(sa.func.sum(amount) for amount in amounts)
+    sums: list[sa.ColumnElement[Any]] = [sa.func.sum(amount) for amount in amounts]
+    return conversions.c.currency, *sums
 
 
 def _median(times: Iterable[timedelta]) -> timedelta:

@@ -1,7 +1,7 @@
 """What follows from a firing: one transaction, a handful of statements for any number of entries."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -41,10 +41,15 @@ def record(
     lease: timedelta | None,
 ) -> Recorded:
     """Record what follows from a firing, or nothing if the claim was lost."""
-    ours = sa.select(firings.c.id, firings.c.goal_at).where(*held(firing)).with_for_update()
+    ours = sa.select(firings.c.goal_at, firings.c.subject).where(*held(firing)).with_for_update()
     row = connection.execute(ours).one_or_none()
     if row is None:
         return Recorded(held=False)
+    if row.subject != firing.subject:  # who was merged into somebody since the firing was claimed
+        entries = tuple(
+            entry.about(row.subject) if entry.subject == firing.subject else entry for entry in entries
+        )
+        firing = replace(firing, subject=row.subject)
     acting = _admit(connection, now, firing, entries, repeat) if repeat and entries else _Admitted(entries)
     _begin(connection, now, firing, acting.entries, row.goal_at)
     post(connection, now, [draft for entry in acting.entries for draft in entry.drafts])

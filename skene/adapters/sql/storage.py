@@ -1,25 +1,26 @@
 """The verbs that PostgreSQL and SQLite share, on top of one way to run a transaction."""
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
-import sqlalchemy as sa
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from skene.adapters.sql import (
     accounts,
     attempts,
+    billed,
     contacts,
     decisions,
     funnels,
     grants,
     ledger,
     letters,
+    merging,
     outbox,
+    overrides,
     pruning,
     recording,
     upkeep,
@@ -27,42 +28,28 @@ from skene.adapters.sql import (
 )
 from skene.adapters.sql import firings as firing_verbs
 from skene.adapters.sql.spells import Terms
+from skene.adapters.sql.sync_verbs import SqlSyncs
+from skene.adapters.sql.transacting import Work
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Credit, Customer, Ticket, Update
 from skene.ports.contacts import Suppressed, Suppression
-from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt
+from skene.ports.counters import BilledUse, Consume, Counted, Draft, Notice, Receipt
 from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
 from skene.ports.ledger import Conversion, FunnelRow, Span, Wall
+from skene.ports.merging import Merged
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
+from skene.ports.overrides import Overridden, Override
 
-__all__ = ["SqlStorage"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["SqlStorage", "Work"]
 
 _NO_RULES = Rules()
 
-Work = Callable[Concatenate[sa.Connection, datetime, P], T]
-"""What happens inside one transaction: given the connection, the storage's time, and the verb's arguments."""
 
-
-class SqlStorage(ABC):
+class SqlStorage(SqlSyncs):
     """Every verb but the three that count. A subclass says how to run a transaction, and counts."""
-
-    @abstractmethod
-    async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that only reads, against one state of the database."""
-
-    @abstractmethod
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work in one transaction: all of it happens, or nothing."""
-
-    async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that only reads, and that may take longer, since it reads much."""
-        return await self._read(work, *args, **kwargs)
 
     # --- counters ---
 
@@ -90,15 +77,33 @@ class SqlStorage(ABC):
         """Record warnings for a running window and their messages, once."""
         return await self._write(upkeep.record_notice, notice)
 
+    async def report_billed(self, use: BilledUse, limit: int) -> int:
+        """Put reports of billed use into the outbox, at most `limit`."""
+        return await self._write(billed.report_billed, use, limit)
+
     # --- grants ---
 
-    async def grant(self, grant: Grant) -> bool:
+    async def grant(self, grant: Grant, drafts: tuple[Draft, ...] = ()) -> bool:
         """Grant units, once for each subject and key."""
-        return await self._write(grants.grant, grant)
+        return await self._write(grants.grant, grant, drafts)
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""
         return await self._read(grants.grants, subject)
+
+    # --- overrides ---
+
+    async def set_override(self, override: Override, drafts: tuple[Draft, ...] = ()) -> Overridden:
+        """Give a subject another limit on a counter."""
+        return await self._write(overrides.set_override, override, drafts)
+
+    async def end_override(self, subject: str, meter: str, drafts: tuple[Draft, ...] = ()) -> bool:
+        """Take an override back."""
+        return await self._write(overrides.end_override, subject, meter, drafts)
+
+    async def overrides(self, subject: str) -> tuple[Overridden, ...]:
+        """All overrides of a subject, oldest first."""
+        return await self._read(overrides.overrides, subject)
 
     # --- accounts ---
 
@@ -149,6 +154,18 @@ class SqlStorage(ABC):
     async def claim_lookup(self, subject: str, every: timedelta) -> str | None:
         """Claim the right to ask the billing service about a subject."""
         return await self._write(accounts.claim_lookup, subject, every)
+
+    async def merge(
+        self,
+        source: str,
+        target: str,
+        *,
+        watchers: tuple[Watcher, ...] = (),
+        hooks: tuple[str, ...] = (),
+        drafts: tuple[Draft, ...] = (),
+    ) -> Merged:
+        """Make everything of one subject another one's."""
+        return await self._write(merging.merge, source, target, watchers, hooks, drafts)
 
     # --- ledger ---
 

@@ -18,6 +18,7 @@ __all__ = [
     "history",
     "journeys",
     "keys",
+    "member_of",
     "outbox",
     "overrides",
     "paces",
@@ -37,6 +38,18 @@ METADATA = sa.MetaData()
 def _partly(name: str, condition: sa.ColumnElement[bool], *columns: Column[Any]) -> sa.Index:
     """An index over some of the rows: it stays as small as they are few."""
     return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
+
+def member_of(meter: sa.ColumnElement[str], position: str = "strpos") -> sa.ColumnElement[str]:
+    """Whose counter `<meter>@<member>` is: what follows the first @. Constants, so that an index is found."""
+    at: sa.ColumnElement[int] = getattr(sa.func, position)(meter, sa.literal_column("'@'"))
+    return sa.func.substr(meter, at + sa.literal_column("1"))
+
+
+def _members(name: str, meter: Column[Any]) -> None:
+    """An index over the counters of members inside their teams, by member; SQLite has none, and scans."""
+    some = sa.func.strpos(meter, sa.literal_column("'@'")) > sa.literal_column("0")
+    sa.Index(name, member_of(meter), postgresql_where=some).ddl_if("postgresql")
 
 
 # SQLite numbers rows by itself only in a column of exactly this type.
@@ -61,6 +74,7 @@ usage = sa.Table(
     Column("reported_since", Instant),
     Column("reports", BigInteger, nullable=False, server_default="0"),
 )
+_members("skene_usage_member", usage.c.meter)
 _partly("skene_usage_billable", usage.c.billable, usage.c.meter, usage.c.plan, usage.c.subject)
 
 grants = sa.Table(
@@ -79,6 +93,7 @@ grants = sa.Table(
     Column("loop", Words),
     sa.UniqueConstraint("subject", "key", name="skene_grants_key"),
 )
+_members("skene_grants_member", grants.c.meter)
 # Only what can be spent: looking stays quick, however many were spent before.
 sa.Index(
     "skene_grants_left",
@@ -101,6 +116,7 @@ history = sa.Table(
     Column("reported", BigInteger, nullable=False, server_default="0"),
     Column("reports", BigInteger, nullable=False, server_default="0"),
 )
+_members("skene_usage_history_member", history.c.meter)
 _partly(
     "skene_usage_history_billable", history.c.billable, history.c.meter, history.c.plan, history.c.subject
 )
@@ -172,6 +188,7 @@ overrides = sa.Table(
     Column("ended_at", Instant),
     sa.Index("skene_overrides_subject", "subject", "meter"),
 )
+_members("skene_overrides_member", overrides.c.meter)
 
 syncs = sa.Table(
     "skene_syncs",

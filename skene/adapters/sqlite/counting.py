@@ -7,10 +7,24 @@ import json
 import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from skene.adapters.sql.types import from_text, to_text
-from skene.engine.counter import Counter, charge, drawn, fits, give_back, present, reported, returned
+from skene.adapters.sqlite import bills
+from skene.engine.bill import Bill
+from skene.engine.counter import (
+    Counter,
+    after_merge,
+    charge,
+    drawn,
+    fits,
+    give_back,
+    present,
+    reported,
+    returned,
+)
 from skene.engine.grants import Pot, draw, put_back, unspent
+from skene.engine.limits import OwnLimit, applied_plan, limit_for
 from skene.engine.window import Rolling
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
@@ -20,13 +34,19 @@ __all__ = ["consume", "look", "refund"]
 MOST = 2**63 - 1
 """The greatest number a column holds; an unlimited counter stays there rather than fail."""
 
-_CUSTOMER = "SELECT plan, until, customer, checked_at, cycle FROM skene_customers WHERE subject = ?"
+_CUSTOMER = """
+SELECT plan, until, customer, checked_at, cycle, features, overrides, merged_into
+  FROM skene_customers WHERE subject = ?
+"""
+_NOBODY = (None, None, None, None, "[]", None, None, None)
+_MERGED = "SELECT merged_into, updated_at FROM skene_customers WHERE subject = ? AND merged_into IS NOT NULL"
 _KEY = "SELECT fingerprint, repeated FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
 _KEEP_KEY = "INSERT INTO skene_idempotency_keys (subject, key, fingerprint, created_at) VALUES (?, ?, ?, ?)"
 _REPEAT_KEY = "UPDATE skene_idempotency_keys SET repeated = 1 WHERE subject = ? AND key = ?"
 _FREE_KEY = "DELETE FROM skene_idempotency_keys WHERE subject = ? AND key = ?"
 _COUNTER = """
-SELECT window_start, window_end, used, part_starts, part_used, notices, extra, extra_since
+SELECT window_start, window_end, used, part_starts, part_used, notices, extra, extra_since,
+       billable, reported, reported_since, reports
   FROM skene_usage WHERE subject = ? AND meter = ? AND plan = ?
 """
 _WRITE = """
@@ -39,14 +59,8 @@ ON CONFLICT (subject, meter, plan) DO UPDATE
        part_starts = excluded.part_starts, part_used = excluded.part_used, notices = excluded.notices,
        extra = excluded.extra, extra_since = excluded.extra_since
 """
-_ARCHIVE = """
-INSERT INTO skene_usage_history (subject, meter, plan, window_start, window_end, used)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (subject, meter, plan, window_start) DO UPDATE
-   SET used = used + excluded.used, window_end = excluded.window_end
-"""
 _REFUND_PAST = """
-UPDATE skene_usage_history SET used = max(0, used - ?)
+UPDATE skene_usage_history SET used = max(0, used - ?), billable = billable OR reported > 0
  WHERE subject = ? AND meter = ? AND plan = ? AND window_start = ?
 """
 _WALL = """
@@ -65,13 +79,21 @@ _CHANGE_GRANT = "UPDATE skene_grants SET spent = ?, spent_at = ? WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
+class _Stored:
+    """A row of skene_usage."""
+
+    counter: Counter
+    bill: Bill
+
+
+@dataclass(frozen=True, slots=True)
 class _Line:
     """A charge, its plan and limit, the counter as stored and as it stands, its grants, whether it fits."""
 
     charge: Charge
     plan: str
     limit: int | None
-    stored: Counter | None
+    stored: "_Stored | None"
     counter: Counter
     pots: tuple[Pot, ...]
     granted: int
@@ -92,19 +114,22 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
     Raises:
         IdempotencyConflict: the key was admitted before with another fingerprint.
     """
-    row = db.execute(_CUSTOMER, (call.subject,)).fetchone() or (None, None, None, None, "[]")
-    held, until, customer, checked_at, edges = row
+    subject, row = _resolve(db, call.subject)
+    call = call if subject == call.subject else replace(call, subject=subject)
+    held, until, customer, checked_at, edges, features_json, overrides_json, _ = row
     if held is None or (until is not None and until <= to_text(now)):
         held = call.default_plan
     known = held == call.default_plan or any(held in item.limits for item in call.charges)
     replayed = call.idempotency_key is not None and _replayed(db, call)
     cycle = [from_text(edge) for edge in json.loads(edges)] if edges != "[]" else ()
+    features = json.loads(features_json) if features_json else ()
+    own = _own_limits(overrides_json) if overrides_json else {}
     lines: list[_Line] = []
     for item in call.charges:
-        plan = held if held in item.limits else call.default_plan
-        limit = item.limits[plan]
+        plan = applied_plan(item.limits, held, call.default_plan)
+        limit = limit_for(item.limits[plan], item.feature, features, own.get(item.meter), now)
         stored = _read(db, call.subject, item.meter, plan)
-        counter = present(stored, item.rule, now, cycle)
+        counter = present(stored.counter if stored else None, item.rule, now, cycle)
         pots = _pots(db, _GRANTS_LEFT, (call.subject, item.meter, to_text(now)))
         granted = min(unspent(pots, now), MOST)
         fitting = fits(counter, limit, item.cost, granted) or replayed
@@ -126,13 +151,14 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
 def consume(db: sqlite3.Connection, now: datetime, call: Consume) -> Counted:
     """Decide a call once more, now in a transaction that may write, and charge it if it is admitted."""
     sight = look(db, now, call)
+    subject = sight.answer.subject
     if sight.answer.replayed:
-        db.execute(_REPEAT_KEY, (call.subject, call.idempotency_key))
+        db.execute(_REPEAT_KEY, (subject, call.idempotency_key))
     if not sight.answer.admitted or sight.answer.replayed:
         return sight.answer
     if call.idempotency_key is not None:
-        db.execute(_KEEP_KEY, (call.subject, call.idempotency_key, call.fingerprint, to_text(now)))
-    tallies = [_charge(db, call.subject, line, now) for line in sight.lines]
+        db.execute(_KEEP_KEY, (subject, call.idempotency_key, call.fingerprint, to_text(now)))
+    tallies = [_charge(db, subject, line, now) for line in sight.lines]
     return replace(sight.answer, tallies=tuple(tallies))
 
 
@@ -144,22 +170,60 @@ def refund(
     idempotency_key: str | None,
 ) -> None:
     """Give back charged units in the window they were charged in, and free the key."""
+    merged: tuple[str, str] | None = db.execute(_MERGED, (subject,)).fetchone()
     if idempotency_key is not None:
-        row = db.execute(_KEY, (subject, idempotency_key)).fetchone()
+        holder = merged[0] if merged else subject
+        row = db.execute(_KEY, (holder, idempotency_key)).fetchone()
         if row is not None and row[1]:
             return  # a repetition went on for free: the charge is its as well
-        db.execute(_FREE_KEY, (subject, idempotency_key))
+        db.execute(_FREE_KEY, (holder, idempotency_key))
     for receipt in receipts:
-        cost = min(receipt.cost, MOST)
-        counter = _read(db, subject, receipt.meter, receipt.plan)
-        left = give_back(counter, receipt.at, cost) if counter else None
-        if counter is not None and left is not None:
-            _write(db, subject, receipt.meter, receipt.plan, left)
-            if back := returned(counter, left, receipt.at, now):
-                _change(db, put_back(_pots(db, _GRANTS_SPENT, (subject, receipt.meter)), back))
-        else:
-            window = (subject, receipt.meter, receipt.plan, to_text(receipt.at))
-            db.execute(_REFUND_PAST, (cost, *window))
+        if not _give_back(db, now, subject, receipt):
+            if merged is None:
+                _give_back_past(db, subject, receipt)
+            elif not _give_back(db, now, merged[0], receipt, from_text(merged[1])):
+                _give_back_past(db, merged[0], receipt)
+
+
+def _give_back(
+    db: sqlite3.Connection, now: datetime, subject: str, receipt: Receipt, merged_at: datetime | None = None
+) -> bool:
+    """Give units back to a subject's running window. False: it is not the one they were charged in."""
+    row, at = _read(db, subject, receipt.meter, receipt.plan), receipt.at
+    if row is None:
+        return False
+    counter = row.counter
+    if merged_at is not None:
+        at = after_merge(counter, at, merged_at)
+    left = give_back(counter, at, min(receipt.cost, MOST))
+    if left is None:
+        return False
+    _write(db, subject, receipt.meter, receipt.plan, left)
+    bills.note_give_back(db, (subject, receipt.meter, receipt.plan), row.bill, counter.start)
+    if back := returned(counter, left, at, now):
+        _change(db, put_back(_pots(db, _GRANTS_SPENT, (subject, receipt.meter)), back))
+    return True
+
+
+def _give_back_past(db: sqlite3.Connection, subject: str, receipt: Receipt) -> None:
+    window = (subject, receipt.meter, receipt.plan, to_text(receipt.at))
+    db.execute(_REFUND_PAST, (min(receipt.cost, MOST), *window))
+
+
+def _resolve(db: sqlite3.Connection, subject: str) -> tuple[str, tuple[Any, ...]]:
+    """Who is counted, and what skene_customers says of them."""
+    row: tuple[Any, ...] = db.execute(_CUSTOMER, (subject,)).fetchone() or _NOBODY
+    if row[-1] is None:
+        return subject, row
+    subject = row[-1]  # which never was merged itself
+    return subject, db.execute(_CUSTOMER, (subject,)).fetchone() or _NOBODY
+
+
+def _own_limits(overrides: str) -> dict[str, OwnLimit]:
+    return {
+        meter: OwnLimit(one["limit"], from_text(one["until"]) if "until" in one else None)
+        for meter, one in json.loads(overrides).items()
+    }
 
 
 def _replayed(db: sqlite3.Connection, call: Consume) -> bool:
@@ -169,18 +233,19 @@ def _replayed(db: sqlite3.Connection, call: Consume) -> bool:
     return row is not None
 
 
-def _read(db: sqlite3.Connection, subject: str, meter: str, plan: str) -> Counter | None:
+def _read(db: sqlite3.Connection, subject: str, meter: str, plan: str) -> _Stored | None:
     row = db.execute(_COUNTER, (subject, meter, plan)).fetchone()
     if row is None:
         return None
-    start, end, used, part_starts, part_used, notices, extra, extra_since = row
+    start, end, used, part_starts, part_used, notices, extra, extra_since, *billing = row
     if extra_since != start:
         extra = 0  # a process of the release before has moved the window on
     parts: tuple[tuple[datetime, int], ...] = ()
     if part_starts != "[]":
         parts = tuple(zip(map(from_text, json.loads(part_starts)), json.loads(part_used), strict=True))
     named = tuple(json.loads(notices)) if notices != "[]" else ()
-    return Counter(from_text(start), from_text(end), used, parts, named, min(extra, used))
+    counter = Counter(from_text(start), from_text(end), used, parts, named, min(extra, used))
+    return _Stored(counter, bills.read(*billing))
 
 
 def _pots(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> tuple[Pot, ...]:
@@ -215,13 +280,18 @@ def _charge(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) ->
     extra = drawn(line.counter, line.limit, item.cost)
     _change(db, draw(line.pots, extra, now))
     after, at = charge(line.counter, item.rule, now, min(item.cost, MOST), extra)
-    over = stored is not None and stored.used > 0 and line.counter.used == 0
-    if stored is not None and over and not isinstance(item.rule, Rolling):
-        window = (to_text(stored.start), to_text(stored.end), stored.used)
-        db.execute(_ARCHIVE, (subject, item.meter, line.plan, *window))
     _write(db, subject, item.meter, line.plan, after)
+    before, bill = (stored.counter, stored.bill) if stored else (None, bills.NONE)
+    moved, billed = before is not None and _moved(line, before), line.plan in item.billed
+    bills.note(db, (subject, item.meter, line.plan), before, bill, after.start, billed=billed, moved=moved)
     receipt = Receipt(item.meter, line.plan, at, item.cost)
     return _tally(line, after, line.granted - extra, receipt=receipt)
+
+
+def _moved(line: _Line, stored: Counter) -> bool:
+    """Whether the row's window is over, and this is the next one. A rolling one goes on for ever."""
+    over = stored.used > 0 and line.counter.used == 0
+    return not isinstance(line.charge.rule, Rolling) and (over or stored.start != line.counter.start)
 
 
 def _report(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:

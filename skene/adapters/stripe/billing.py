@@ -3,24 +3,44 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import httpx
 import stripe
 
 from skene.adapters.stripe.connection import Connection, is_missing, where
 from skene.adapters.stripe.fetching import customer_and_subscriptions
+from skene.adapters.stripe.listing import event_page, subscription_page
+from skene.adapters.stripe.metering import send_report
+from skene.adapters.stripe.payments import customer_of_payment, is_disputed, unpaid_since
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, mapping, plain, reference, subscription, text
 from skene.adapters.stripe.selling import Seller
 from skene.adapters.stripe.settings import Settings
 from skene.adapters.stripe.webhook import read_event, subject_of, verify
+from skene.engine.standing import GRACE_STATUSES, PLAN_STATUSES, Keeping, PlanPolicy
 from skene.errors import BillingUnavailable, CheckoutUnavailable
-from skene.ports.billing import Account, BillingEvent, CheckoutOrder, CheckoutResult, CheckoutSession
+from skene.ports.billing import (
+    Account,
+    BillingEvent,
+    CheckoutOrder,
+    CheckoutResult,
+    CheckoutSession,
+    CheckoutState,
+    EventPage,
+    SubscriptionPage,
+    UsageReport,
+)
 
 __all__ = ["StripeBilling"]
 
+T = TypeVar("T")
+
 _CUSTOMER_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_PAYMENT_ID = re.compile(r"(?:ch|py|pi)_[A-Za-z0-9_]{1,250}")
+_STATES: Mapping[object, CheckoutState] = {"open": "open", "complete": "complete", "expired": "expired"}
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,250}")
 
 
@@ -29,16 +49,25 @@ class StripeBilling:
 
     Args:
         api_key: a secret (`sk_…`) or restricted (`rk_…`) key. A restricted one needs to read customers,
-            subscriptions, prices and products, and to write customers, checkout and portal sessions.
+            subscriptions, events, prices, products, invoices and entitlements, with `disputed="default"`
+            charges and disputes too; and to write customers, checkout and portal sessions, and billing meter
+            events.
         webhook_secret: the signing secret (`whsec_…`) of the webhook endpoint.
         plans: what each price means: a price id, a lookup key or a product id (the first of these that fits,
             in this order), or `"*"` for any price, mapped to a plan. List the least valuable plan first: of
             several plans held at once the one listed last wins.
         default: the plan of those who pay for nothing.
         checkout_price: what a checkout sells: a price id, a product id (its default price) or a lookup key.
-            Left out, the first price of `plans`, else its first product or lookup key.
+            Left out, the first price of `plans`, else its first product or lookup key. Alone, it is all that
+            is sold; beside `checkout_prices`, what is sold when no plan is asked for.
+        checkout_prices: what a checkout sells each plan as, where more than one is sold: plan to price.
+            Left out, the first price that `plans` lists for each.
+        trial_days: let somebody who has never had a subscription try it for that long first; 0 to 730.
         allow_promotion_codes: let people enter a promotion code at checkout.
+        checkout_options: further parameters of a session, e.g. `{"automatic_tax": {"enabled": True}}`.
         grace: how long a subscription that is past due keeps its plan.
+        collection_paused: `"default"` gives the default plan while a subscription's collection is paused.
+        disputed: `"default"` gives it while a payment is in dispute, or lost to one and none was made since.
         timeout: for one call of this class, the SDK's repeats included; 50 ms to 10 s.
         webhook_tolerance: how far a webhook's time-stamp may lie from now, either way; 1 s to 1 h.
         base_url: for tests, another address than Stripe's.
@@ -56,8 +85,13 @@ class StripeBilling:
         *,
         default: str = "free",
         checkout_price: str | None = None,
+        checkout_prices: Mapping[str, str] | None = None,
+        trial_days: int = 0,
         allow_promotion_codes: bool = False,
+        checkout_options: Mapping[str, Any] | None = None,
         grace: timedelta = timedelta(days=14),
+        collection_paused: Keeping = "keep",
+        disputed: Keeping = "keep",
         timeout: timedelta = timedelta(seconds=5),
         webhook_tolerance: timedelta = timedelta(minutes=5),
         base_url: str | None = None,
@@ -73,13 +107,23 @@ class StripeBilling:
             grace=grace,
             timeout=timeout,
             webhook_tolerance=webhook_tolerance,
+            checkout_prices=checkout_prices,
+            trial_days=trial_days,
+            checkout_options={} if checkout_options is None else checkout_options,
+            collection_paused=collection_paused,
+            disputed=disputed,
         )
         self._connection = Connection(api_key, base_url, transport)
-        self._seller = Seller(self._settings.sells, allow_promotion_codes)
+        self._seller = Seller(self._settings)
 
     def __repr__(self) -> str:
         mode = {True: "live", False: "test", None: "unknown"}[self._settings.livemode]
         return f"<StripeBilling mode={mode} plans={self._settings.plans!r}>"
+
+    @property
+    def name(self) -> str:
+        """`stripe`."""
+        return "stripe"
 
     @property
     def plans(self) -> tuple[str, ...]:
@@ -100,6 +144,16 @@ class StripeBilling:
     def default(self) -> str:
         """The plan of a subject who pays for nothing."""
         return self._settings.default
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The plans that a checkout can sell, least to most valuable."""
+        return tuple(self._settings.sold)
+
+    @property
+    def policy(self) -> PlanPolicy:
+        """What subscriptions are worth."""
+        return self._settings.policy
 
     @property
     def grace(self) -> timedelta:
@@ -125,9 +179,7 @@ class StripeBilling:
             WebhookRejected: with status 401 if the signature is not Stripe's, 400 for everything else.
         """
         settings = self._settings
-        verify(
-            body, headers.get("stripe-signature"), settings.webhook_secret, settings.webhook_tolerance, now
-        )
+        verify(body, headers, settings.webhook_secret, settings.webhook_tolerance, now)
         return read_event(body, settings.livemode)
 
     async def fetch(
@@ -135,8 +187,9 @@ class StripeBilling:
         customer: str,
         *,
         timeout: timedelta | None = None,
+        features: bool = False,
     ) -> Account:
-        """Ask Stripe for a customer and all of its subscriptions; see the port.
+        """Ask Stripe for a customer, its subscriptions and, if told, entitlements; see the port.
 
         Raises:
             LookupError: Stripe knows no such customer under this key.
@@ -145,26 +198,57 @@ class StripeBilling:
         if not _CUSTOMER_ID.fullmatch(customer):
             raise LookupError("this cannot be the id of a customer at Stripe")
         try:
-            found, entries = await self._connection.ask(
-                lambda client: customer_and_subscriptions(client, customer),
-                timeout or self._settings.timeout,
+            return await self._connection.ask(
+                lambda client: self._account(client, customer, features), timeout or self._settings.timeout
             )
         except stripe.InvalidRequestError as error:
             if is_missing(error):
                 raise LookupError("Stripe knows no such customer under this key") from error
             raise BillingUnavailable(f"Stripe refused to show a customer: {where(error)}") from error
+
+    async def _account(self, client: stripe.StripeClient, customer: str, features: bool) -> Account:
+        found, entries, held = await customer_and_subscriptions(client, customer, features=features)
         if found.get("deleted") is True:
             return Account(customer, deleted=True)
+        settings = self._settings
+        read = [
+            subscription(
+                source,
+                lines,
+                settings.plans,
+                settings.order,
+                await unpaid_since(client, source["id"]) if source.get("status") in GRACE_STATUSES else None,
+            )
+            for source, lines in entries
+        ]
         naming = [mapping(source.get("metadata")) for source in (found, *(source for source, _ in entries))]
+        # Only where it decides something: who holds no plan loses none.
+        asks = settings.disputed == "default" and any(one.status in PLAN_STATUSES for one in read)
         return Account(
             customer=customer,
             subject=next((subject for data in naming if (subject := text(data.get(SUBJECT_KEY)))), None),
             email=text(found.get("email")),
-            subscriptions=tuple(
-                subscription(source, lines, self._settings.plans, self._settings.order)
-                for source, lines in entries
-            ),
+            subscriptions=tuple(read),
+            features=tuple(held),
+            disputed=asks and await is_disputed(client, customer),
         )
+
+    async def customer_of(self, payment: str) -> str | None:
+        """Whose a charge or a payment intent is; None if nobody's, or there is none.
+
+        Raises:
+            BillingUnavailable: as for `fetch`.
+        """
+        if not _PAYMENT_ID.fullmatch(payment):
+            return None
+        try:
+            return await self._connection.ask(
+                lambda client: customer_of_payment(client, payment), self._settings.timeout
+            )
+        except stripe.InvalidRequestError as error:
+            if is_missing(error):
+                return None
+            raise BillingUnavailable(f"Stripe refused to show a payment: {where(error)}") from error
 
     async def checkout(self, order: CheckoutOrder, *, idempotency_key: str) -> CheckoutSession:
         """Open a Checkout session for a subscription; see the port.
@@ -181,7 +265,7 @@ class StripeBilling:
                 lambda client: self._seller.open(client, order, idempotency_key), self._settings.timeout
             )
         except stripe.InvalidRequestError as error:
-            sells = self._settings.sells
+            sells = self._seller.sells(order.plan)
             raise CheckoutUnavailable(f"Stripe refuses to sell {sells!r} ({where(error)})") from error
 
     async def checkout_result(self, session: str) -> CheckoutResult:
@@ -198,10 +282,12 @@ class StripeBilling:
             source = plain(await client.v1.checkout.sessions.retrieve_async(session))
             metadata = mapping(source.get("metadata"))
             return CheckoutResult(
-                state=source["status"],
+                state=_STATES[source["status"]],
                 customer=reference(source.get("customer")),
                 subject=subject_of(source, metadata),
                 wall=text(metadata.get(WALL_KEY)),
+                paid=source.get("payment_status") != "unpaid",
+                url=text(source.get("url")),
             )
 
         try:
@@ -233,6 +319,47 @@ class StripeBilling:
             hint = "is the customer portal set up in Stripe's dashboard?"
             raise CheckoutUnavailable(f"Stripe opens no customer portal ({where(error)}); {hint}") from error
 
+    async def subscriptions(self, after: str | None = None) -> SubscriptionPage:
+        """Read all customers' subscriptions that are not over, 100 a page; see the port.
+
+        Raises:
+            LookupError: Stripe does not know any more where the page would begin.
+            BillingUnavailable: as for `fetch`.
+        """
+        settings = self._settings
+        return await self._page(lambda client: subscription_page(client, after, settings))
+
+    async def events(self, since: datetime, after: str | None = None) -> EventPage:
+        """Read what has happened since, 100 a page; see the port.
+
+        Raises:
+            LookupError: as for `subscriptions`.
+            BillingUnavailable: as for `fetch`.
+        """
+        settings = self._settings
+        return await self._page(lambda client: event_page(client, since, after, settings.livemode))
+
+    async def _page(self, read: Callable[[stripe.StripeClient], Awaitable[T]]) -> T:
+        try:
+            return await self._connection.ask(read, self._settings.timeout)
+        except stripe.InvalidRequestError as error:
+            if is_missing(error, "starting_after"):
+                raise LookupError("Stripe does not know any more where this page begins") from None
+            raise BillingUnavailable(f"Stripe refused to show a list: {where(error)}") from error
+
+    async def report_usage(self, report: UsageReport, *, idempotency_key: str) -> None:
+        """Send a meter event; see the port.
+
+        Args:
+            report: its `meter` is the `event_name` of an active billing meter that adds up `value`, the
+                default. Use of up to 35 days ago is taken.
+            idempotency_key: the event's identifier; at most 100 characters.
+
+        Raises:
+            DeliveryFailed, DeliveryRefused, DeliveryUnknown: as the port says.
+        """
+        await send_report(self._connection, self._settings.timeout, report, idempotency_key)
+
     def against(
         self,
         *,
@@ -242,20 +369,9 @@ class StripeBilling:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> "StripeBilling":
         """The same plans and prices on another account: how a test puts a local Stripe in Stripe's place."""
-        settings = self._settings
-        return StripeBilling(
-            api_key,
-            webhook_secret,
-            settings.plans,
-            default=settings.default,
-            checkout_price=settings.checkout_price,
-            allow_promotion_codes=settings.allow_promotion_codes,
-            grace=settings.grace,
-            timeout=settings.timeout,
-            webhook_tolerance=settings.webhook_tolerance,
-            base_url=base_url,
-            transport=transport,
-        )
+        given = {one.name: getattr(self._settings, one.name) for one in fields(self._settings)}
+        given |= {"api_key": api_key, "webhook_secret": webhook_secret}
+        return StripeBilling(**given, base_url=base_url, transport=transport)
 
     async def aclose(self) -> None:
         """Release this event loop's connections. May be called twice."""

@@ -68,7 +68,11 @@ def instant(value: object) -> datetime | None:
 
 
 def subscription(
-    source: Json, lines: Sequence[Json], plans: Mapping[str, str], order: Sequence[str]
+    source: Json,
+    lines: Sequence[Json],
+    plans: Mapping[str, str],
+    order: Sequence[str],
+    unpaid_since: datetime | None = None,
 ) -> Subscription:
     """Reduce a Stripe subscription to what entitles and what it costs.
 
@@ -76,11 +80,14 @@ def subscription(
         source: the subscription, with the fields of API version 2026-10-28.
         lines: all of its items.
         plans: price id, lookup key, product id or `"*"` to plan.
-        order: plans from least to most valuable; of several items the most valuable one counts.
+        order: plans from least to most valuable; of several items the most valuable one counts, and one that
+            means the default plan counts more than one that means nothing.
+        unpaid_since: as in `Subscription`.
     """
-    rank = {plan: position for position, plan in enumerate(order)}
+    rank: dict[str | None, int] = {plan: position for position, plan in enumerate(order)}
+    rank[None] = -2
     mapped = [(plan_of(mapping(line.get("price")), plans), line) for line in lines]
-    plan, main = max(mapped, key=lambda pair: rank.get(pair[0] or "", -1), default=(None, cast("Json", {})))
+    plan, main = max(mapped, key=lambda pair: rank.get(pair[0], -1), default=(None, cast("Json", {})))
     recurring = mapping(mapping(main.get("price")).get("recurring"))
     period_end = instant(main.get("current_period_end"))
     ends_at = instant(source.get("cancel_at"))
@@ -98,6 +105,10 @@ def subscription(
         interval_count=_count(recurring.get("interval_count")),
         amount=_amount(line for line in lines if _cycle(line) == _cycle(main)),
         currency=text(source.get("currency")),
+        quantity=_count(main.get("quantity")),
+        started_at=instant(source.get("trial_end")) or instant(source.get("start_date")),
+        collection_paused=bool(mapping(source.get("pause_collection"))),
+        unpaid_since=unpaid_since,
     )
 
 

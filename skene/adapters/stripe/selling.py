@@ -9,6 +9,7 @@ import stripe
 
 from skene.adapters.stripe.connection import is_missing
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, items, plain, reference, text
+from skene.adapters.stripe.settings import Settings
 from skene.errors import CheckoutUnavailable
 from skene.ports.billing import CheckoutOrder, CheckoutSession
 
@@ -22,17 +23,19 @@ _PLAIN_REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,200}")  # what every kind of Che
 
 
 class Seller:
-    """Sells one price.
+    """Sells a price for each plan.
 
     Args:
-        sells: a price id, a product id or a lookup key; None: nothing.
-        allow_promotion_codes: let people enter a promotion code.
+        settings: which, and how.
     """
 
-    def __init__(self, sells: str | None, allow_promotion_codes: bool) -> None:
-        self._sells = sells
-        self._allow_promotion_codes = allow_promotion_codes
-        self._resolved: str | None = None
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._resolved: dict[str, str] = {}
+
+    def sells(self, plan: str | None) -> str | None:
+        """What a plan is sold as: a price id, a product id or a lookup key; None if it is not sold."""
+        return self._settings.sells if plan is None else self._settings.sold.get(plan)
 
     async def open(
         self, client: stripe.StripeClient, order: CheckoutOrder, idempotency_key: str
@@ -44,33 +47,33 @@ class Seller:
             stripe.StripeError: whatever Stripe answers.
             ValueError: what answered was not Stripe.
         """
-        price = await self._price(client)
+        price = await self._price(client, order.plan)
+        params = self._params(order, price)
         # The same key for every click, so that impatience makes no second customer.
         customer = order.customer or await _create_customer(client, order, "customer")
+        if self._settings.trial_days and await _is_new(client, customer):
+            trial = {**params["subscription_data"], "trial_period_days": self._settings.trial_days}
+            params = {**params, "subscription_data": trial}
+            await _expire_others(client, customer)
         try:
-            return await self._create_session(client, order, price, customer, idempotency_key)
+            return await _create_session(client, params, customer, idempotency_key)
         except stripe.InvalidRequestError as error:
             if not is_missing(error, "customer"):
                 raise
-        # Deleted at Stripe since; nobody should be kept from buying by that.
+        # Deleted at Stripe since; nobody should be kept from buying by that. What they had is not known any
+        # more, so this is no first time either.
         customer = await _create_customer(client, order, idempotency_key)
-        return await self._create_session(client, order, price, customer, idempotency_key)
+        params = self._params(order, price)
+        return await _create_session(client, params, customer, idempotency_key)
 
-    async def _create_session(
-        self,
-        client: stripe.StripeClient,
-        order: CheckoutOrder,
-        price: str,
-        customer: str,
-        idempotency_key: str,
-    ) -> CheckoutSession:
+    def _params(self, order: CheckoutOrder, price: str) -> dict[str, Any]:
         metadata = {SUBJECT_KEY: order.subject}
         if order.wall:
             metadata[WALL_KEY] = order.wall
-        params: SessionCreateParams = {
+        params: dict[str, Any] = {
+            **self._settings.checkout_options,
             "mode": "subscription",
             "line_items": [{"price": price, "quantity": 1}],
-            "customer": customer,
             "metadata": metadata,
             "subscription_data": {"metadata": metadata},
             "success_url": order.return_url,
@@ -78,23 +81,58 @@ class Seller:
         }
         if _PLAIN_REFERENCE.fullmatch(order.subject):
             params["client_reference_id"] = order.subject  # for people; what counts is the metadata
-        if self._allow_promotion_codes:
+        if self._settings.allow_promotion_codes:
             params["allow_promotion_codes"] = True
-        key = _key(idempotency_key, params)
-        made = await client.v1.checkout.sessions.create_async(params, {"idempotency_key": key})
-        if not made.url:
-            raise ValueError("a session without an address")
-        return CheckoutSession(made.id, made.url, customer)
+        return params
 
-    async def _price(self, client: stripe.StripeClient) -> str:
-        if self._sells is None:
-            message = '`plans` names no price to sell; give checkout_price="price_…"'
+    async def _price(self, client: stripe.StripeClient, plan: str | None) -> str:
+        sells = self.sells(plan)
+        if sells is None:
+            message = (
+                '`plans` names no price to sell; give checkout_price="price_…"'
+                if plan is None
+                else f"no price is sold for the plan {plan!r}; give checkout_prices={{{plan!r}: …}}"
+            )
             raise CheckoutUnavailable(message)
-        if self._sells.startswith("price_"):
-            return self._sells
-        if self._resolved is None:
-            self._resolved = await _resolve(client, self._sells)
-        return self._resolved
+        if sells.startswith("price_"):
+            return sells
+        if sells not in self._resolved:
+            self._resolved[sells] = await _resolve(client, sells)
+        return self._resolved[sells]
+
+
+async def _create_session(
+    client: stripe.StripeClient, params: dict[str, Any], customer: str, idempotency_key: str
+) -> CheckoutSession:
+    given = cast("SessionCreateParams", {**params, "customer": customer})
+    key = _key(idempotency_key, given)
+    made = await client.v1.checkout.sessions.create_async(given, {"idempotency_key": key})
+    if not made.url:
+        raise ValueError("a session without an address")
+    return CheckoutSession(made.id, made.url, customer)
+
+
+async def _is_new(client: stripe.StripeClient, customer: str) -> bool:
+    """Whether a customer has never had a subscription."""
+    try:
+        page = await client.v1.subscriptions.list_async({"customer": customer, "status": "all", "limit": 1})
+    except stripe.InvalidRequestError as error:
+        if is_missing(error, "customer"):
+            return False
+        raise
+    return not items(plain(page))
+
+
+async def _expire_others(client: stripe.StripeClient, customer: str) -> None:
+    """End the customer's checkouts that are still open: each offers a trial, and two are one too many."""
+    page = await client.v1.checkout.sessions.list_async(
+        {"customer": customer, "status": "open", "limit": 100}
+    )
+    for session in items(plain(page)):
+        try:
+            await client.v1.checkout.sessions.expire_async(session["id"])
+        except stripe.InvalidRequestError:
+            continue  # paid or expired this very moment
 
 
 async def _create_customer(client: stripe.StripeClient, order: CheckoutOrder, idempotency_key: str) -> str:

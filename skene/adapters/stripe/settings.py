@@ -2,11 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
+from skene.adapters.stripe.offers import (
+    derived_prices,
+    options_faults,
+    price_faults,
+    prices_faults,
+    trial_faults,
+)
 from skene.definitions.faults import Fault, describe, join, key_path
+from skene.engine.standing import Keeping, PlanPolicy
 from skene.errors import ConfigurationError
 
 __all__ = ["Settings"]
@@ -33,6 +42,11 @@ class Settings:
     grace: timedelta
     timeout: timedelta
     webhook_tolerance: timedelta
+    checkout_prices: Mapping[str, str] | None = None
+    trial_days: int = 0
+    checkout_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    collection_paused: Keeping = "keep"
+    disputed: Keeping = "keep"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, everything at once."""
@@ -41,7 +55,12 @@ class Settings:
             *_secret_faults(self.webhook_secret),
             *_plan_faults(self.plans),
             *_name_faults("default", self.default),
-            *_price_faults(self.checkout_price),
+            *(price_faults("checkout_price", self.checkout_price) if self.checkout_price is not None else ()),
+            *prices_faults(self.checkout_prices, self.plans, self.default),
+            *trial_faults(self.trial_days),
+            *options_faults(self.checkout_options),
+            *_keeping_faults("collection_paused", self.collection_paused),
+            *_keeping_faults("disputed", self.disputed),
             *_span_faults("grace", self.grace, timedelta(0), timedelta(days=365)),
             *_span_faults("timeout", self.timeout, timedelta(milliseconds=50), timedelta(seconds=10)),
             *_span_faults(
@@ -50,7 +69,11 @@ class Settings:
         ]
         if faults:
             raise ConfigurationError(faults)
-        object.__setattr__(self, "plans", dict(self.plans))  # the caller's own may change later
+        # The caller's own may change later.
+        object.__setattr__(self, "plans", dict(self.plans))
+        object.__setattr__(self, "checkout_options", deepcopy(dict(self.checkout_options)))
+        if self.checkout_prices is not None:
+            object.__setattr__(self, "checkout_prices", dict(self.checkout_prices))
 
     @property
     def livemode(self) -> bool | None:
@@ -66,11 +89,27 @@ class Settings:
         return tuple(plan for plan in reversed(backwards) if plan != self.default)
 
     @property
+    def policy(self) -> PlanPolicy:
+        """What subscriptions are worth."""
+        return PlanPolicy(self.order, self.default, self.grace, self.collection_paused, self.disputed)
+
+    @property
+    def sold(self) -> Mapping[str, str]:
+        """What a checkout sells each plan as, least valuable first.
+
+        A single `checkout_price` without `checkout_prices` is all that is sold.
+        """
+        prices = self.checkout_prices or derived_prices(self.plans, self.default)
+        if self.checkout_price is not None and self.checkout_prices is None:
+            plan = self.plans.get(self.checkout_price)
+            prices = {} if plan is None else {plan: self.checkout_price}
+        return {plan: prices[plan] for plan in self.order if plan in prices}
+
+    @property
     def sells(self) -> str | None:
-        """What a checkout sells: a price id, a product id or a lookup key."""
-        keys = [key for key, plan in self.plans.items() if key != "*" and plan != self.default]
-        prices = [key for key in keys if key.startswith("price_")]
-        return self.checkout_price or next(iter([*prices, *keys]), None)
+        """What a checkout sells when no plan is named: a price id, a product id or a lookup key."""
+        derived = derived_prices(self.plans, self.default)
+        return self.checkout_price or next(iter((self.checkout_prices or derived).values()), None)
 
 
 def _key_faults(value: object) -> Iterator[Fault]:
@@ -133,13 +172,9 @@ def _name_faults(setting: str, value: object) -> Iterator[Fault]:
         yield Fault(f"StripeBilling.{setting}", describe(value), 'the name of a plan, e.g. "paid"')
 
 
-def _price_faults(value: object) -> Iterator[Fault]:
-    if value is None:
-        return
-    if not isinstance(value, str) or not value or value != value.strip() or value == "*":
-        yield Fault(
-            "StripeBilling.checkout_price", describe(value), "a price id, a product id or a lookup key"
-        )
+def _keeping_faults(setting: str, value: object) -> Iterator[Fault]:
+    if value not in ("keep", "default"):
+        yield Fault(f"StripeBilling.{setting}", describe(value), '"keep" or "default"')
 
 
 def _span_faults(setting: str, value: object, least: timedelta, most: timedelta) -> Iterator[Fault]:

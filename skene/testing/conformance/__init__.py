@@ -29,14 +29,20 @@ import pytest
 
 _PARTS = (
     "base",
+    "billed",
     "concurrency",
     "contacts",
     "counting",
     "delivery",
     "erasure",
+    "features",
     "firings",
     "happening",
     "journeys",
+    "merging",
+    "merging_own",
+    "merging_rest",
+    "overrides",
     "people",
     "grant_returns",
     "grants",
@@ -47,6 +53,7 @@ _PARTS = (
     "returns",
     "rushes",
     "sending",
+    "syncs",
     "ticks",
     "watching",
     "windows",
@@ -55,6 +62,7 @@ _PARTS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from skene.testing.conformance.base import ConformanceBase, StorageFactory  # noqa: E402 - see above
+from skene.testing.conformance.billed import BilledConformance  # noqa: E402 - see above
 from skene.testing.conformance.concurrency import ConcurrencyConformance  # noqa: E402 - see above
 from skene.testing.conformance.contacts import ContactConformance  # noqa: E402 - see above
 from skene.testing.conformance.counting import (  # noqa: E402 - see above
@@ -68,6 +76,7 @@ from skene.testing.conformance.erasure import (  # noqa: E402 - see above
     IdConformance,
     LifeConformance,
 )
+from skene.testing.conformance.features import FeatureConformance  # noqa: E402 - see above
 from skene.testing.conformance.firings import (  # noqa: E402 - see above
     EmitConformance,
     FiringClaimConformance,
@@ -84,6 +93,16 @@ from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     JourneyConformance,
     OverConformance,
 )
+from skene.testing.conformance.merging import (  # noqa: E402 - see above
+    MergeConcurrencyConformance,
+    MergeCountConformance,
+)
+from skene.testing.conformance.merging_own import (  # noqa: E402 - see above
+    ForgetMergedConformance,
+    MergeLimitConformance,
+)
+from skene.testing.conformance.merging_rest import MergeConformance  # noqa: E402 - see above
+from skene.testing.conformance.overrides import OverrideConformance  # noqa: E402 - see above
 from skene.testing.conformance.people import (  # noqa: E402 - see above
     OutboxConformance,
     ReportConformance,
@@ -118,6 +137,10 @@ from skene.testing.conformance.spells import (  # noqa: E402 - see above
     HookConformance,
     SpellConformance,
 )
+from skene.testing.conformance.syncs import (  # noqa: E402 - see above
+    ComparisonConformance,
+    SyncRunConformance,
+)
 from skene.testing.conformance.ticks import (  # noqa: E402 - see above
     EpisodeConformance,
     TickConformance,
@@ -145,9 +168,14 @@ class StorageConformance(
     GrantConformance,
     GrantRollingConformance,
     GrantReturnConformance,
+    OverrideConformance,
+    FeatureConformance,
+    BilledConformance,
     SyncConformance,
     TieConformance,
     LookupConformance,
+    SyncRunConformance,
+    ComparisonConformance,
     WallConformance,
     ConversionConformance,
     FunnelConformance,
@@ -172,12 +200,17 @@ class StorageConformance(
     JourneyConformance,
     OverConformance,
     WatcherConformance,
+    MergeCountConformance,
+    MergeConformance,
+    MergeLimitConformance,
     ForgetConformance,
+    ForgetMergedConformance,
     PruneConformance,
     IdConformance,
     LifeConformance,
     ConcurrencyConformance,
     RushConformance,
     GrantConcurrencyConformance,
+    MergeConcurrencyConformance,
 ):
     """Everything a storage must do. A subclass gives the fixtures `storage` and `storage_factory`."""

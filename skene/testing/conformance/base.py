@@ -22,6 +22,7 @@ __all__ = [
     "MICROSECOND",
     "MONTH",
     "PAYING",
+    "THIRTY_DAYS",
     "TRIAL",
     "ConformanceBase",
     "StorageFactory",

@@ -1,6 +1,6 @@
 """The API's operations: parameters in, objects out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TypeAlias, cast
 
@@ -11,7 +11,8 @@ from stripe.params import checkout as known_checkout_params
 from skene.testing.stripe_server import objects
 from skene.testing.stripe_server.forms import flag, known, number, string_map
 from skene.testing.stripe_server.objects import Obj
-from skene.testing.stripe_server.state import ApiFault, State
+from skene.testing.stripe_server.paging import page
+from skene.testing.stripe_server.state import ApiFault, Sold, State
 
 __all__ = ["OPERATIONS", "Operation"]
 
@@ -19,22 +20,6 @@ Operation: TypeAlias = Callable[[State, Mapping[str, str], Obj, str], Obj]
 """Takes the state, the path's parameters, the request's parameters and the server's own address."""
 
 _DEAD = ("canceled", "incomplete_expired")
-
-
-def _page(state: State, found: Iterable[Obj], params: Obj, url: str) -> Obj:
-    """One page of a list, newest first."""
-    entries = list(reversed(list(found)))
-    limit = number(params, "limit", 10, range(1, 101))
-    for name in ("starting_after", "ending_before"):
-        if name in params and params[name] not in [entry["id"] for entry in entries]:
-            raise ApiFault(f"No such object: '{params[name]}'", code="resource_missing", param=name)
-    ids = [entry["id"] for entry in entries]
-    if "ending_before" in params:
-        before = entries[: ids.index(params["ending_before"])]
-        return objects.listing(before[-limit:], url, has_more=len(before) > limit)
-    if "starting_after" in params:
-        entries = entries[ids.index(params["starting_after"]) + 1 :]
-    return objects.listing(entries[:limit], url, has_more=len(entries) > limit)
 
 
 # --- customers ------------------------------------------------------------------------------------
@@ -51,7 +36,7 @@ def create_customer(state: State, path: Mapping[str, str], params: Obj, base: st
 def list_customers(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.CustomerListParams.__annotations__)
     found = (one for one in state.tables["customer"].values() if not one.get("deleted"))
-    return _page(
+    return page(
         state, (one for one in found if params.get("email") in (None, one["email"])), params, "/v1/customers"
     )
 
@@ -105,12 +90,12 @@ def list_prices(state: State, path: Mapping[str, str], params: Obj, base: str) -
         and ("active" not in params or one["active"] is flag(params, "active"))
         and params.get("product") in (None, one["product"])
     ]
-    return _page(state, found, params, "/v1/prices")
+    return page(state, found, params, "/v1/prices")
 
 
 def list_products(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.ProductListParams.__annotations__)
-    return _page(state, state.tables["product"].values(), params, "/v1/products")
+    return page(state, state.tables["product"].values(), params, "/v1/products")
 
 
 # --- subscriptions --------------------------------------------------------------------------------
@@ -139,7 +124,7 @@ def list_subscriptions(state: State, path: Mapping[str, str], params: Obj, base:
         and (status == "all" or (one["status"] == status if status else one["status"] not in _DEAD))
         and (params.get("price") in (None, *(line["price"]["id"] for line in state.items[one["id"]])))
     ]
-    return _page(state, found, params, "/v1/subscriptions")
+    return page(state, found, params, "/v1/subscriptions", state.tables["subscription"].values())
 
 
 def update_subscription(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
@@ -173,7 +158,7 @@ def resume_subscription(state: State, path: Mapping[str, str], params: Obj, base
 def list_items(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.SubscriptionItemListParams.__annotations__)
     owner = state.get("subscription", params.get("subscription", ""), "subscription")
-    return _page(state, reversed(state.items[owner["id"]]), params, "/v1/subscription_items")
+    return page(state, reversed(state.items[owner["id"]]), params, "/v1/subscription_items")
 
 
 def _lines(params: Obj, name: str) -> list[tuple[str, int]]:
@@ -204,19 +189,24 @@ def create_checkout(state: State, path: Mapping[str, str], params: Obj, base: st
         state.recurring_price(price, f"line_items[{i}][price]")["unit_amount"] * quantity
         for i, (price, quantity) in enumerate(lines)
     )
-    metadata = string_map(params.get("subscription_data", {}))
+    bought = params.get("subscription_data", {})
     made = objects.checkout_session(state.new_id("cs_test"), state.seconds(), "", params)
     made.update(url=f"{base}/c/pay/{made['id']}", metadata=string_map(params), amount_total=total)
     made["currency"] = state.tables["price"][lines[0][0]]["currency"]
     state.tables["checkout.session"][made["id"]] = made
-    state.sold[made["id"]] = (lines, metadata)
+    trial_days = number(bought, "trial_period_days", 0, range(731))
+    state.sold[made["id"]] = Sold(lines, string_map(bought), trial_days)
     return made
 
 
 def list_checkouts(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_checkout_params.SessionListParams.__annotations__)
-    found = state.tables["checkout.session"].values()
-    return _page(state, found, params, "/v1/checkout/sessions")
+    found = [
+        one
+        for one in state.tables["checkout.session"].values()
+        if params.get("customer") in (None, one["customer"]) and params.get("status") in (None, one["status"])
+    ]
+    return page(state, found, params, "/v1/checkout/sessions")
 
 
 def expire_checkout(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
@@ -235,8 +225,18 @@ def create_portal(state: State, path: Mapping[str, str], params: Obj, base: str)
 
 def list_events(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:
     known(params, known_params.EventListParams.__annotations__)
-    found = (one for one in state.events if params.get("type") in (None, one["type"]))
-    return _page(state, found, params, "/v1/events")
+    kinds = params.get("types")
+    if kinds is not None and (len(kinds) > 20 or "type" in params):
+        raise ApiFault("You may give up to 20 types, and no single one besides.", param="types")
+    since = number(params.get("created", {}), "gte", 0, range(2**40))
+    found = (
+        one
+        for one in state.events
+        if params.get("type") in (None, one["type"])
+        and (kinds is None or one["type"] in kinds)
+        and one["created"] >= since
+    )
+    return page(state, found, params, "/v1/events", state.events)
 
 
 def retrieve_event(state: State, path: Mapping[str, str], params: Obj, base: str) -> Obj:

@@ -7,17 +7,17 @@ from difflib import get_close_matches
 from starlette.applications import Starlette
 
 from skene.testing.stripe_server.http import Api, ApiCall
+from skene.testing.stripe_server.lives import Lives
 from skene.testing.stripe_server.objects import Obj
 from skene.testing.stripe_server.pages import Pages
 from skene.testing.stripe_server.state import State
+from skene.testing.stripe_server.usage import create_feature, create_meter, emit_summaries, sum_of
 from skene.testing.stripe_server.webhooks import Deliver, Webhooks
 
 __all__ = ["FakeStripe"]
 
-_DEAD = ("canceled", "incomplete_expired")
 
-
-class FakeStripe:
+class FakeStripe(Lives):
     """A Stripe account in memory, with an API, pages, and signed webhooks.
 
     Args:
@@ -188,6 +188,29 @@ class FakeStripe:
             price, product or f"prod_{price.removeprefix('price_')}", amount, currency, interval, lookup_key
         )
 
+    def add_meter(self, event_name: str) -> str:
+        """Set up a billing meter that adds up its events; returns its id."""
+        return str(create_meter(self._state, event_name, event_name)["id"])
+
+    def add_feature(self, lookup_key: str, *, product: str) -> str:
+        """Let a product, made if need be, entitle those who buy it to a feature; returns the feature's id."""
+        self._state.create_product(product, product)
+        return create_feature(self._state, lookup_key, product)
+
+    def metered(
+        self, subject: str, meter: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> int:
+        """Units that were reported of a subject to a meter, added up.
+
+        Args:
+            subject: whose.
+            meter: the `event_name` of the meter.
+            since: of use at this instant or later.
+            until: of use before this instant.
+        """
+        owner = self.customer(subject)
+        return 0 if owner is None else sum_of(self._state, owner, meter, since, until)
+
     # --- what customers do ----------------------------------------------------------------------------
 
     def customer(self, subject: str) -> str | None:
@@ -243,93 +266,33 @@ class FakeStripe:
         await self._flush()
         return str(made["id"])
 
-    async def pay(self, session: str, email: str | None = None) -> str:
-        """Complete a Checkout session, as its page does; returns where the browser goes next."""
-        done = self._state.complete(session, email)
+    async def pay(self, session: str, email: str | None = None, *, settled: bool = True) -> str:
+        """Complete a Checkout session, as its page does; returns where the browser goes next.
+
+        Args:
+            session: its id.
+            email: what the person types in, if the session has no customer.
+            settled: False pays in a way that takes the bank days; `settle` ends them.
+        """
+        done = self._state.complete(session, email, settled=settled)
         await self._flush()
         return str(done["success_url"]).replace("{CHECKOUT_SESSION_ID}", session)
+
+    async def settle(self, session: str) -> None:
+        """Let a payment come through that took the bank days."""
+        self._state.settle_session(session)
+        await self._flush()
 
     async def expire(self, session: str) -> None:
         """Let a Checkout session expire."""
         self._state.expire(session)
         await self._flush()
 
-    async def cancel(self, subject: str, *, at_period_end: bool = False) -> None:
-        """End a subject's subscription: at once, or with its period."""
-        number = self._subscription(subject)
-        if at_period_end:
-            self._state.schedule_end(number, True)
-        else:
-            self._state.cancel(number)
-        await self._flush()
-
-    async def keep(self, subject: str) -> None:
-        """Take a cancellation at the period's end back."""
-        self._state.schedule_end(self._subscription(subject), False)
-        await self._flush()
-
-    async def set_status(self, subject: str, status: str) -> None:
-        """Give a subject's subscription another status.
-
-        `past_due` begins a period at this moment, since that is what its payment failed for.
-        """
-        number = self._subscription(subject)
-        if status == "canceled":
-            self._state.cancel(number)
-        else:
-            changes: Obj = {"status": status}
-            if status == "past_due":
-                changes["billing_cycle_anchor"] = self._state.seconds()
-            self._state.update(number, changes)
-            if status == "past_due":
-                self._state.start_period(number, self._state.seconds())
-        await self._flush()
-
-    async def switch_price(self, subject: str, price: str) -> None:
-        """Put a subject's subscription on another price."""
-        self._state.replace_price(self._subscription(subject), None, self._known_price(price))
-        await self._flush()
-
-    async def pause(self, subject: str) -> None:
-        """Pause a subject's subscription."""
-        number = self._subscription(subject)
-        self._state.update(number, {"status": "paused"}, "customer.subscription.paused")
-        await self._flush()
-
-    async def resume(self, subject: str) -> None:
-        """Resume a subject's paused subscription."""
-        number = self._subscription(subject)
-        self._state.update(number, {"status": "active"}, "customer.subscription.resumed")
-        await self._flush()
-
-    async def delete_customer(self, subject: str) -> None:
-        """Delete a subject's customer, which ends its subscriptions."""
-        owner = self.customer(subject)
-        if owner is None:
-            raise LookupError(f"{subject!r} is no customer")
-        self._people[subject] = owner
-        self._state.delete_customer(owner)
-        await self._flush()
-
-    async def catch_up(self) -> None:
-        """Let happen what is due by now: trials end, periods renew, cancelled subscriptions end."""
-        now = self._state.seconds()
-        for number, one in list(self._state.tables["subscription"].items()):
-            while one["status"] in ("active", "trialing"):
-                ends = one["items"]["data"][0]["current_period_end"]
-                if ends > now:
-                    break
-                if one["cancel_at"] is not None and one["cancel_at"] <= ends:
-                    self._state.cancel(number)
-                else:
-                    self._state.update(number, {"status": "active"})
-                    self._state.start_period(number, ends)
-        await self._flush()
-
     # --- inside ---------------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
         """Deliver what has happened since the last time, in order."""
+        emit_summaries(self._state)
         while self._state.unsent:
             await self._webhooks.offer(self._state.unsent.pop(0))
 
@@ -340,14 +303,6 @@ class FakeStripe:
                 if one.get("metadata", {}).get("skene_subject") == subject:
                     return str(one[field])
         return None
-
-    def _subscription(self, subject: str) -> str:
-        owner = self.customer(subject)
-        owned = self._state.subscriptions_of(owner) if owner else []
-        living = [one for one in owned if one["status"] not in _DEAD]
-        if not living:
-            raise LookupError(f"{subject!r} has no subscription")
-        return str(living[-1]["id"])
 
     def _known_price(self, price: str | None) -> str:
         prices = self._state.tables["price"]

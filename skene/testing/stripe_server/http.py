@@ -13,7 +13,9 @@ from starlette.routing import Route
 from skene.testing.stripe_server.api import OPERATIONS, Operation
 from skene.testing.stripe_server.forms import nested
 from skene.testing.stripe_server.objects import API_VERSION, Obj
+from skene.testing.stripe_server.payments import PAYMENT_OPERATIONS
 from skene.testing.stripe_server.state import ApiFault, State
+from skene.testing.stripe_server.usage import USAGE_OPERATIONS
 
 __all__ = ["Api", "ApiCall"]
 
@@ -76,7 +78,7 @@ class Api:
         """The API's routes; `after` runs when a change has been made, before the client hears of it."""
         return [
             Route(path, self._endpoint(operation, after), methods=[method])
-            for (method, path), operation in OPERATIONS.items()
+            for (method, path), operation in {**OPERATIONS, **PAYMENT_OPERATIONS, **USAGE_OPERATIONS}.items()
         ]
 
     def _endpoint(

@@ -11,10 +11,16 @@ __all__ = [
     "API_VERSION",
     "Obj",
     "billing_cycle",
+    "charge",
     "checkout_session",
     "customer",
+    "entitlement",
     "event",
+    "feature",
+    "invoice",
     "listing",
+    "meter",
+    "meter_event",
     "portal_session",
     "price",
     "product",
@@ -200,6 +206,43 @@ def portal_session(number: str, created: int, of_customer: str, return_url: str 
     }
 
 
+def invoice(number: str, created: int, of_subscription: Obj, total: int) -> Obj:
+    """An invoice that nobody has paid yet."""
+    details = {"metadata": of_subscription["metadata"], "subscription": of_subscription["id"]}
+    return {
+        "id": number,
+        "object": "invoice",
+        "created": created,
+        "currency": of_subscription["currency"],
+        "customer": of_subscription["customer"],
+        "livemode": False,
+        "metadata": {},
+        "parent": {"subscription_details": details, "type": "subscription_details"},
+        "status": "open",
+        "total": total,
+    }
+
+
+def charge(number: str, created: int, intent: str, of_invoice: Obj) -> Obj:
+    """A payment of an invoice that came through."""
+    return {
+        "id": number,
+        "object": "charge",
+        "amount": of_invoice["total"],
+        "amount_refunded": 0,
+        "created": created,
+        "currency": of_invoice["currency"],
+        "customer": of_invoice["customer"],
+        "disputed": False,
+        "livemode": False,
+        "metadata": {},
+        "paid": True,
+        "payment_intent": intent,
+        "refunded": False,
+        "status": "succeeded",
+    }
+
+
 def event(number: str, created: int, kind: str, source: Obj, previous: Obj | None) -> Obj:
     """What is sent to webhooks and kept for `GET /v1/events`."""
     data: Obj = {"object": source}
@@ -215,6 +258,62 @@ def event(number: str, created: int, kind: str, source: Obj, previous: Obj | Non
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
         "type": kind,
+    }
+
+
+def meter(number: str, created: int, display_name: str, event_name: str) -> Obj:
+    """A billing meter that adds up the values of its events."""
+    return {
+        "id": number,
+        "object": "billing.meter",
+        "created": created,
+        "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
+        "default_aggregation": {"formula": "sum"},
+        "display_name": display_name,
+        "event_name": event_name,
+        "event_time_window": None,
+        "livemode": False,
+        "status": "active",
+        "status_transitions": {"deactivated_at": None},
+        "updated": created,
+        "value_settings": {"event_payload_key": "value"},
+    }
+
+
+def meter_event(identifier: str, created: int, event_name: str, payload: Obj, timestamp: int) -> Obj:
+    """Use that was reported."""
+    return {
+        "object": "billing.meter_event",
+        "created": created,
+        "event_name": event_name,
+        "identifier": identifier,
+        "livemode": False,
+        "payload": payload,
+        "timestamp": timestamp,
+    }
+
+
+def feature(number: str, lookup_key: str) -> Obj:
+    """Something that products can entitle to."""
+    return {
+        "id": number,
+        "object": "entitlements.feature",
+        "active": True,
+        "livemode": False,
+        "lookup_key": lookup_key,
+        "metadata": {},
+        "name": lookup_key,
+    }
+
+
+def entitlement(number: str, of_feature: Obj) -> Obj:
+    """What a customer is entitled to at present."""
+    return {
+        "id": number,
+        "object": "entitlements.active_entitlement",
+        "feature": of_feature["id"],
+        "livemode": False,
+        "lookup_key": of_feature["lookup_key"],
     }
 
 

@@ -2,41 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from skene.engine.window import cycle_edges
 from skene.testing.stripe_server import objects
+from skene.testing.stripe_server.faults import ApiFault
 from skene.testing.stripe_server.objects import Obj
 
-__all__ = ["ApiFault", "State"]
+__all__ = ["ApiFault", "Sold", "State"]
 
 _EMBEDDED_ITEMS = 20  # Stripe shows this many items inside a subscription; the rest have to be listed
 
 
-class ApiFault(Exception):
-    """An error that the API answers with.
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What a Checkout session sells: prices with quantities, the metadata of the subscription, its trial."""
 
-    Attributes:
-        status: of the HTTP answer.
-        error: the `error` object of its body.
-        headers: further headers of the answer.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        kind: str = "invalid_request_error",
-        code: str | None = None,
-        param: str | None = None,
-    ) -> None:
-        self.status = status
-        found = {"code": code, "message": message, "param": param, "type": kind}
-        self.error: Obj = {name: value for name, value in found.items() if value is not None}
-        self.headers: dict[str, str] = {}
-        super().__init__(message)
+    lines: Sequence[tuple[str, int]]
+    metadata: Mapping[str, str]
+    trial_days: int = 0
 
 
 class State:
@@ -60,10 +46,20 @@ class State:
                 "subscription",
                 "checkout.session",
                 "billing_portal.session",
+                "invoice",
+                "charge",
+                "refund",
+                "dispute",
+                "billing.meter",
+                "billing.meter_event",
+                "entitlements.feature",
             )
         }
         self.items: dict[str, list[Obj]] = {}
-        self.sold: dict[str, tuple[Sequence[tuple[str, int]], Mapping[str, str]]] = {}
+        self.sold: dict[str, Sold] = {}
+        self.scheduled: dict[str, str] = {}
+        self.product_features: dict[str, list[str]] = {}
+        self.entitled: dict[str, tuple[str, ...]] = {}
         self.events: list[Obj] = []
         self.unsent: list[Obj] = []
 
@@ -188,8 +184,52 @@ class State:
         ]
         self._embed(made)
         self.tables["subscription"][number] = made
+        if made["status"] in ("active", "past_due"):
+            self.bill(number)
         self.emit("customer.subscription.created", made)
         return made
+
+    def bill(self, number: str) -> None:
+        """Write an invoice for a subscription's period; it is paid at once unless that is past due."""
+        found = self.get("subscription", number)
+        total = sum(
+            (line["price"]["unit_amount"] or 0) * (line["quantity"] or 0) for line in self.items[number]
+        )
+        invoice = objects.invoice(self.new_id("in"), self.seconds(), found, total)
+        self.tables["invoice"][invoice["id"]] = invoice
+        if found["status"] == "active" and found["pause_collection"]:
+            invoice["status"] = "void"
+        elif found["status"] == "active":
+            self._pay(invoice)
+
+    def pay_invoices(self, number: str) -> None:
+        """Pay everything that is owed for a subscription."""
+        for invoice in self.tables["invoice"].values():
+            details = invoice["parent"]["subscription_details"]
+            if details["subscription"] == number and invoice["status"] == "open":
+                self._pay(invoice)
+
+    def _pay(self, invoice: Obj) -> None:
+        invoice["status"] = "paid"
+        if invoice["total"]:
+            charge = objects.charge(self.new_id("ch"), self.seconds(), self.new_id("pi"), invoice)
+            self.tables["charge"][charge["id"]] = charge
+
+    def schedule_price(self, number: str, price: str) -> None:
+        """Let another price begin with the next period."""
+        found = self.get("subscription", number)
+        self.scheduled[number] = price
+        schedule = self.new_id("sub_sched")
+        made = {"id": schedule, "object": "subscription_schedule", "customer": found["customer"]}
+        self.emit("subscription_schedule.created", {**made, "metadata": {}, "status": "active"})
+        self.update(number, {"schedule": schedule})
+
+    def start_scheduled(self, number: str) -> None:
+        """Begin with a price that was scheduled, if one was."""
+        price = self.scheduled.pop(number, None)
+        if price is not None:
+            self.get("subscription", number)["schedule"] = None
+            self.replace_price(number, None, price, self.items[number][0]["quantity"])
 
     def recurring_price(self, number: str, param: str) -> Obj:
         """A price that a subscription can have.
@@ -271,17 +311,19 @@ class State:
             line["current_period_start"] = start
             line["current_period_end"] = self._period_end(start, found["billing_cycle_anchor"], line["price"])
         self._embed(found)
+        self.bill(number)
         self.emit("customer.subscription.updated", found, {"items": before})
         return found
 
     # --- checkouts ------------------------------------------------------------------------------------
 
-    def complete(self, number: str, email: str | None = None) -> Obj:
+    def complete(self, number: str, email: str | None = None, *, settled: bool = True) -> Obj:
         """Let a person go through with a Checkout session.
 
         Args:
             number: the session's id. One that is complete already stays as it is.
             email: what the person typed, if the session has no customer.
+            settled: the money is there; else the bank takes its days.
 
         Raises:
             ApiFault: there is no such session, or it has expired.
@@ -293,18 +335,34 @@ class State:
             raise ApiFault("This session has expired.")
         email = email or session["customer_email"]
         owner = session["customer"] or self.create_customer(email=email)["id"]
-        lines, metadata = self.sold[number]
-        bought = self.subscribe(owner, lines, metadata=metadata)
+        sold = self.sold[number]
+        status = "active" if settled else "incomplete"
+        bought = self.subscribe(
+            owner, sold.lines, status=status, trial_days=sold.trial_days, metadata=sold.metadata
+        )
+        due = "no_payment_required" if sold.trial_days else "paid" if settled else "unpaid"
         session.update(
             customer=owner,
             customer_details={"email": email or self.tables["customer"][owner]["email"], "name": None},
-            payment_status="paid",
+            payment_status=due,
             status="complete",
             subscription=bought["id"],
             url=None,
         )
         self.emit("checkout.session.completed", session)
         return session
+
+    def settle_session(self, number: str) -> None:
+        """Let the payment of a completed session come through.
+
+        Raises:
+            ApiFault: there is no such session.
+        """
+        session = self.get("checkout.session", number)
+        session["payment_status"] = "paid"
+        self.update(session["subscription"], {"status": "active"})
+        self.bill(session["subscription"])
+        self.emit("checkout.session.async_payment_succeeded", session)
 
     def expire(self, number: str) -> Obj:
         """Let a Checkout session expire.

@@ -60,16 +60,19 @@ class Webhooks:
     async def send(self, event: Obj) -> bool:
         """Deliver an event now, however often that has been done; whether it was answered with 2xx."""
         body = json.dumps(event, indent=2).encode()
-        headers = {
+        try:
+            status = await (self.deliver or self._post)(body, self.headers(body))
+        except (OSError, httpx.HTTPError):
+            return False
+        return 200 <= status < 300
+
+    def headers(self, body: bytes) -> Mapping[str, str]:
+        """What a body is sent with."""
+        return {
             "content-type": "application/json; charset=utf-8",
             "user-agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
             "stripe-signature": sign(body, self._secret, self._now()),
         }
-        try:
-            status = await (self.deliver or self._post)(body, headers)
-        except (OSError, httpx.HTTPError):
-            return False
-        return 200 <= status < 300
 
     async def _post(self, body: bytes, headers: Mapping[str, str]) -> int:
         if self.url is None:

@@ -1,6 +1,6 @@
 """The local Stripe itself, through the SDK: does it behave as Stripe says it does: the API."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -17,9 +17,7 @@ from tests.support.stripe_kit import (
 
 async def plan_of(billing: StripeBilling, customer: str | None, at: datetime) -> str:
     subscriptions = (await billing.fetch(str(customer))).subscriptions
-    standing, warnings = entitle(
-        subscriptions, plans=billing.plans, default="free", grace=timedelta(days=14), now=at
-    )
+    standing, warnings = entitle(subscriptions, billing.policy, now=at)
     assert not warnings
     return standing.plan
 
@@ -196,7 +194,14 @@ async def test_objects_have_no_field_that_stripe_does_not_have(
     await billing.portal(str(fake.customer("ada")), return_url="http://app.test/")
     portal = next(call for call in fake.requests if "portal" in call.path)
     assert portal.params["return_url"] == "http://app.test/"
+    await fake.refund("ada", 500)
+    await fake.dispute("ada")
+    tables = fake._state.tables
     for made, kind in [
+        *((made, stripe.Invoice) for made in tables["invoice"].values()),
+        *((made, stripe.Charge) for made in tables["charge"].values()),
+        *((made, stripe.Refund) for made in tables["refund"].values()),
+        *((made, stripe.Dispute) for made in tables["dispute"].values()),
         (fake.get(str(fake.customer("ada"))), stripe.Customer),
         (fake.get("price_pro"), stripe.Price),
         (fake.get("prod_pro"), stripe.Product),

@@ -17,9 +17,7 @@ from tests.support.stripe_kit import (
 
 async def plan_of(billing: StripeBilling, customer: str | None, at: datetime) -> str:
     subscriptions = (await billing.fetch(str(customer))).subscriptions
-    standing, warnings = entitle(
-        subscriptions, plans=billing.plans, default="free", grace=timedelta(days=14), now=at
-    )
+    standing, warnings = entitle(subscriptions, billing.policy, now=at)
     assert not warnings
     return standing.plan
 

@@ -9,6 +9,9 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Only add: code of the release before goes on working."""
-    for statement in statements(op.get_context(), "0004_truth"):
-        op.get_bind().exec_driver_sql(statement)
+    """Only add, in PostgreSQL functions too: code of the release before goes on working."""
+    dialect = op.get_context().dialect.name
+    names = ["0004_truth"] + (["0004_counting"] if dialect == "postgresql" else [])
+    for name in names:
+        for statement in statements(op.get_context(), name):
+            op.get_bind().exec_driver_sql(statement)

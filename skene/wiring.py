@@ -36,9 +36,10 @@ DEFAULT_OUTBOX = "outbox"
 
 
 class Skene(Runtime):
-    """Your loops (what `define_loop` or `load_loop` made) on your back-ends.
+    """Your loops on your back-ends.
 
     Args:
+        loops: what `define_loop` or `load_loop` made.
         storage, billing: your database; who pays for what (None: plans are set by hand).
         notifiers: who sends messages, by the name that loops call them (`provider=`).
         profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
@@ -53,6 +54,9 @@ class Skene(Runtime):
         sync_every: how often a worker puts right plans that are not what billing says; None: never.
         hooks: your other systems that hear of what happens, by name.
         credit: which wall before a payment has brought it about: the `last`, or the `first`.
+
+    Raises:
+        ConfigurationError: a part is of the wrong kind. What does not fit together shows at start-up.
 
     Example:
         `skene = Skene(freemium, storage=PostgresStorage("postgresql://localhost/app"), notifiers={…})`
@@ -81,11 +85,6 @@ class Skene(Runtime):
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
     ) -> None:
-        """Put loops and back-ends together; what the arguments mean is said of the class.
-
-        Raises:
-            ConfigurationError: a part is not of the right kind. What does not fit together shows at start-up.
-        """
         parts = (loops, storage, billing, notifiers, profile, link_lifetime)
         check_kinds(*parts, sources, mail, offer, sync_every, hooks, credit)
         super().__init__(

@@ -146,7 +146,7 @@ class SpellConformance(ConformanceBase):
         """The most that was told of a payment stands, with the conversion that has it or the latest."""
         await refuse_once(storage, clock)
         await told(storage)
-        for payment, amount in (("pi_1", 500), ("pi_1", 1900), ("pi_1", 500), ("pi_2", 100), ("pi_1", 1900)):
+        for payment, amount in (("pi_1", 500), ("pi_1", 1900), ("pi_1", 1900), ("pi_2", 100), ("pi_1", 500)):
             await told(storage, refund=Refund(payment, amount, "eur"))
         await told(storage, refund=Refund("pi_3", 7, "usd"))  # told, and not counted
         await told(storage, FREE)

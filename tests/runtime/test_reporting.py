@@ -11,9 +11,10 @@ from skene.adapters.stripe import StripeBilling
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown
 from skene.ports.billing import UsageReport
 from skene.ports.outbox import MessageState
+from skene.runtime.keeping import LEASE
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
-from tests.runtime.shop import BACKENDS, Shop, drain, freemium
+from tests.runtime.shop import BACKENDS, Killed, Shop, drain, freemium
 from tests.runtime.test_worker_life import running, until
 
 
@@ -99,7 +100,7 @@ async def test_who_only_watches_bills_nobody_and_opens_no_walls() -> None:
     last = await shop.call(times=20)
     assert (last.allowed, last.reason) == (True, Reason.SHADOW)
     await drain(shop)
-    assert (shop.reported, shop.kinds, shop.memory.walls()) == (0, [], [])
+    assert (shop.reported, shop.kinds, shop.memory.walls) == (0, [], ())
 
 
 async def test_what_was_reported_and_given_back_is_taken_back() -> None:
@@ -189,3 +190,26 @@ async def test_a_worker_without_bills_looks_for_none() -> None:
         await until(lambda: shop.reached != [])
     await drain(shop)
     assert shop.wire.count("report_billed") == 0
+
+
+VERBS = ("report_billed", "claim", "begin_attempt", "settle")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("moment", ["kill_before", "kill_after"])
+async def test_a_worker_that_is_killed_neither_loses_nor_doubles_a_report(verb: str, moment: str) -> None:
+    shop = await opened()
+    await shop.call(times=7)
+    setattr(shop.wire, moment, (verb, 1))
+    try:
+        await drain(shop)
+    except* Killed:
+        pass
+    assert shop.wire.dead
+    heir = shop.twin(billing=shop.skene.billing)
+    shop.clock.advance(LEASE)
+    await drain(heir)
+    assert shop.reported == 4
+    await heir.call()
+    await drain(heir)
+    assert shop.reported == 5

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 from skene.definitions import (
     UNLIMITED,
     ApiTrigger,
+    Billed,
     BlockAction,
     EmailAction,
     FixedPeriod,
@@ -22,6 +23,7 @@ from skene.definitions import (
     UsageLevelCondition,
     Wait,
     action,
+    billed,
     billing_cycle,
     calendar,
     condition,
@@ -65,6 +67,11 @@ def size(request: Mapping[str, Any]) -> int:
     return len(request)
 
 
+assert_type(billed(meter="api_calls"), Billed)
+pay_as_you_go = condition.usage(
+    limit={"free": 100, "pro": UNLIMITED, "paid": billed(included=1000, meter="api_calls", cap=5000)},
+    period=billing_cycle(),
+)
 limits: dict[str, int | Unlimited] = {"free": 5, "team": 500, "paid": UNLIMITED}
 
 everything = define_loop(

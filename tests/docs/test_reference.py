@@ -146,7 +146,7 @@ def test_every_answer_has_its_section():
                 codes |= (
                     {code.value}
                     if isinstance(code, ast.Constant)
-                    else {"usage_limit_reached", "feature_not_in_plan"}
+                    else {"usage_limit_reached", "feature_not_in_plan", "spend_cap_reached"}
                 )
     answers = HTTP.text.partition("\n## Answers\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^### (\w+)$", answers, re.MULTILINE)) == codes

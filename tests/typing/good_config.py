@@ -11,10 +11,12 @@ from skene.definitions import (
     Billed,
     BlockAction,
     EmailAction,
+    FeatureCondition,
     FixedPeriod,
     FunctionCondition,
     GrantAction,
     Loop,
+    PlanLimit,
     Recovery,
     RollingPeriod,
     Step,
@@ -195,10 +197,10 @@ assert_type(freemium.steps[0].trigger, Trigger | None)
 assert_type(freemium.steps[0].condition, Condition | None)
 assert_type(freemium.steps[0].action, Action | tuple[Action, ...])
 assert_type(freemium.steps[0].actions, tuple[Action, ...])
-assert_type(freemium.steps[0].limit, tuple[UsageCondition, BlockAction] | None)
+assert_type(freemium.steps[0].limit, tuple[UsageCondition | FeatureCondition, BlockAction] | None)
 assert_type(trigger.api("/x"), ApiTrigger)
 assert_type(condition.usage(limit={"free": 1}, period="1d"), UsageCondition)
-assert_type(condition.usage(limit={"free": 1}, period="1d").limit, Mapping[str, int | Unlimited])
+assert_type(condition.usage(limit={"free": 1}, period="1d").limit, Mapping[str, PlanLimit])
 assert_type(condition.usage(at=0.8), UsageLevelCondition)
 assert_type(condition.usage(under=5, meter="calls"), UsageLevelCondition)
 assert_type(condition.function(is_old), FunctionCondition)
@@ -220,7 +222,7 @@ def from_elsewhere(path: Path, text: bytes, settings: dict[str, Any]) -> list[Lo
 
 def days(loop: Loop) -> int | None:
     limit = loop.steps[0].limit
-    period = limit[0].period if limit else None
+    period = limit[0].period if limit and isinstance(limit[0], UsageCondition) else None
     return period.length.days if isinstance(period, FixedPeriod) else None
 
 

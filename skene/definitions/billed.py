@@ -84,21 +84,22 @@ def read_limit(value: object, path: str = "") -> PlanLimit:
     given = as_mapping(value)
     if given is None and not isinstance(value, (Billed, Faulty)):
         return parse_limit(value, path)
+    if given is not None:
+        value, path = _under_its_key(given, path), join(path, _KEY)
     try:
-        return Billed.read(value if given is None else _under_its_key(given))
+        return Billed.read(value)
     except DefinitionError as error:
-        place = path if given is None or set(given) != {_KEY} else join(path, _KEY)
-        raise DefinitionError(under(place, error.faults)) from None
+        raise DefinitionError(under(path, error.faults)) from None
 
 
-def _under_its_key(given: Mapping[object, object]) -> object:
-    faults = repeated_keys(given)
+def _under_its_key(given: Mapping[object, object], path: str) -> object:
+    faults = under(path, repeated_keys(given))
     if set(given) != {_KEY}:
         wrong = next((key for key in given if key != _KEY), None)
         near = nearest(wrong, (_KEY,))
         faults.append(
             Fault(
-                "",
+                path,
                 f"an object with {'no key' if wrong is None else f'the key {wrong!r}'}",
                 f'a number, "unlimited" or {{"{_KEY}": {{"meter": …}}}}',
                 near and f'"{near}"',

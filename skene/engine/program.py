@@ -196,13 +196,9 @@ class Program:
         wanted = tuple(dict.fromkeys((default, *plans)))
         for step in self.steps:
             if default in step.billed:
-                faults.append(
-                    Fault(
-                        f"{step.path}.condition.limit.{default}",
-                        "a bill for the plan of those who pay for nothing",
-                        "a number of units for it, and billed(…) for plans that are paid for",
-                    )
-                )
+                where, given = f"{step.path}.condition.limit", "a bill for those who pay for nothing"
+                allowed = "a number for this plan, and billed(…) for plans that are paid for"
+                faults.append(Fault(f"{where}.{default}", given, allowed))
             for plan in wanted if step.feature is None else ():
                 if plan not in step.limits:
                     near = get_close_matches(plan, step.limits, 1)

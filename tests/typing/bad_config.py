@@ -6,6 +6,7 @@ The comment names the argument that a type checker must point at.
 from skene.definitions import (
     Recovery,
     action,
+    billed,
     calendar,
     condition,
     define_loop,
@@ -134,6 +135,9 @@ drip = define_loop(
 )
 trigger.webhook("crm")  # mistake: webhook
 condition.usage(limit={"free": 1}, period="1d", charge="sucess")  # mistake: charge
+billed(meter=5)  # mistake: meter
+billed(meter="api_calls", included="1000")  # mistake: included
+billed(included=1000)  # mistake: billed
 condition.usage(at="80%")  # mistake: at
 
 freemium.enforce = False  # mistake: enforce

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 from skene.definitions import (
     UNLIMITED,
     ApiTrigger,
+    Billed,
     BlockAction,
     EmailAction,
     FeatureCondition,
@@ -68,6 +69,11 @@ def size(request: Mapping[str, Any]) -> int:
     return len(request)
 
 
+assert_type(billed(meter="api_calls"), Billed)
+pay_as_you_go = condition.usage(
+    limit={"free": 100, "pro": UNLIMITED, "paid": billed(included=1000, meter="api_calls", cap=5000)},
+    period=billing_cycle(),
+)
 limits: dict[str, int | Unlimited] = {"free": 5, "team": 500, "paid": UNLIMITED}
 
 everything = define_loop(
@@ -218,8 +224,7 @@ def from_elsewhere(path: Path, text: bytes, settings: dict[str, Any]) -> list[Lo
 
 def days(loop: Loop) -> int | None:
     limit = loop.steps[0].limit
-    usage = limit[0] if limit else None
-    period = usage.period if isinstance(usage, UsageCondition) else None
+    period = limit[0].period if limit and isinstance(limit[0], UsageCondition) else None
     return period.length.days if isinstance(period, FixedPeriod) else None
 
 

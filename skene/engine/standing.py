@@ -9,6 +9,7 @@ __all__ = [
     "GRACE_STATUSES",
     "HOLDING_STATUSES",
     "KNOWN_STATUSES",
+    "LIVING_STATUSES",
     "PLAN_STATUSES",
     "Keeping",
     "PlanPolicy",
@@ -23,6 +24,8 @@ Keeping: TypeAlias = Literal["keep", "default"]
 HOLDING_STATUSES = frozenset({"active", "trialing"})
 GRACE_STATUSES = frozenset({"past_due"})
 PLAN_STATUSES = HOLDING_STATUSES | GRACE_STATUSES
+LIVING_STATUSES = PLAN_STATUSES | {"unpaid", "paused"}
+"""A subscription that goes on, whether or not it gives a plan at the moment."""
 ENDED_STATUSES = frozenset({"unpaid", "canceled", "incomplete", "incomplete_expired", "paused"})
 KNOWN_STATUSES = PLAN_STATUSES | ENDED_STATUSES
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from skene.engine.standing import HOLDING_STATUSES
+from skene.engine.standing import LIVING_STATUSES
 from skene.engine.subject import storable_id
 from skene.errors import CheckoutUnavailable
 from skene.ports.accounts import Customer
@@ -148,14 +148,21 @@ class Upgrade:
         return found.email if found else None
 
     async def _has_subscription(self, known: Customer) -> bool:
-        """Whether a subscription gives them a plan besides the default one, now."""
+        """Whether there is a subscription to change: one that gives a plan, or would if it were paid."""
         parts = self._parts
-        if known.customer is None or known.plan in (None, parts.default_plan):
+        if known.customer is None:
             return False
-        if known.until is not None and known.until <= parts.clock.now():
-            return False
-        if known.paying or known.until is None:
+        now = parts.clock.now()
+        held = parts.plan_of(known, now) != parts.default_plan
+        if held and (known.paying or known.until is None):
             return True
-        # A trial that has an end: of a subscription, or given by hand to somebody who has none yet.
-        account = await parts.billing.fetch(known.customer)
-        return any(one.status in HOLDING_STATUSES for one in account.subscriptions)
+        # A trial may be a subscription's, or given by hand to somebody who has none yet; and one that is
+        # unpaid or paused is to be paid, not bought a second time.
+        try:
+            account = await parts.billing.fetch(known.customer)
+        except LookupError:
+            return False
+        return any(
+            one.status in LIVING_STATUSES and (one.ends_at is None or one.ends_at > now)
+            for one in account.subscriptions
+        )

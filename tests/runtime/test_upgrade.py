@@ -116,6 +116,18 @@ async def test_who_has_a_subscription_is_sent_to_sign_in_and_never_let_in_by_a_l
     assert (row.clicks, row.checkouts) == (1, 0)
 
 
+@pytest.mark.parametrize("status", ["past_due", "unpaid", "paused"])
+async def test_what_is_not_paid_for_is_to_be_paid_and_not_bought_again(status: str) -> None:
+    """A second subscription beside the first would cost twice as soon as the card works again."""
+    till = shop().listen()
+    await till.stripe.subscribe("ada", "price_starter")
+    await till.stripe.set_status("ada", status)
+    till.clock.advance("30d")  # beyond any grace
+    assert till.plan() == "free"
+    url = await till.skene.upgrade.follow(await refused(till))
+    assert url == "http://localhost:8000/skene/portal"
+
+
 async def test_whose_plan_has_ended_unheard_is_sold_a_new_one() -> None:
     """Cancelled to the end of the period, which is over: no webhook has said so yet."""
     till = shop().listen()

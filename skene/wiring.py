@@ -38,6 +38,26 @@ DEFAULT_OUTBOX = "outbox"
 class Skene(Runtime):
     """Your loops on your back-ends.
 
+    Args:
+        loops: what `define_loop` or `load_loop` made.
+        storage, billing: your database; who pays for what (None: plans are set by hand).
+        notifiers: who sends messages, by the name that loops call them (`provider=`).
+        profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
+        public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
+        secret, link_lifetime: signs links in messages (None: derived from billing's own); how long for.
+        on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
+        enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
+        worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
+        queries: runs the queries of conditions, if your tables are in another database than `storage`.
+        sources, mail: who sends signed webhooks, by name; how much marketing mail people get, and when.
+        offer: says which plan to sell, from subject, plan held and refusing step; None: the next better.
+        sync_every: how often a worker puts right plans that are not what billing says; None: never.
+        hooks: your other systems that hear of what happens, by name.
+        credit: which wall before a payment has brought it about: the `last`, or the `first`.
+
+    Raises:
+        ConfigurationError: a part is of the wrong kind. What does not fit together shows at start-up.
+
     Example:
         `skene = Skene(freemium, storage=PostgresStorage("postgresql://localhost/app"), notifiers={…})`
     """
@@ -65,40 +85,8 @@ class Skene(Runtime):
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
     ) -> None:
-        """Put loops (what `define_loop` or `load_loop` made) and back-ends together.
-
-        Args:
-            storage, billing: your database; who pays for what (None: plans are set by hand).
-            notifiers: who sends messages, by the name that loops call them (`provider=`).
-            profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
-            public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
-            secret, link_lifetime: signs links in messages (None: derived from billing's own); how long for.
-            on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
-            enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
-            worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
-            queries: runs the queries of conditions, if your tables are in another database than `storage`.
-            sources, mail: who sends signed webhooks, by name; how much marketing mail people get, and when.
-            offer: says which plan to sell, from subject, plan held and refusing step; None: the next better.
-            sync_every: how often a worker puts right plans that are not what billing says; None: never.
-            hooks: your other systems that hear of what happens, by name.
-            credit: which wall before a payment has brought it about: the `last`, or the `first`.
-
-        Raises ConfigurationError for a part of the wrong kind. What does not fit together shows at start-up.
-        """
-        check_kinds(
-            loops,
-            storage,
-            billing,
-            notifiers,
-            profile,
-            link_lifetime,
-            sources,
-            mail,
-            offer,
-            sync_every,
-            hooks,
-            credit,
-        )
+        parts = (loops, storage, billing, notifiers, profile, link_lifetime)
+        check_kinds(*parts, sources, mail, offer, sync_every, hooks, credit)
         super().__init__(
             *loops,
             storage=storage,

@@ -8,6 +8,7 @@ import typer
 from skene.cli import (
     check,
     contacts,
+    conversions,
     database,
     demo,
     granting,
@@ -39,6 +40,7 @@ for group in (
     worker.commands,
     check.commands,
     reports.commands,
+    conversions.commands,
     log.commands,
     outbox.commands,
     people.commands,

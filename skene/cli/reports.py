@@ -3,15 +3,17 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.finding import LoopOption, check_known_loop
+from skene.cli.funnels import SHEET, lifts_in_words, row_as_json, sheet_rows
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, duration, examples, instant, money, print_json, say, table
 from skene.cli.people import SubjectArgument, with_storage
+from skene.cli.sheets import CsvOption, write_sheet
 from skene.cli.times import read_past
 from skene.cli.words import billed_units
 
@@ -20,24 +22,23 @@ if TYPE_CHECKING:
 
     from skene.engine.decision import Decision
     from skene.ports.grants import Granted
-    from skene.ports.ledger import FunnelRow
+    from skene.ports.ledger import FunnelRow, Span
     from skene.ports.overrides import Overridden
     from skene.runtime.skene import Runtime
 
-__all__ = ["commands", "funnel_table", "lift_in_words"]
+__all__ = ["commands", "funnel_table"]
 
 commands = typer.Typer()
 
 _NONE = "–"
-
-_STAGES = ("walls", "prompts", "clicks", "checkouts", "conversions")
 
 
 @commands.command(
     epilog=examples(
         "skene funnel",
         "skene funnel --since 30d",
-        "skene funnel --since 2026-03-01 --until 2026-04-01 --loop freemium --json",
+        "skene funnel --since 90d --loop freemium --by week",
+        "skene funnel --since 2026-03-01 --until 2026-04-01 --csv",
         codes="a bad instant, an unknown loop, or the database cannot be reached",
     )
 )
@@ -50,6 +51,10 @@ def funnel(
         str | None, typer.Option(metavar="WHEN", help="The same; what began later is left out.")
     ] = None,
     loop: LoopOption = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="SPAN", help="A row for each day, week or month, in UTC.")
+    ] = None,
+    as_csv: CsvOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     debug: DebugOption = False,
@@ -57,8 +62,12 @@ def funnel(
     """Show who was stopped, asked, paid, or reached a goal.
 
     Counted are the walls (first refusals in a window) that opened in the span and the journeys that began
-    in it, and what became of them. Beside the goals stand those who were left alone (holdout).
+    in it, and what became of them. Below, those who were asked are compared with those who were left alone
+    (holdout).
     """
+    if as_csv and as_json:
+        raise typer.BadParameter("give --csv or --json, not both")
+    span = _read_span(by)
     skene = load_skene(config)
     now = skene.clock.now()
     start = read_past(since, "--since", now) if since is not None else None
@@ -66,14 +75,16 @@ def funnel(
     if start is not None and start >= (end or now):
         raise CommandError(f"--since {since} is not before {f'--until {until}' if until else 'now'}")
     check_known_loop(skene, loop)
-    rows = with_storage(skene, lambda one: one.funnel(since=start, until=end, loop=loop))
-    if as_json:
-        print_json({"since": start, "until": end, "loops": [_row_as_json(row) for row in rows]})
+    rows = with_storage(skene, lambda one: one.funnel(since=start, until=end, loop=loop, by=span))
+    if as_csv:
+        write_sheet(SHEET, sheet_rows(rows))
+    elif as_json:
+        print_json({"since": start, "until": end, "by": span, "loops": [row_as_json(row) for row in rows]})
     elif rows:
         goals = [one.key for one in skene.loops if one.goal is not None]
         console().print(funnel_table(rows, with_goal=goals))
         for row in rows:
-            if row.loop in goals and (words := lift_in_words(row)):
+            for words in lifts_in_words(row, with_goal=row.loop in goals):
                 say(words)
     else:
         say(f"nobody has met a limit or begun a journey{_span(start, end)}")
@@ -138,24 +149,26 @@ def funnel_table(rows: Sequence["FunnelRow"], *, with_goal: Collection[str] | No
     columns += [one for one in _GOAL_COLUMNS if any(one.shown(row) for row in aiming)]
     lines = [
         [
+            *([f"{row.period:%Y-%m-%d}"] if row.period else []),
             row.loop or "(no wall)",
             *(one.cell(row) if one not in _GOAL_COLUMNS or row in aiming else _NONE for one in columns),
         ]
         for row in rows
     ]
     headings = [one.heading for one in columns]
-    return table(["loop", *headings], lines, numbers=headings)
+    divided = any(row.period for row in rows)
+    return table([*(["from"] if divided else []), "loop", *headings], lines, numbers=headings)
 
 
-def lift_in_words(row: "FunnelRow") -> str:
-    """How many more reached the goal than of those who were left alone; empty without such a group."""
-    if not (row.journeys and row.held_out_journeys):
-        return ""
-    treated, alone = row.goals / row.journeys, row.held_out_goals / row.held_out_journeys
-    return (
-        f"{row.loop}: {treated:.1%} of {row.journeys:,} reached the goal, and {alone:.1%} of the "
-        f"{row.held_out_journeys:,} who were left alone: {(treated - alone) * 100:+.1f} percentage points"
-    )
+def _read_span(by: str | None) -> "Span | None":
+    from skene.ports.ledger import Span
+
+    for span in get_args(Span):
+        if by == span:
+            return cast("Span", span)
+    if by is not None:
+        raise CommandError(f"--by: got {by!r}; give one of {', '.join(get_args(Span))}")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,18 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else _NONE
 
 
+def _refunded(row: "FunnelRow") -> bool:
+    return bool(row.refunded)
+
+
+def _churned(row: "FunnelRow") -> bool:
+    return bool(row.churned)
+
+
+def _returned(row: "FunnelRow") -> bool:
+    return bool(row.reconversions)
+
+
 def _held_out(row: "FunnelRow") -> bool:
     return bool(row.held_out)
 
@@ -206,6 +231,9 @@ _COLUMNS = (
     _Column("converted", _stopped, lambda row: _share(row.conversions, row.walls)),
     _Column("median time to pay", _stopped, lambda row: duration(row.median_time_to_pay)),
     _Column("revenue", _stopped, lambda row: money(row.revenue)),
+    _Column("refunded", _refunded, lambda row: money(row.refunded)),
+    _Column("stopped paying", _churned, _of_walls("churned")),
+    _Column("again", _returned, _of_walls("reconversions")),
     _Column("held out", _held_out, _of_walls("held_out")),
     _Column("of them paid", _held_out, _of_walls("held_out_conversions")),
     _Column("journeys", _travelled, lambda row: str(row.journeys) if _travelled(row) else _NONE),
@@ -222,23 +250,6 @@ _GOAL_COLUMNS = (
 
 def _span(start: datetime | None, end: datetime | None) -> str:
     return (f" since {instant(start)}" if start else "") + (f" until {instant(end)}" if end else "")
-
-
-def _row_as_json(row: "FunnelRow") -> dict[str, Any]:
-    stages = {stage: getattr(row, stage) for stage in _STAGES}
-    return {
-        "loop": row.loop,
-        **stages,
-        "held_out": row.held_out,
-        "held_out_conversions": row.held_out_conversions,
-        "median_seconds_to_pay": row.median_time_to_pay,
-        "revenue": dict(row.revenue),
-        "journeys": row.journeys,
-        "goals": row.goals,
-        "held_out_journeys": row.held_out_journeys,
-        "held_out_goals": row.held_out_goals,
-        "median_seconds_to_goal": row.median_time_to_goal,
-    }
 
 
 def _decision_as_json(one: "Decision") -> dict[str, Any]:

@@ -347,9 +347,7 @@ def for_route(step: CompiledStep, route: str) -> CompiledStep:
 
 
 def for_member(step: CompiledStep, member: str) -> CompiledStep:
-    """The step as it counts for one member of a team.
-
-    A counter of the team's, beside the one that all members share.
+    """The step as it counts for one member of a team, beside the counter that all members share.
 
     Args:
         step: one with `member_limits`.

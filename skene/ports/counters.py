@@ -23,6 +23,7 @@ class Charge:
         rule: how the windows lie.
         feature: where subjects who hold this feature have no limit, whatever their plan; else None.
         billed: the plans whose use of it is put on the customer's bill, see `report_billed`.
+        watched: nobody is to be refused by it, not even by an override.
     """
 
     step: str
@@ -32,6 +33,7 @@ class Charge:
     rule: WindowRule
     feature: str | None = None
     billed: tuple[str, ...] = ()
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from skene.ports.counters import Draft
 
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 
+Goals: TypeAlias = Mapping[str, timedelta]
 GOAL_REACHED, CONVERTED, UNSUBSCRIBED = "the goal is reached", "converted", "unsubscribed"
 """Why a journey does not go on."""
 
@@ -57,7 +58,6 @@ class Outcome(StrEnum):
     """What an evaluation came to."""
 
     ACTED = "acted"
-    """The actions are on their way."""
     REFUSED = "refused"
     """A wall: the first refusal of a window."""
     HELD_OUT = "held_out"
@@ -147,7 +147,7 @@ class Journey:
         held_out: the subject is in the group that is left alone.
         shadow: the loop only watches.
         within: how long after the beginning the goal still counts; None: the loop has no goal.
-        hooks: names of the hooks that hear of it, through the outbox, if it begins with the goal reached.
+        hooks: who hears of it, through the outbox, if it begins with the goal reached.
     """
 
     id: str
@@ -179,13 +179,10 @@ class Entry:
 
     def about(self, subject: str) -> "Entry":
         """The same for another subject, whom this one was merged into."""
-        return Entry(
-            subject,
-            self.outcome,
-            tuple(replace(draft, subject=subject) for draft in self.drafts),
-            tuple(replace(firing, subject=subject) for firing in self.next),
-            None if self.journey is None else replace(self.journey, subject=subject),
-        )
+        drafts = tuple(replace(draft, subject=subject) for draft in self.drafts)
+        following = tuple(replace(firing, subject=subject) for firing in self.next)
+        journey = self.journey and replace(self.journey, subject=subject)
+        return replace(self, subject=subject, drafts=drafts, next=following, journey=journey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,17 +259,11 @@ class DecisionRow:
 class Firings(Protocol):
     """Keeps what was set off until it has been dealt with, each by one worker at a time.
 
-    A claim is lost once the firing was claimed again, let go of, closed or forgotten. A lease that has ended
-    loses nothing by itself: until somebody else takes the firing, its worker may go on.
+    A claim is lost once the firing was claimed again, let go of, closed or forgotten, not with its lease.
     """
 
     async def emit(
-        self,
-        subject: str,
-        firings: tuple[NewFiring, ...],
-        goals: Mapping[str, timedelta],
-        *,
-        hooks: tuple[str, ...] = (),
+        self, subject: str, firings: tuple[NewFiring, ...], goals: Goals, *, hooks: tuple[str, ...] = ()
     ) -> int:
         """Record firings, each key once, and that a subject has reached the goals of loops.
 
@@ -284,11 +275,8 @@ class Firings(Protocol):
         either the firing or its journey: it is never lost.
 
         Args:
-            subject: a storable id.
-            firings: of any steps.
-            goals: loops whose goal this is → how long ago a journey may have begun, or its firing been
-                recorded.
-            hooks: names of the hooks that hear, through the outbox, of each journey that has reached it now.
+            goals: loops whose goal this is → how long ago a journey (or its firing) may have begun.
+            hooks: who hears, through the outbox, of each journey that has reached it now.
 
         Returns:
             How many firings were new.
@@ -381,11 +369,10 @@ class Firings(Protocol):
     async def note_lapses(
         self, watchers: tuple[Watcher, ...], limit: int, *, hooks: tuple[str, ...] = ()
     ) -> int:
-        """Write down plans whose end has passed. Returns how many.
+        """Write down plans whose end has passed, longest ago first. Returns how many.
 
-        Such a subject holds the default plan already; this makes it so in the table, ends its conversion at
-        the instant the plan ended if it was paid for, and records a firing of each watcher with the data
-        `{"from": …, "to": …}`. Hooks hear of both. Those that ended longest ago come first.
+        Such a subject holds the default plan already; this makes it so in the table, ends its conversion then
+        if it paid, and records a firing of each watcher: `{"from": …, "to": …}`. Hooks hear of both.
         """
         ...
 

@@ -140,7 +140,9 @@ class FunnelRow:
     def lift(self) -> Lift | None:
         """How many more began to pay of those who were asked; None unless some were asked and some not."""
         alone, paid_alone = self.held_out_subjects, self.held_out_paid_subjects
-        return lift(self.paid_subjects - paid_alone, self.subjects - alone, paid_alone, alone)
+        asked = self.subjects - alone
+        # Somebody may have been in both groups, when the loop's holdout was changed.
+        return lift(min(self.paid_subjects - paid_alone, asked), asked, paid_alone, alone)
 
     @property
     def goal_lift(self) -> Lift | None:

@@ -173,6 +173,7 @@ class Gatekeeper:
                     step.rule(now),
                     step.feature,
                     step.reported,
+                    not step.enforce,
                 )
             elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
                 by_meter[step.meter] = replace(first, cost=ask.cost)

@@ -2,21 +2,17 @@
 
 from datetime import timedelta
 
-from pydantic import JsonValue
-
 from skene.definitions.faults import DefinitionError, under
 from skene.definitions.units import Unlimited, parse_duration, parse_limit
 from skene.engine.program import Program, member_of
 from skene.engine.subject import storable_id
 from skene.errors import MeterUnknown
-from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
-from skene.ports.hooks import EventKind
 from skene.ports.overrides import Overridden, Override
 from skene.runtime.counting import whole_units
 from skene.runtime.gate import stored
 from skene.runtime.parts import Parts
-from skene.runtime.telling import granted
+from skene.runtime.telling import granted, override_ended, override_set
 
 __all__ = ["GrantVerbs"]
 
@@ -97,9 +93,7 @@ class GrantVerbs:
             None if expires is None else _length(expires, "the override"),
             reason,
         )
-        data: dict[str, JsonValue] = {"meter": override.meter, "limit": override.limit, "reason": reason}
-        told = self._tell_of(EventKind.OVERRIDE_SET, override.subject, data)
-        return await self._parts.storage.set_override(override, told)
+        return await self._parts.storage.set_override(override, override_set(self._parts, override))
 
     async def end_override(self, subject: str, meter: str) -> bool:
         """Take an override back, so that the plan's limit holds again. False: there was none in force.
@@ -109,7 +103,7 @@ class GrantVerbs:
             StorageUnavailable: nothing is known to have changed.
         """
         who, counter = stored(subject), _counter(self._parts.program, meter)
-        told = self._tell_of(EventKind.OVERRIDE_ENDED, who, {"meter": counter})
+        told = override_ended(self._parts, who, counter)
         return await self._parts.storage.end_override(who, counter, told)
 
     async def overrides(self, subject: str) -> tuple[Overridden, ...]:
@@ -119,9 +113,6 @@ class GrantVerbs:
             StorageUnavailable: the storage is away.
         """
         return await self._parts.storage.overrides(stored(subject))
-
-    def _tell_of(self, kind: EventKind, who: str, data: dict[str, JsonValue]) -> tuple[Draft, ...]:
-        return self._parts.tell(kind, who, data, self._parts.clock.new_id())
 
 
 def _length(expires: timedelta | str, of: str) -> timedelta:

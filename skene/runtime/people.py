@@ -7,9 +7,9 @@ from skene.engine.decision import Decision
 from skene.engine.program import counters_of, members_of
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied
-from skene.ports.hooks import EventKind
 from skene.ports.ledger import Conversion, FunnelRow, Span
 from skene.ports.merging import Merged
+from skene.runtime import telling
 from skene.runtime.aware import check_aware
 from skene.runtime.gate import Ask, Gatekeeper, asks_of, stored
 from skene.runtime.parts import Parts
@@ -148,7 +148,7 @@ class PeopleVerbs:
         parts, old, new = self._parts, stored(source), stored(target)
         if old == new:
             raise ValueError(f"source and target: got {source!r} twice; give two subjects")
-        told = parts.tell(EventKind.MERGED, new, {"source": old, "target": new}, old, new)
+        told = telling.merged(parts, old, new)
         merged = await parts.storage.merge(
             old, new, watchers=parts.watchers, hooks=parts.hook_names, drafts=told
         )

@@ -6,9 +6,19 @@ from skene.ports.counters import Draft
 from skene.ports.grants import Grant
 from skene.ports.hooks import EventKind
 from skene.ports.ledger import Wall
+from skene.ports.overrides import Override
 from skene.runtime.parts import Parts
 
-__all__ = ["checkout_opened", "granted", "link_clicked", "prompt_sent", "wall_opened"]
+__all__ = [
+    "checkout_opened",
+    "granted",
+    "link_clicked",
+    "merged",
+    "override_ended",
+    "override_set",
+    "prompt_sent",
+    "wall_opened",
+]
 
 
 def wall_opened(parts: Parts, wall: Wall) -> tuple[Draft, ...]:
@@ -62,6 +72,27 @@ def granted(parts: Parts, grant: Grant) -> tuple[Draft, ...]:
         "loop": grant.loop,
     }
     return parts.tell(EventKind.GRANTED, grant.subject, data, grant.subject, grant.key)
+
+
+def override_set(parts: Parts, override: Override) -> tuple[Draft, ...]:
+    """A subject was given another limit."""
+    data: dict[str, JsonValue] = {
+        "meter": override.meter,
+        "limit": override.limit,
+        "reason": override.reason,
+    }
+    return parts.tell(EventKind.OVERRIDE_SET, override.subject, data, parts.clock.new_id())
+
+
+def override_ended(parts: Parts, subject: str, meter: str) -> tuple[Draft, ...]:
+    """A subject's own limit was taken back."""
+    return parts.tell(EventKind.OVERRIDE_ENDED, subject, {"meter": meter}, parts.clock.new_id())
+
+
+def merged(parts: Parts, source: str, target: str) -> tuple[Draft, ...]:
+    """A subject turned out to be another one. Whoever forgets the source looks for its name in here."""
+    data: dict[str, JsonValue] = {"source": source, "target": target}
+    return parts.tell(EventKind.MERGED, target, data, source, target)
 
 
 def _place(wall: Wall) -> dict[str, JsonValue]:

@@ -28,6 +28,7 @@ from tests.support.careless import CARELESS_WITH_FIRINGS
 from tests.support.careless_counting import CARELESS_WITH_BILLING
 from tests.support.careless_merging import CARELESS_WITH_MERGES
 from tests.support.careless_sending import CARELESS_WITH_MESSAGES
+from tests.support.careless_spells import CARELESS_WITH_SPELLS
 
 MICROSECOND = timedelta(microseconds=1)
 NO_RULES = Rules()
@@ -299,6 +300,7 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     *CARELESS_WITH_FIRINGS,
     *CARELESS_WITH_MESSAGES,
     *CARELESS_WITH_MERGES,
+    *CARELESS_WITH_SPELLS,
 ]
 
 

@@ -242,7 +242,7 @@ async def test_what_was_refused_leaves_the_key_to_the_call_that_has_it(monkeypat
     )
     rule = Anchored(timedelta(days=30))
     call = Consume("ada", "free", (Charge("s", "calls", 1, {"free": 3}, rule),), "k", "f")
-    decided = (now, "free", None, None, None, 3, 0, 3)
+    decided = (now, "free", None, None, None, "ada", 3, 0, 3)
     await storage._take_back(_Asked(call, ()), [("refused", *decided, False, *window, [], None, None, None)])
     assert undone == []
     await storage._take_back(_Asked(call, ()), [("admitted", *decided, True, *window, [], None, "free", now)])

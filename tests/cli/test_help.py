@@ -24,6 +24,7 @@ def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 COMMANDS = sorted(paths(typer.main.get_command(app)))
 DATA = {
     ("check",),
+    ("conversions",),
     ("db", "current"),
     ("db", "triggers"),
     ("db", "upgrade"),
@@ -41,12 +42,14 @@ DATA = {
 def test_these_are_the_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
         "check",
+        "conversions",
         "db current",
         "db triggers",
         "db upgrade",
         "demo",
         "forget",
         "funnel",
+        "grant",
         "link",
         "log",
         "mail preview",
@@ -55,6 +58,8 @@ def test_these_are_the_commands() -> None:
         "outbox list",
         "outbox retry",
         "outbox show",
+        "override end",
+        "override set",
         "plan set",
         "suppressions",
         "suppressions remove",
@@ -77,5 +82,5 @@ def test_help_has_an_example_and_the_exit_codes(path: tuple[str, ...], empty: Pr
 
 
 def test_no_summary_is_cut_off(empty: Project) -> None:
-    for args in ((), ("db",), ("mail",), ("outbox",), ("plan",), ("suppressions", "--help")):
+    for args in ((), ("db",), ("mail",), ("outbox",), ("override",), ("plan",), ("suppressions", "--help")):
         assert "..." not in empty.run(*args).stdout.partition("Commands:")[2]

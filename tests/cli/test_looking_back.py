@@ -1,6 +1,9 @@
 """`skene log`, `skene funnel` with goals, and who is not written to."""
 
+import csv
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -9,7 +12,10 @@ import pytest
 from rich.console import Console
 
 from skene.adapters.sqlite import SqliteStorage
-from skene.cli.reports import funnel_table, lift_in_words
+from skene.cli.conversions import COLUMNS
+from skene.cli.funnels import SHEET, lifts_in_words, sheet_rows
+from skene.cli.reports import funnel_table
+from skene.cli.sheets import write_sheet
 from skene.ports.contacts import Suppressed
 from skene.ports.ledger import FunnelRow
 from skene.runtime.mailing import address_digest
@@ -104,11 +110,9 @@ def test_goals_stand_beside_the_group_that_was_left_alone(acting: Project) -> No
     assert (loop["held_out_journeys"], loop["held_out_goals"]) == (len(held_out), 1)
     assert loop["median_seconds_to_goal"] >= 0
     out = acting.run("funnel").stdout
-    share, alone = 3 / len(acted), 1 / len(held_out)
-    assert (
-        f"activation: {share:.1%} of {len(acted)} reached the goal, and {alone:.1%} of the {len(held_out)} "
-        f"who were left alone: {(share - alone) * 100:+.1f} percentage points"
-    ) in out
+    share, alone = 300 / len(acted), 100 / len(held_out)
+    words = f"activation, reached the goal: asked {share:.1f} % vs left alone {alone:.1f} %: "
+    assert words in " ".join(out.split())
     assert "walls" not in out
 
 
@@ -127,14 +131,55 @@ def test_columns_stand_where_there_is_something_to_say() -> None:
     assert "goals" not in " ".join(drawn(none, with_goal=())[0])
 
 
-def test_the_lift_needs_both_groups() -> None:
-    both = FunnelRow("activation", journeys=200, goals=80, held_out_journeys=20, held_out_goals=5)
-    assert lift_in_words(both) == (
-        "activation: 40.0% of 200 reached the goal, and 25.0% of the 20 who were left alone: "
-        "+15.0 percentage points"
+def test_the_lift_in_words() -> None:
+    asked = FunnelRow("freemium", subjects=1500, held_out_subjects=500, paid_subjects=160)
+    sure = replace(asked, held_out_paid_subjects=40)
+    assert list(lifts_in_words(sure, with_goal=False)) == [
+        "freemium, paid: asked 12.0 % vs left alone 8.0 %: +4.0 points (95 %: +0.7 to +7.0)"
+    ]
+    week = datetime(2026, 3, 2, tzinfo=UTC)
+    unsure = FunnelRow(
+        "activation", journey_subjects=20, goal_subjects=5, held_out_journey_subjects=10, period=week
     )
-    assert not lift_in_words(FunnelRow("activation", journeys=200, goals=80))
-    assert not lift_in_words(FunnelRow("freemium", walls=2))
+    unsure = replace(unsure, held_out_goal_subjects=3)
+    assert list(lifts_in_words(unsure, with_goal=True)) == [
+        "activation, from 2026-03-02, reached the goal: asked 25.0 % vs left alone 30.0 %: "
+        "−5.0 points (95 %: −38.3 to +24.1); the groups are too small to tell whether asking changes anything"
+    ]
+    assert not list(lifts_in_words(unsure, with_goal=False))
+    assert not list(lifts_in_words(FunnelRow("freemium", walls=2, subjects=2), with_goal=True))
+
+
+def test_a_sheet_sums_up_and_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    rich = FunnelRow(
+        "=cmd|' /C calc'!A0", walls=4, revenue=(("eur", 100), ("usd", 5)), refunded=(("usd", 2),)
+    )
+    write_sheet(SHEET, sheet_rows([rich, FunnelRow("-x", walls=1), FunnelRow(None, conversions=2)]))
+    lines = list(csv.DictReader(StringIO(capsys.readouterr().out)))
+    assert [one["loop"] for one in lines] == ["'=cmd|' /C calc'!A0"] * 2 + ["'-x", ""]
+    assert sum(int(one["walls"] or 0) for one in lines) == 5
+    money = [(one["currency"], one["revenue"], one["refunded"]) for one in lines]
+    assert money == [("eur", "100", "0"), ("usd", "5", "2"), ("", "", ""), ("", "", "")]
+
+
+def test_conversions_by_line(project: Project) -> None:
+    for subject in ("ada", "=1+1"):
+        assert project.run("plan", "set", "--", subject, "paid").exit_code == 0
+    (first, second) = json.loads(project.run("conversions", "--json").stdout)["conversions"]
+    assert list(first) == list(COLUMNS)
+    assert (first["subject"], first["plan"], first["again"], first["wall"]) == ("ada", "paid", False, None)
+    rest = project.run("conversions", "--csv", "--after", str(first["number"])).stdout
+    (line,) = csv.DictReader(StringIO(rest))
+    assert (line["subject"], line["ended_at"], line["again"]) == ("'=1+1", "", "false")
+    assert line["converted_at"] == second["converted_at"]
+    assert "ada" in project.run("conversions").stdout
+    weekly = json.loads(project.run("funnel", "--by", "week", "--json").stdout)
+    (row,) = weekly["loops"]
+    assert (row["loop"], row["conversions"], row["lift"]) == (None, 2, None)
+    assert datetime.fromisoformat(row["period"]).weekday() == 0
+    assert project.run("funnel", "--by", "quarter").exit_code == 1
+    assert project.run("funnel", "--csv", "--json").exit_code == 2
+    assert project.run("conversions", "--since", "2026-02-02", "--until", "2026-01-01").exit_code == 1
 
 
 # --- who is not written to ------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from skene import (
     wait,
 )
 from skene.adapters.file import FileNotifier
+from skene.adapters.http_hook import HttpHook
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
 from skene.adapters.paddle import PaddleBilling
@@ -44,6 +45,7 @@ from skene.cli.app import app as commands
 from skene.definitions import Definition, parse_duration
 from skene.fastapi import Gate
 from skene.fastapi.routes import make_routes
+from skene.ports.hooks import EventKind
 from skene.wiring import _VARIABLES
 from tests.docs.markdown import ROOT, Page, tables
 
@@ -51,6 +53,7 @@ REFERENCE = ROOT / "docs" / "reference"
 CONFIGURATION = Page(REFERENCE / "configuration.md")
 HTTP = Page(REFERENCE / "http.md")
 CLI = Page(REFERENCE / "cli.md")
+EVENTS = Page(REFERENCE / "events.md")
 TABLES = Page(REFERENCE / "tables.md")
 
 DESCRIBED = {
@@ -65,6 +68,7 @@ DESCRIBED = {
     "condition.usage": condition.usage,
     "condition.query": condition.query,
     "condition.plan": condition.plan,
+    "condition.feature": condition.feature,
     "condition.all_of": condition.all_of,
     "condition.any_of": condition.any_of,
     "condition.not_": condition.not_,
@@ -93,6 +97,7 @@ DESCRIBED = {
     "SmtpNotifier": SmtpNotifier,
     "FileNotifier": FileNotifier,
     "WebhookNotifier": WebhookNotifier,
+    "HttpHook": HttpHook,
     "StandardWebhookSource": StandardWebhookSource,
     "PgQueuerRunner": PgQueuerRunner,
 }
@@ -146,7 +151,12 @@ def test_every_answer_has_its_section():
                 codes |= (
                     {code.value}
                     if isinstance(code, ast.Constant)
-                    else {"usage_limit_reached", "feature_not_in_plan", "spend_cap_reached"}
+                    else {
+                        "usage_limit_reached",
+                        "feature_not_in_plan",
+                        "member_limit_reached",
+                        "spend_cap_reached",
+                    }
                 )
     answers = HTTP.text.partition("\n## Answers\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^### (\w+)$", answers, re.MULTILINE)) == codes
@@ -168,6 +178,36 @@ def test_the_tree_of_errors():
     public = [getattr(skene, name) for name in skene.__all__]
     raised = {one.__name__ for one in public if isinstance(one, type) and issubclass(one, skene.SkeneError)}
     assert {re.match(r"[│├└─ ]*(\w+)", line)[1] for line in tree.splitlines()} == raised
+
+
+def told(source: str) -> dict[str, set[str]]:
+    """Event kind → the names of its data, as the calls in a module spell them."""
+    found: dict[str, set[str]] = {}
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    shared = {one.name: literal_names(one) for one in functions}
+    for one in functions:
+        calls = [node for node in ast.walk(one) if isinstance(node, ast.Call)]
+        called = {getattr(call.func, "id", "") for call in calls}
+        for node in ast.walk(one):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "EventKind":
+                further = (shared[name] for name in called & set(shared))
+                found[EventKind[node.attr]] = shared[one.name].union(*further)
+    return found
+
+
+def literal_names(node: ast.AST) -> set[str]:
+    keys = (key for one in ast.walk(node) if isinstance(one, ast.Dict) for key in one.keys)
+    return {key.value for key in keys if isinstance(key, ast.Constant)}
+
+
+def test_the_events():
+    rows = tables(EVENTS.section("Kinds"))[0][1:]
+    shown = {names(row[0])[0]: set(names(row[2])) for row in rows}
+    assert list(shown) == list(EventKind)
+    spelled = told((ROOT / "skene" / "ports" / "happened.py").read_text())
+    spelled |= told((ROOT / "skene" / "runtime" / "telling.py").read_text())
+    assert len(spelled) == 13
+    assert {kind: shown[kind] for kind in spelled} == spelled
 
 
 def test_the_decision():

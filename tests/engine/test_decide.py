@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skene import UNLIMITED, Decision, Reason, action, condition, define_loop, step
+from skene import UNLIMITED, Decision, Reason, action, billed, condition, define_loop, step
 from skene.engine.decide import (
     crossed,
     decide,
@@ -277,3 +277,54 @@ def test_loops_divide_subjects_differently() -> None:
     ]
     agreeing = sum(a == b for a, b in zip(*groups, strict=True))
     assert 400 < agreeing < 600
+
+
+# -- use that is billed ------------------------------------------------------------------------------------
+
+
+def paying_by_use(*, enforce: bool = True) -> CompiledStep:
+    loop = define_loop(
+        type="freemium",
+        enforce=enforce,
+        steps=[
+            step(
+                condition=condition.usage(
+                    limit={"free": 10, "paid": billed(included=100, meter="calls", cap=500)}, period="30d"
+                ),
+                action=action.block("Upgrade."),
+            )
+        ],
+    )
+    return compile_loops([loop])[0].steps[0]
+
+
+def test_a_cap_refuses_in_its_own_words() -> None:
+    one = decided(paying_by_use(), used=500, plan="paid", limit=500, fits=False, admitted=False)
+    assert (one.allowed, one.reason, one.status_code) == (False, Reason.CAP_REACHED, 402)
+    assert one.message is not None
+    assert "Upgrade" not in one.message
+
+
+@pytest.mark.parametrize(("plan", "used", "units"), [("paid", 99, 0), ("paid", 130, 30), ("free", 9, 0)])
+def test_units_beyond_those_included_are_billed(plan: str, used: int, units: int) -> None:
+    one = decided(paying_by_use(), used=used, plan=plan)
+    assert (one.billed_units, one.included) == (units, 100 if plan == "paid" else None)
+
+
+def test_a_loop_that_only_watches_bills_nobody() -> None:
+    assert paying_by_use().reported == ("paid",)
+    assert paying_by_use(enforce=False).reported == ()
+
+
+def test_those_who_pay_for_nothing_get_no_bill() -> None:
+    loop = define_loop(
+        type="freemium",
+        steps=[
+            step(
+                condition=condition.usage(limit={"free": billed(meter="calls")}, period="30d"),
+                action=action.block("Upgrade."),
+            )
+        ],
+    )
+    (fault,) = compile_loops([loop])[0].plan_faults((), "free")
+    assert "those who pay for nothing" in fault.given

@@ -42,6 +42,7 @@ class StripeDriver:
 
     def __init__(self) -> None:
         self.fake = FakeStripe(now=self.now, prices=STRIPE_PRICES.values())
+        self.fake.add_meter("calls")
         self.secrets = (self.fake.api_key, self.fake.webhook_secret)
         self._answers: list[Response] = []
 

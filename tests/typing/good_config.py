@@ -201,6 +201,8 @@ assert_type(freemium.steps[0].limit, tuple[UsageCondition | FeatureCondition, Bl
 assert_type(trigger.api("/x"), ApiTrigger)
 assert_type(condition.usage(limit={"free": 1}, period="1d"), UsageCondition)
 assert_type(condition.usage(limit={"free": 1}, period="1d").limit, Mapping[str, PlanLimit])
+assert_type(condition.usage(limit={"free": billed(meter="calls")}, period="1d"), UsageCondition)
+assert_type(condition.feature("priority_support"), FeatureCondition)
 assert_type(condition.usage(at=0.8), UsageLevelCondition)
 assert_type(condition.usage(under=5, meter="calls"), UsageLevelCondition)
 assert_type(condition.function(is_old), FunctionCondition)

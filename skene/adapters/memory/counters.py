@@ -128,7 +128,13 @@ class MemoryCounters(Part):
         for item in call.charges:
             known = known or held in item.limits
             plan = applied_plan(item.limits, held, call.default_plan)
-            limit = limit_for(item.limits[plan], item.feature, features, own.get(item.meter), now)
+            limit = limit_for(
+                item.limits[plan],
+                item.feature,
+                features,
+                None if item.watched else own.get(item.meter),
+                now,
+            )
             table = state.counters.get((item.meter, plan))
             if table is None:
                 table = state.counters.setdefault((item.meter, plan), {})

@@ -1,14 +1,13 @@
 """A storage in PostgreSQL: exact over any number of processes and machines, one round trip for a call."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, cast
 
 import anyio
 import asyncpg
-import sqlalchemy as sa
 from anyio.lowlevel import RunVar
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -16,7 +15,15 @@ from sqlalchemy.util import greenlet_spawn
 
 from skene.adapters.postgres import counting
 from skene.adapters.postgres.dsn import asyncpg_dsn
-from skene.adapters.postgres.engine import Home, check_engine, check_pooler, make_engine, refuse_trio
+from skene.adapters.postgres.engine import (
+    OPEN,
+    REPORT_SECONDS,
+    Home,
+    check_engine,
+    check_pooler,
+    make_engine,
+    refuse_trio,
+)
 from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only, sqlstate
 from skene.adapters.postgres.queries import PostgresQueries
 from skene.adapters.postgres.together import Together
@@ -42,14 +49,6 @@ ALONE = {"55P03", "57014", "40P01", "40001"}
 
 _Rows = Sequence[Sequence[Any]]
 """One for each charge of a call."""
-
-# The first statement of every transaction but the counting ones: what time it is, and how long it may wait.
-# What is set ends with the transaction, so that it works behind a pooler too.
-_OPEN = sa.text("""
-SELECT clock_timestamp(),
-       set_config('lock_timeout', :lock_ms, true),
-       set_config('statement_timeout', :statement_ms, true)
-""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +289,20 @@ class PostgresStorage(SqlStorage):
         return await self._write(work, *args, **kwargs)
 
     async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._answer(lambda: self._transact(work, *args, **kwargs))
+        return await self._answer(lambda: self._transact(self._patience, work, *args, **kwargs))
 
-    async def _transact(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        longer = {**self._patience, "statement_ms": f"{REPORT_SECONDS * 1000}"}
+        seconds = REPORT_SECONDS + self._seconds
+        return await self._answer(lambda: self._transact(longer, work, *args, **kwargs), seconds)
+
+    async def _transact(
+        self, patience: Mapping[str, str], work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         engine = await self._started()
         async with engine.connect() as connection:
             try:
-                now = (await connection.execute(_OPEN, self._patience)).scalar_one()
+                now = (await connection.execute(OPEN, patience)).scalar_one()
                 if self._clock is not None:
                     now = self._clock.now()
                 result = await connection.run_sync(work, now, *args, **kwargs)

@@ -110,7 +110,8 @@ def refund_arguments(
 
 def _charge(charge: Charge) -> str:
     limits = tuple(charge.limits.items())
-    rest = _unchanging(charge.step, charge.meter, limits, charge.rule, charge.feature, charge.billed)
+    more = (charge.feature, charge.billed, charge.watched)
+    rest = _unchanging(charge.step, charge.meter, limits, charge.rule, *more)
     return f'{{"cost":{min(charge.cost, MOST)},{rest}}}'
 
 
@@ -122,6 +123,7 @@ def _unchanging(
     rule: WindowRule,
     feature: str | None,
     billed: tuple[str, ...],
+    watched: bool,
 ) -> str:
     """All of a charge but its cost: the same for every call, until the next month or so."""
     fields: dict[str, object] = {"step": step, "meter": meter, "limits": dict(limits), "rule": _rule(rule)}
@@ -129,6 +131,8 @@ def _unchanging(
         fields["feature"] = feature
     if billed:
         fields["billed"] = billed
+    if watched:
+        fields["watched"] = True
     return json.dumps(fields)[1:-1]
 
 

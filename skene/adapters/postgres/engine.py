@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from skene.errors import ConfigurationError
 
-__all__ = ["Home", "check_engine", "check_pooler", "make_engine", "refuse_trio"]
+__all__ = ["OPEN", "REPORT_SECONDS", "Home", "check_engine", "check_pooler", "make_engine", "refuse_trio"]
 
 CONNECTING = 0.95
 """The share of the time for an answer that getting a connection may take."""
@@ -31,6 +31,18 @@ class Home:
     def is_left_behind(self) -> bool:
         """Whether this process was forked off since."""
         return self.pid != os.getpid()
+
+
+REPORT_SECONDS = 30
+"""How long a report over everything may take; people wait for it, and no request does."""
+
+# The first statement of every transaction but the counting ones: what time it is, and how long it may wait.
+# What is set ends with the transaction, so that it works behind a pooler too.
+OPEN = sa.text("""
+SELECT clock_timestamp(),
+       set_config('lock_timeout', :lock_ms, true),
+       set_config('statement_timeout', :statement_ms, true)
+""")
 
 
 async def make_engine(dsn: str, pool_size: int, seconds: float) -> AsyncEngine:

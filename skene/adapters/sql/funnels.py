@@ -266,7 +266,7 @@ def _somebody(table: sa.Table) -> sa.ColumnElement[str]:
 
 
 def _how_many(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.count(sa.case((which, sa.literal_column("1"))))
+    return sa.func.count(sa.case((which, sa.literal_column("1", sa.Integer()))))
 
 
 def _money() -> tuple[sa.ColumnElement[Any], ...]:

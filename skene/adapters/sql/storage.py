@@ -194,7 +194,7 @@ class SqlStorage(SqlSyncs):
         by: Span | None = None,
     ) -> tuple[FunnelRow, ...]:
         """One row per loop, then one for conversions that no wall explains; for each period."""
-        return await self._read(funnels.funnel, since, until, loop, by)
+        return await self._report(funnels.funnel, since, until, loop, by)
 
     async def conversion_rows(
         self,

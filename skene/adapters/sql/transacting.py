@@ -26,3 +26,7 @@ class Transacting(ABC):
     @abstractmethod
     async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work in one transaction: all of it happens, or nothing."""
+
+    async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work that only reads, and that may take longer, since it reads much."""
+        return await self._read(work, *args, **kwargs)

@@ -127,7 +127,9 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
     lines: list[_Line] = []
     for item in call.charges:
         plan = applied_plan(item.limits, held, call.default_plan)
-        limit = limit_for(item.limits[plan], item.feature, features, own.get(item.meter), now)
+        limit = limit_for(
+            item.limits[plan], item.feature, features, None if item.watched else own.get(item.meter), now
+        )
         stored = _read(db, call.subject, item.meter, plan)
         counter = present(stored.counter if stored else None, item.rule, now, cycle)
         pots = _pots(db, _GRANTS_LEFT, (call.subject, item.meter, to_text(now)))

@@ -53,6 +53,7 @@ _PARTS = (
     "returns",
     "rushes",
     "sending",
+    "spells",
     "syncs",
     "ticks",
     "watching",
@@ -133,6 +134,10 @@ from skene.testing.conformance.sending import (  # noqa: E402 - see above
     PaceConformance,
     SuppressionConformance,
 )
+from skene.testing.conformance.spells import (  # noqa: E402 - see above
+    HookConformance,
+    SpellConformance,
+)
 from skene.testing.conformance.syncs import (  # noqa: E402 - see above
     ComparisonConformance,
     SyncRunConformance,
@@ -175,6 +180,8 @@ class StorageConformance(
     WallConformance,
     ConversionConformance,
     FunnelConformance,
+    SpellConformance,
+    HookConformance,
     ClaimConformance,
     AttemptConformance,
     EmitConformance,

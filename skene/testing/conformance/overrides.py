@@ -1,5 +1,6 @@
 """`Overrides`, and how `Counters` holds them in the plan's place."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -86,6 +87,14 @@ class OverrideConformance(ConformanceBase):
         both = call(charge(3, meter="calls:/a"), charge(3), charge(4, meter="exports"))
         assert limits(await storage.peek(both)) == [3, 9, 4]
         assert limits(await storage.consume(both)) == [3, 9, 4]
+
+    async def test_a_counter_that_only_watches_refuses_nobody(self, storage: Storage) -> None:
+        """Not even with an override: a loop in shadow mode sees everything and stops nothing."""
+        await override(storage, 1)
+        watching = replace(charge(None), watched=True)
+        for used in (1, 2, 3):
+            counted = await storage.consume(call(watching))
+            assert (counted.admitted, counted.tallies[0].used) == (True, used)
 
     async def test_an_override_ends_by_itself(self, storage: Storage, clock: ManualClock) -> None:
         """At its last instant it holds, at the next the plan's limit does."""

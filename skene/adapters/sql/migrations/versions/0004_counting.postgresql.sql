@@ -14,7 +14,8 @@ LANGUAGE sql STABLE
 AS $function$
     SELECT jsonb_agg(
                CASE
-                   WHEN own IS NOT NULL AND coalesce((own->>'until')::timestamptz > p_now, true) THEN
+                   WHEN own IS NOT NULL AND NOT charge ? 'watched'
+                        AND coalesce((own->>'until')::timestamptz > p_now, true) THEN
                        jsonb_set(charge, '{limits}', (
                            SELECT jsonb_object_agg(plan, own->'limit')
                              FROM jsonb_object_keys(charge->'limits') AS plan))

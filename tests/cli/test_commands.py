@@ -11,7 +11,7 @@ from skene.adapters.sql.migrate import KNOWN
 from skene.adapters.system import SystemClock
 from skene.testing.serve import serving
 from skene.testing.stripe_server import FakeStripe
-from tests.cli.project import APP, LOOP, Project
+from tests.cli.project import APP, CONFIG, LOOP, Project
 
 STRIPE_CONFIG = (
     LOOP
@@ -129,6 +129,21 @@ def test_check_says_in_words_what_a_loop_does(project: Project) -> None:
     assert "free: 2, paid: unlimited; per 30d from the first use" in result.stdout
     assert '402 "Enough."; e-mail upgrade_prompt through resend, once per window' in result.stdout
     assert "ok: 1 loop, 1 step" in result.stdout
+
+
+def test_a_bill_in_words(project: Project) -> None:
+    paid = 'billed(included=1000, meter="api_calls", cap=5000)'
+    project.write("skene_config.py", CONFIG.replace("UNLIMITED", paid).replace(paid, "billed", 1))
+    assert "free: 2, paid: 1,000 included, cap 5,000; per 30d" in project.run("check").stdout
+    (step,) = json.loads(project.run("check", "--json").stdout)["loops"][0]["steps"]
+    assert step["billed"] == {"paid": {"included": 1000, "meter": "api_calls", "cap": 5000}}
+    assert project.run("db", "upgrade").exit_code == 0
+    assert project.run("plan", "set", "ada", "paid").exit_code == 0
+    project.use("ada", 3)
+    shown = project.run("usage", "ada", "--json")
+    (one,) = json.loads(shown.stdout)["usage"]
+    assert (one["limit"], one["used"], one["included"], one["billed_units"]) == (5000, 3, 1000, 0)
+    assert "1,000 included" in " ".join(project.run("usage", "ada").stdout.split())
 
 
 def test_check_lists_the_gated_routes_of_an_app(project: Project) -> None:

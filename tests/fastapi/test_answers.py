@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from skene import StorageUnavailable, action, condition, define_loop, lifetime, step, trigger
+from skene import StorageUnavailable, action, billed, condition, define_loop, lifetime, step, trigger
 from tests.fastapi.conftest import freemium
 
 
@@ -40,6 +40,26 @@ async def test_a_refusal_says_everything_a_client_needs(house):
         "remaining": 0,
         "period": "30d",
     }
+
+
+async def test_a_cap_on_the_bill_is_told_apart_from_a_limit(house):
+    h = house(freemium(1, paid=billed(included=1, meter="api_calls", cap=2)))
+    gated(h)
+    async with h.running() as client:
+        await h.skene.set_plan("ada", "paid")
+        for _ in range(2):
+            assert (await client.post("/api/features/x")).status_code == 200
+        refused = await client.post("/api/features/x")
+        document = (await client.get("/openapi.json")).json()
+    body = refused.json()
+    assert (refused.status_code, body["title"]) == (402, "Spend cap reached")
+    assert body["code"] == "spend_cap_reached"
+    assert body["type"].endswith("#spend_cap_reached")
+    assert (body["limit"], body["used"], body["included"], body["billed_units"]) == (2, 2, 1, 1)
+    assert body["detail"] != "Limit reached."
+    told = document["components"]["schemas"]["UsageLimitProblem"]["properties"]
+    assert set(body) <= set(told)
+    assert body["code"] in told["code"]["enum"]
 
 
 async def test_every_gated_answer_carries_the_rate_limit_fields(house):

@@ -17,6 +17,7 @@ from skene.adapters.memory_notifier import MemoryNotifier
 from skene.adapters.stripe import StripeBilling
 from skene.adapters.system import SystemClock
 from skene.ports.billing import UsageReport
+from skene.ports.outbox import MessageState
 from skene.ports.storage import Storage
 from skene.runtime.gate import Ask
 from skene.testing.clock import ManualClock
@@ -194,6 +195,7 @@ async def test_the_bill_is_exact(opening: Open) -> None:
     await till.run()
     assert len(till.used) == 2 * len(PEOPLE)
     assert till.billed() == till.owed()
+    assert set(await till.skene.storage.outbox_counts()) == {MessageState.SENT}
     assert sum(till.owed().values()) > UNITS / 3
     assert min(till.way.troubles["failed"], till.way.troubles["lost"]) > 0
 

@@ -213,7 +213,11 @@ def test_the_events():
 def test_the_decision():
     page = Page(REFERENCE / "decision.md")
     shown = [name for row in tables(page.section("Decision"))[0][1:] for name in names(row[0])]
-    assert shown == [*(field.name for field in dataclasses.fields(skene.Decision)), "billed_units", "remaining"]
+    assert shown == [
+        *(field.name for field in dataclasses.fields(skene.Decision)),
+        "billed_units",
+        "remaining",
+    ]
     reasons = [names(row[0])[0] for row in tables(page.section("Reasons"))[0][1:]]
     assert reasons == list(skene.Reason)
 

@@ -2,7 +2,7 @@
 
 # PYTHON=/path/to/python picks the interpreter that .venv is made with; WORKERS how many processes run the tests.
 PYTHON ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin

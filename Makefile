@@ -3,6 +3,8 @@
 # PYTHON=/path/to/python picks the interpreter that .venv is made with; WORKERS how many processes run the tests.
 PYTHON ?=
 WORKERS ?= 3
+# Further arguments for pytest.
+ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +31,7 @@ demo: $(READY)
 	@$(BIN)/skene demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Each lower bound in pyproject.toml taken at its word.
 OLDEST := import tomllib; [print(d.replace(">=", "==")) for d in \

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from skene.definitions.faults import Fault, describe, join, key_path, nearest
+from skene.definitions.faults import Fault, describe, join, key_path
 
-__all__ = ["OWN_OPTIONS", "derived_prices", "options_faults", "price_faults", "prices_faults", "trial_faults"]
+__all__ = ["OWN_OPTIONS", "derived_prices", "options_faults", "price_faults", "trial_faults"]
 
 OWN_OPTIONS = frozenset(
     {
@@ -49,35 +49,6 @@ def price_faults(setting: str, value: object) -> Iterator[Fault]:
     """What is wrong with something to sell."""
     if not isinstance(value, str) or not value or value != value.strip() or value == "*":
         yield Fault(f"StripeBilling.{setting}", describe(value), _PRICE)
-
-
-def prices_faults(prices: object, plans: object, default: object) -> Iterator[Fault]:
-    """What is wrong with the prices that plans are sold at."""
-    if prices is None:
-        return
-    path = "StripeBilling.checkout_prices"
-    entries = _entries(prices)
-    if not entries:
-        yield Fault(path, describe(prices), 'a mapping such as {"paid": "price_123"}')
-        return
-    meant = _entries(plans)
-    named = [plan for plan in meant.values() if isinstance(plan, str) and plan != default]
-    names = list(dict.fromkeys(named))
-    for plan, price in entries.items():
-        where = join(path, key_path(plan))
-        if plan not in names:
-            allowed = f"a plan that plans= names: {', '.join(names) or 'none'}"
-            yield Fault(where, describe(plan), allowed, nearest(plan, names))
-            continue
-        faults = list(price_faults(f"checkout_prices.{key_path(plan)}", price))
-        yield from faults
-        if not faults and meant.get(price, plan) != plan:
-            given = f"{price!r}, which means the plan {meant[price]!r}"
-            yield Fault(where, given, "a price of this very plan")
-
-
-def _entries(value: object) -> Mapping[object, object]:
-    return cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {}
 
 
 def trial_faults(days: object) -> Iterator[Fault]:

@@ -5,24 +5,29 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from skene.adapters.stripe.offers import (
-    derived_prices,
-    options_faults,
-    price_faults,
+from skene.adapters.settings import (
+    PLACEHOLDER,
+    keeping_faults,
+    name_faults,
+    plan_order,
+    plans_faults,
     prices_faults,
-    trial_faults,
+    secret_description,
+    sold_prices,
+    time_faults,
 )
-from skene.definitions.faults import Fault, describe, join, key_path
+from skene.adapters.stripe.offers import derived_prices, options_faults, price_faults, trial_faults
+from skene.definitions.faults import Fault
 from skene.engine.standing import Keeping, PlanPolicy
 from skene.errors import ConfigurationError
 
 __all__ = ["Settings"]
 
+_OWNER = "StripeBilling"
 _KEY = re.compile(r"(?:sk|rk)_(?:org_)?(?:(live|test)_)?([A-Za-z0-9_]{3,})")
 _SECRET = re.compile(r"whsec_([A-Za-z0-9_+/=-]{16,})")
-_PLACEHOLDER = re.compile(r"(.)\1*|(?:your|change_?me|replace|placeholder|example|secret).*", re.IGNORECASE)
 _STRIPE_ID = re.compile(r"(?:price|prod|plan)_\w+")
 
 _KEY_ALLOWED = "the secret key from Stripe's dashboard; it begins with sk_ or rk_"
@@ -54,18 +59,21 @@ class Settings:
             *_key_faults(self.api_key),
             *_secret_faults(self.webhook_secret),
             *_plan_faults(self.plans),
-            *_name_faults("default", self.default),
+            *name_faults(_OWNER, "default", self.default),
             *(price_faults("checkout_price", self.checkout_price) if self.checkout_price is not None else ()),
-            *prices_faults(self.checkout_prices, self.plans, self.default),
+            *prices_faults(
+                _OWNER,
+                self.checkout_prices,
+                self.plans,
+                self.default,
+                '{"paid": "price_123"}',
+                price_faults,
+            ),
             *trial_faults(self.trial_days),
             *options_faults(self.checkout_options),
-            *_keeping_faults("collection_paused", self.collection_paused),
-            *_keeping_faults("disputed", self.disputed),
-            *_span_faults("grace", self.grace, timedelta(0), timedelta(days=365)),
-            *_span_faults("timeout", self.timeout, timedelta(milliseconds=50), timedelta(seconds=10)),
-            *_span_faults(
-                "webhook_tolerance", self.webhook_tolerance, timedelta(seconds=1), timedelta(hours=1)
-            ),
+            *keeping_faults(_OWNER, "collection_paused", self.collection_paused),
+            *keeping_faults(_OWNER, "disputed", self.disputed),
+            *time_faults(_OWNER, self.grace, self.timeout, self.webhook_tolerance),
         ]
         if faults:
             raise ConfigurationError(faults)
@@ -85,8 +93,7 @@ class Settings:
     @property
     def order(self) -> tuple[str, ...]:
         """The plans besides the default, least valuable first: each at the place of its last mention."""
-        backwards = dict.fromkeys(reversed(list(self.plans.values())))
-        return tuple(plan for plan in reversed(backwards) if plan != self.default)
+        return plan_order(self.plans, self.default)
 
     @property
     def policy(self) -> PlanPolicy:
@@ -99,11 +106,8 @@ class Settings:
 
         A single `checkout_price` without `checkout_prices` is all that is sold.
         """
-        prices = self.checkout_prices or derived_prices(self.plans, self.default)
-        if self.checkout_price is not None and self.checkout_prices is None:
-            plan = self.plans.get(self.checkout_price)
-            prices = {} if plan is None else {plan: self.checkout_price}
-        return {plan: prices[plan] for plan in self.order if plan in prices}
+        listed = derived_prices(self.plans, self.default)
+        return sold_prices(self.plans, self.default, listed, self.checkout_prices, self.checkout_price)
 
     @property
     def sells(self) -> str | None:
@@ -115,10 +119,10 @@ class Settings:
 def _key_faults(value: object) -> Iterator[Fault]:
     path = "StripeBilling.api_key"
     match = _KEY.fullmatch(value) if isinstance(value, str) else None
-    if match and not _PLACEHOLDER.fullmatch(match.group(2)):
+    if match and not PLACEHOLDER.fullmatch(match.group(2)):
         return
     hint = None
-    given = _secret_description(value)
+    given = secret_description(value)
     if isinstance(value, str) and value.startswith("pk_"):
         given, hint = "a publishable key (pk_…)", "the secret key next to it"
     elif isinstance(value, str) and value.startswith("whsec_"):
@@ -128,61 +132,18 @@ def _key_faults(value: object) -> Iterator[Fault]:
 
 def _secret_faults(value: object) -> Iterator[Fault]:
     match = _SECRET.fullmatch(value) if isinstance(value, str) else None
-    if match and not _PLACEHOLDER.fullmatch(match.group(1)):
+    if match and not PLACEHOLDER.fullmatch(match.group(1)):
         return
-    given, hint = _secret_description(value), None
+    given, hint = secret_description(value), None
     if isinstance(value, str) and value.startswith(("sk_", "rk_", "pk_")):
         given, hint = "an API key", "api_key="
     yield Fault("StripeBilling.webhook_secret", given, _SIGNING_ALLOWED, hint)
 
 
-def _secret_description(value: object) -> str:
-    if not isinstance(value, str):
-        return describe(value, "secret")
-    if not value.strip():
-        return "an empty string"
-    if value != value.strip():
-        return "a value with white space around it"
-    return "a placeholder or a value of the wrong form"
-
-
 def _plan_faults(plans: object) -> Iterator[Fault]:
-    path = "StripeBilling.plans"
-    entries = _entries(plans)
-    if not entries:
-        yield Fault(path, describe(plans), 'a mapping such as {"price_123": "paid"}')
-    for key, plan in entries:
-        where = join(path, key_path(key))
-        if not isinstance(key, str) or not key or key != key.strip() or len(key) > 200:
-            yield Fault(where, describe(key), 'a price id, a product id, a lookup key or "*" as the key')
-        elif isinstance(plan, str) and _STRIPE_ID.fullmatch(plan):
-            yield Fault(
-                where, describe(plan), "a plan as the value, its price as the key", f'{{"{plan}": "{key}"}}'
-            )
-        else:
-            yield from _name_faults(f"plans.{key_path(key)}", plan)
+    keys = 'a price id, a product id, a lookup key or "*"'
+    return plans_faults(_OWNER, plans, '{"price_123": "paid"}', _is_key, _STRIPE_ID, keys)
 
 
-def _entries(plans: object) -> list[tuple[object, object]]:
-    return list(cast("Mapping[object, object]", plans).items()) if isinstance(plans, Mapping) else []
-
-
-def _name_faults(setting: str, value: object) -> Iterator[Fault]:
-    if not isinstance(value, str) or not value or value != value.strip() or len(value) > 100:
-        yield Fault(f"StripeBilling.{setting}", describe(value), 'the name of a plan, e.g. "paid"')
-
-
-def _keeping_faults(setting: str, value: object) -> Iterator[Fault]:
-    if value not in ("keep", "default"):
-        yield Fault(f"StripeBilling.{setting}", describe(value), '"keep" or "default"')
-
-
-def _span_faults(setting: str, value: object, least: timedelta, most: timedelta) -> Iterator[Fault]:
-    if not isinstance(value, timedelta) or not least <= value <= most:
-        yield Fault(
-            f"StripeBilling.{setting}", describe(value), f"a timedelta from {_span(least)} to {_span(most)}"
-        )
-
-
-def _span(value: timedelta) -> str:
-    return f"{value.days} days" if value.days else f"{value.total_seconds():g} s"
+def _is_key(key: str) -> bool:
+    return bool(key) and key == key.strip() and len(key) <= 200

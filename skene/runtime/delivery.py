@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import anyio
 
+from skene.definitions import Recovery
 from skene.engine.backoff import next_delay
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
 from skene.ports.notifier import Body, Notifier, Profile
@@ -22,6 +23,8 @@ HURRY = 4.0
 """Seconds that a send may still take once the worker is told to stop; another one repeats it, same key."""
 _NO_PROFILE = ("grant", "function", "usage", "event")
 """The kinds that say nothing of the person: whoever knows their profile may be away."""
+_RECOVERIES = {"usage": REPORT_RECOVERY, "event": Recovery(retries=100, base="5s", cap="30m")}
+"""How patiently the kinds are tried again that no loop decides about: hooks are told for about a day."""
 PATIENCE = timedelta(seconds=3)
 """The longest wait for a channel's turn with a message in hand: all of it fits into a lease."""
 
@@ -165,7 +168,7 @@ class Delivery:
             return Outcome(MessageState.PARKED, failed=True, reason=str(error))
         retry_after = error.retry_after if isinstance(error, DeliveryFailed) else None
         delay = next_delay(
-            REPORT_RECOVERY if message.draft.kind == "usage" else self._parts.recovery(message.draft.loop),
+            _RECOVERIES.get(message.draft.kind) or self._parts.recovery(message.draft.loop),
             message.failures + 1,
             chance=self._parts.clock.chance(),
             retry_after=retry_after,

@@ -30,9 +30,6 @@ __all__ = ["OnStorageError", "Parts"]
 
 OnStorageError = Literal["deny", "allow"]
 
-OF_EVENTS = Recovery(retries=100, base="5s", cap="30m")
-"""How patiently hooks are told of an event: for about a day."""
-
 
 @dataclass(slots=True)
 class Parts:
@@ -120,8 +117,8 @@ class Parts:
         return found
 
     def recovery(self, loop: str) -> Recovery:
-        """How patiently a loop's actions are tried again; what is of no loop is an event."""
-        return OF_EVENTS if not loop else self.program.recoveries.get(loop) or Recovery()
+        """How patiently a loop's actions are tried again."""
+        return self.program.recoveries.get(loop) or Recovery()
 
     def plan_of(self, known: Customer | None, now: datetime) -> str:
         """The plan that a subject holds at an instant."""

@@ -47,10 +47,10 @@ class PeopleVerbs:
             steps = tuple(counter for step in steps for counter in counters_of(step, kept))
         asks = [ask for step in steps for ask in asks_of(step, 1, member)]
         if members:
-            asks += [Ask(one, 1) for step in steps for one in members_of(step, kept)]
-        # Twice on one counter would be one question.
-        asked = tuple({ask.step.meter: ask for ask in asks}.values()) if member and members else tuple(asks)
-        return await self._gatekeeper.look(subject, asked) if asked else ()
+            shown = {ask.step.meter for ask in asks}
+            others = [one for step in steps for one in members_of(step, kept) if one.meter not in shown]
+            asks += [Ask(one, 1) for one in others]
+        return await self._gatekeeper.look(subject, asks) if asks else ()
 
     def upgrade_link(self, subject: str, plan: str | None = None) -> str:
         """A signed link that leads a subject to payment, e.g. for the buttons of your own pricing page.

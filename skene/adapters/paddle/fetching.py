@@ -1,10 +1,8 @@
 """Reads a customer and everything they subscribe to."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import anyio
-
+from skene.adapters.at_once import at_once
 from skene.adapters.paddle.connection import Connection
 from skene.adapters.paddle.naming import Naming
 from skene.adapters.paddle.reading import SUBJECT_KEY, Json, mapping, subscription, text
@@ -32,11 +30,17 @@ async def account(
         ValueError: what answered was not Paddle.
     """
     params = {"customer_id": customer, "status": _ALL, "per_page": "200"}
-    found, listed = await _both(
-        lambda: connection.get(f"/customers/{customer}"),
-        lambda: connection.pages("/subscriptions", params),
-    )
-    person = mapping(found["data"])
+    found: list[Json] = []
+    listed: list[Json] = []
+
+    async def read_customer() -> None:
+        found.append(await connection.get(f"/customers/{customer}"))
+
+    async def read_subscriptions() -> None:
+        listed.extend(await connection.pages("/subscriptions", params))
+
+    await at_once(read_customer, read_subscriptions)
+    person = mapping(found[0]["data"])
     if person.get("id") != customer:
         raise ValueError("that is another customer, or none")
     if any(one.get("customer_id") != customer for one in listed):
@@ -61,32 +65,3 @@ async def _disputed(connection: Connection, customer: str) -> bool:
         return {one.get("transaction_id") for one in adjustments if one.get("action") == action}
 
     return bool(payments("chargeback") - payments("chargeback_reverse"))
-
-
-async def _both(
-    first: Callable[[], Awaitable[Json]], second: Callable[[], Awaitable[Sequence[Json]]]
-) -> tuple[Json, Sequence[Json]]:
-    """Two answers at once; the first fault ends both, and comes as it is."""
-    one: list[Json] = []
-    other: list[Sequence[Json]] = []
-    errors: list[Exception] = []
-
-    async def keep(read: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await read()
-        except Exception as error:  # noqa: BLE001 - raised again below, out of the group it would come in
-            errors.append(error)
-            group.cancel_scope.cancel()
-
-    async def read_first() -> None:
-        one.append(await first())
-
-    async def read_second() -> None:
-        other.append(await second())
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(keep, read_first)
-        group.start_soon(keep, read_second)
-    if errors:
-        raise errors[0]
-    return one[0], other[0]

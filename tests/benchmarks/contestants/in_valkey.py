@@ -11,7 +11,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 
 from tests.benchmarks.contestants.gate import LIMIT, Gate
 
-__all__ = ["limits_in_valkey", "redis_lua"]
+__all__ = ["client_of", "limits_in_valkey", "limits_storage", "redis_lua", "sum_of"]
 
 SCRIPT = """
 local used = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -26,17 +26,45 @@ return 1
 PERIOD_MS = 30 * 24 * 3600 * 1000
 
 
+CONNECTIONS = 50
+
+
+def client_of(socket: str | Path, db: int) -> redis.asyncio.Redis:
+    """A client whose calls wait for a connection: the one that redis-py makes by itself fails beyond 100."""
+    return redis.asyncio.Redis.from_pool(_pool(socket, db))
+
+
+def limits_storage(socket: str | Path, db: int) -> RedisStorage:
+    """The storage of `limits`, on redis-py, with a pool of the same kind."""
+    return RedisStorage(
+        f"async+redis+unix://{socket}?db={db}", implementation="redispy", connection_pool=_pool(socket, db)
+    )
+
+
+def _pool(socket: str | Path, db: int) -> redis.asyncio.BlockingConnectionPool:
+    return redis.asyncio.BlockingConnectionPool.from_url(
+        f"unix://{socket}?db={db}", max_connections=CONNECTIONS, timeout=None
+    )
+
+
+async def sum_of(client: redis.asyncio.Redis) -> int:
+    """What all counters of a database hold together."""
+    keys = [key async for key in client.scan_iter(count=1000)]
+    parts = [keys[at : at + 1000] for at in range(0, len(keys), 1000)]
+    return sum([int(value) for part in parts for value in await client.mget(part)])
+
+
 @asynccontextmanager
 async def redis_lua(name: str, socket: Path, db: int, limit: int = LIMIT) -> AsyncIterator[Gate]:
     """A fixed window in a Lua script, called by its digest."""
-    client = redis.asyncio.Redis(unix_socket_path=str(socket), db=db)
+    client = client_of(socket, db)
     script = client.register_script(SCRIPT)
 
     async def call(subject: str) -> bool:
         return bool(await script(keys=[f"usage:{subject}"], args=[limit, PERIOD_MS]))
 
     async def counted() -> int:
-        return await _sum(client)
+        return await sum_of(client)
 
     try:
         yield Gate(name, call, counted)
@@ -47,25 +75,17 @@ async def redis_lua(name: str, socket: Path, db: int, limit: int = LIMIT) -> Asy
 @asynccontextmanager
 async def limits_in_valkey(name: str, socket: Path, db: int, limit: int = LIMIT) -> AsyncIterator[Gate]:
     """`limits`, a fixed window, its asynchronous half on redis-py."""
-    storage = RedisStorage(f"async+redis+unix://{socket}?db={db}", implementation="redispy")
-    limiter = FixedWindowRateLimiter(storage)
+    limiter = FixedWindowRateLimiter(limits_storage(socket, db))
     item = RateLimitItemPerDay(limit, 30)
-    client = redis.asyncio.Redis(unix_socket_path=str(socket), db=db)
+    client = client_of(socket, db)
 
     async def call(subject: str) -> bool:
         return await limiter.hit(item, subject)
 
     async def counted() -> int:
-        return await _sum(client)
+        return await sum_of(client)
 
     try:
         yield Gate(name, call, counted)
     finally:
         await client.aclose()
-
-
-async def _sum(client: redis.asyncio.Redis) -> int:
-    keys = [key async for key in client.scan_iter(count=1000)]
-    return sum(
-        [int(value) for at in range(0, len(keys), 1000) for value in await client.mget(keys[at : at + 1000])]
-    )

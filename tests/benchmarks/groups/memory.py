@@ -62,7 +62,8 @@ async def run(options: Options) -> Outcome:
             Table(
                 f"{subjects:,} subjects",
                 "Memory is what the process has grown by, names of subjects included; the slowest decision"
-                " is that of 200,000 more, half of them by new subjects, in time of the processor.",
+                " is that of 200,000 more, or as many as fit into 20 s, half of them by new subjects, in time"
+                " of the processor.",
                 ["", "bytes per subject", "slowest decision, ms"],
                 rows,
             ),

@@ -34,8 +34,8 @@ async def run(options: Options) -> Outcome:
                 await turn_of(gate, CALLERS, min(0.5, options.seconds), hot())()  # used up
             settle()
             turns: dict[str, Turn] = {}
-            if binary:
-                pgbench = Pgbench(binary, server, "bench", "ceiling")
+            pgbench = Pgbench(binary, server, "bench", "ceiling") if binary else None
+            if pgbench:
                 turns[pgbench.name] = pgbench.turn(CALLERS, options.seconds, 1, LIMIT)
                 await turns[pgbench.name]()
             turns |= {gate.name: turn_of(gate, CALLERS, options.seconds, hot()) for gate in gates}
@@ -45,6 +45,8 @@ async def run(options: Options) -> Outcome:
                 {gate.name: _writing(place, gate, refusals) for gate in gates}, options.rounds, options.tell
             )
             await check(gates)
+            if pgbench:
+                assert pgbench.counted() == LIMIT, pgbench.counted()
             assert all(gate.admitted == LIMIT for gate in gates), [gate.admitted for gate in gates]
         facts = {"PostgreSQL": server.execute("SHOW server_version")}
     base = Pgbench.name if binary else ASYNCPG

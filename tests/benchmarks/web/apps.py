@@ -6,14 +6,13 @@ limit. Every app knows who calls, as apps do: the endpoint takes the user from a
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import asyncpg
-import redis.asyncio
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from skene import Skene
@@ -25,25 +24,12 @@ from skene.ports.storage import Storage
 from tests.benchmarks.contestants.by_hand import COUNT, INSERT, sqlalchemy_address, upsert
 from tests.benchmarks.contestants.in_memory import counted_in
 from tests.benchmarks.contestants.ours import METER, freemium
+from tests.benchmarks.web.endpoint import LIMIT, PATH, Counted, User, current_user, endpoint
+from tests.benchmarks.web.libraries import LIBRARIES
 
 __all__ = ["APPS", "app"]
 
-LIMIT = int(os.environ.get("BENCH_LIMIT", "1000000000"))
-PATH = "/api/features/work"
 COUNTED = f"SELECT coalesce(sum(used), 0) FROM skene_usage WHERE meter = '{METER}'"
-Counted = Callable[[], Awaitable[int]]
-
-
-async def current_user(x_user: Annotated[str, Header()]) -> str:
-    return x_user
-
-
-User = Annotated[str, Depends(current_user)]
-
-
-def user_of(request: Request) -> str:
-    """The same, for those who look at the request themselves."""
-    return request.headers["x-user"]
 
 
 def app() -> FastAPI:
@@ -51,18 +37,8 @@ def app() -> FastAPI:
     return APPS[os.environ["BENCH_APP"]]()
 
 
-def _endpoint(made: FastAPI, counted: Counted | None, *dependencies: Any) -> FastAPI:
-    @made.post(PATH, dependencies=list(dependencies))
-    async def work(user: User) -> dict[str, bool]:
-        return {"done": bool(user)}
-
-    if counted is not None:
-        made.add_api_route("/counted", counted)
-    return made
-
-
 def ungated() -> FastAPI:
-    return _endpoint(FastAPI(), None)
+    return endpoint(FastAPI(), None)
 
 
 def bare() -> FastAPI:
@@ -83,12 +59,17 @@ def _gated(storage: Storage, counted: Counted) -> FastAPI:
     skene = Skene(freemium(LIMIT), storage=storage)
     made = FastAPI(lifespan=skene.lifespan)
     Gate(skene, subject=current_user).install(made)
-    return _endpoint(made, counted)
+    return endpoint(made, counted)
 
 
 def skene_memory() -> FastAPI:
     storage = MemoryStorage()
-    return _gated(storage, lambda: counted_in(storage)(METER))
+    units = counted_in(storage)
+
+    async def counted() -> int:
+        return await units(METER)
+
+    return _gated(storage, counted)
 
 
 def skene_postgres() -> FastAPI:
@@ -136,7 +117,7 @@ def asyncpg_by_hand() -> FastAPI:
     async def counted() -> int:
         return int(await made.state.pool.fetchval("SELECT coalesce(sum(used), 0) FROM http_asyncpg"))
 
-    return _endpoint(made, counted, Depends(gate))
+    return endpoint(made, counted, Depends(gate))
 
 
 def naive() -> FastAPI:
@@ -157,52 +138,9 @@ def naive() -> FastAPI:
     async def counted(db: Annotated[AsyncSession, Depends(session)]) -> int:
         return int((await db.execute(sa.text("SELECT count(*) FROM http_events"))).scalar_one())
 
-    made = _endpoint(FastAPI(), None, Depends(gate))
+    made = endpoint(FastAPI(), None, Depends(gate))
     made.add_api_route("/counted", counted)
     return made
-
-
-# -- libraries ---------------------------------------------------------------------------------------------
-
-
-def _slowapi(storage: str, counted: Callable[[Any], Awaitable[int]]) -> FastAPI:
-    from slowapi import Limiter, _rate_limit_exceeded_handler
-    from slowapi.errors import RateLimitExceeded
-
-    limiter = Limiter(key_func=user_of, storage_uri=storage)
-    made = FastAPI()
-    made.state.limiter = limiter
-    made.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
-
-    @made.post(PATH)
-    @limiter.limit(f"{LIMIT}/30 days")
-    async def work(request: Request, user: User) -> dict[str, bool]:
-        return {"done": bool(user)}
-
-    made.add_api_route("/counted", lambda: counted(limiter))
-    return made
-
-
-def slowapi_memory() -> FastAPI:
-    async def counted(limiter: Any) -> int:
-        return int(sum(limiter._storage.storage.values()))
-
-    return _slowapi("memory://", counted)
-
-
-def slowapi_redis() -> FastAPI:
-    async def counted(_: Any) -> int:
-        return await _redis_sum(2)
-
-    return _slowapi(f"redis+unix://{os.environ['BENCH_SOCKET']}?db=2", counted)
-
-
-async def _redis_sum(db: int) -> int:
-    client = redis.asyncio.Redis(unix_socket_path=os.environ["BENCH_SOCKET"], db=db)
-    try:
-        return sum([int(await client.get(key)) async for key in client.scan_iter(count=1000)])
-    finally:
-        await client.aclose()
 
 
 APPS: dict[str, Callable[[], FastAPI]] = {
@@ -213,6 +151,5 @@ APPS: dict[str, Callable[[], FastAPI]] = {
     "skene_sqlite": skene_sqlite,
     "asyncpg_by_hand": asyncpg_by_hand,
     "naive": naive,
-    "slowapi_memory": slowapi_memory,
-    "slowapi_redis": slowapi_redis,
+    **LIBRARIES,
 }

@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, requests: Iterator[bytes], end: float, took: list[float], told: Counter[str]) -> None:
         self._requests, self._end, self._took, self._told = requests, end, took, told
-        self._answer = b""
+        self._answer, self._closing = b"", False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,12 +65,14 @@ class Connection(asyncio.Protocol):
         if now < self._end:
             self._send()
         else:
+            self._closing = True
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
             self.done.set_result(None)
-            self._told["lost"] += bool(error)
+            if self._answer or error or not self._closing:
+                self._told["lost"] += 1
 
     def _send(self) -> None:
         self._begun = time.perf_counter()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from tests.support.postgres import PostgresServer
@@ -44,7 +44,7 @@ class Valkey:
 
 
 @contextlib.contextmanager
-def valkey() -> Iterator[Valkey]:
+def valkey() -> Generator[Valkey]:
     """Start a server with the settings it comes with, but for where it listens. It is gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="skene-valkey-"))
     socket = home / "socket"

@@ -1,6 +1,6 @@
 """Gates on Valkey or Redis: a Lua script through redis-py, and `limits`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ async def sum_of(client: redis.asyncio.Redis) -> int:
 
 
 @asynccontextmanager
-async def redis_lua(name: str, socket: Path, db: int, limit: int = LIMIT) -> AsyncIterator[Gate]:
+async def redis_lua(name: str, socket: Path, db: int, limit: int = LIMIT) -> AsyncGenerator[Gate]:
     """A fixed window in a Lua script, called by its digest."""
     client = client_of(socket, db)
     script = client.register_script(SCRIPT)
@@ -73,7 +73,7 @@ async def redis_lua(name: str, socket: Path, db: int, limit: int = LIMIT) -> Asy
 
 
 @asynccontextmanager
-async def limits_in_valkey(name: str, socket: Path, db: int, limit: int = LIMIT) -> AsyncIterator[Gate]:
+async def limits_in_valkey(name: str, socket: Path, db: int, limit: int = LIMIT) -> AsyncGenerator[Gate]:
     """`limits`, a fixed window, its asynchronous half on redis-py."""
     limiter = FixedWindowRateLimiter(limits_storage(socket, db))
     item = RateLimitItemPerDay(limit, 30)

@@ -1,6 +1,6 @@
 """skene, through its public names."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -50,7 +50,9 @@ def through_storage(name: str, storage: Storage, counted: Sum, limit: int = LIMI
 
 
 @asynccontextmanager
-async def through_skene(name: str, storage: Storage, counted: Sum, limit: int = LIMIT) -> AsyncIterator[Gate]:
+async def through_skene(
+    name: str, storage: Storage, counted: Sum, limit: int = LIMIT
+) -> AsyncGenerator[Gate]:
     """`skene.consume`, from the meter's name to the `Decision`."""
     skene = Skene(freemium(limit), storage=storage, worker=False)
     async with skene:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import psutil
-
 __all__ = ["circumstances", "settle", "version"]
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,7 +22,7 @@ def settle() -> None:
 
 def circumstances(packages: Sequence[str], **more: str) -> dict[str, str]:
     """When, which machine, which versions; `more` is added to them."""
-    memory = psutil.virtual_memory().total / 2**30
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     found = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),

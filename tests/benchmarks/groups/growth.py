@@ -25,7 +25,7 @@ __all__ = ["PACKAGES", "run"]
 PACKAGES = ("asyncpg", "uvloop")
 FEW, SOME, MANY = 100_000, 1_000_000, 10_000_000
 CALLERS = (8, 32)
-NEEDED = 10 * 10**9
+NEEDED = 12 * 10**9
 """Bytes: two tables of so many rows with their indexes, and the log of filling them."""
 
 

@@ -1,6 +1,6 @@
 """Gates behind HTTP: real servers, one worker each, 32 connections that stay open."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,7 +95,7 @@ def _text() -> str:
 
 
 @contextmanager
-def places(options: Options) -> Iterator[tuple[PostgresServer, Mapping[str, str], Mapping[str, str]]]:
+def places(options: Options) -> Generator[tuple[PostgresServer, Mapping[str, str], Mapping[str, str]]]:
     """Where the apps count: the server, the apps' environment, and versions."""
     import anyio.from_thread
 

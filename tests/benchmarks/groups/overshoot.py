@@ -58,7 +58,8 @@ def _turn(ports: Sequence[int]) -> Turn:
         told = await burst(ports, next(_users), CALLS)
         admitted = sum(told[one] for one in ADMITTED)
         refused = sum(told[one] for one in REFUSED)
-        return {"admitted": admitted, "refused": refused, "errors": CALLS - admitted - refused}
+        others = {status: count for status, count in told.items() if status not in ADMITTED | REFUSED}
+        return {"admitted": admitted, "refused": refused, "errors": sum(others.values()), **others}
 
     return turn
 

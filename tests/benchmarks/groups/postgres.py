@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from skene.adapters.postgres import PostgresStorage
 from tests.benchmarks.contestants import ours
 from tests.benchmarks.contestants.by_hand import (
+    POOL,
     asyncpg_upsert,
     events_table,
     naive_count,
@@ -166,5 +167,8 @@ def _result(key: str, spread: Spread | None, reason: str = "") -> Result:
 def _table(kind: str, callers: int, heat: Heat) -> Table:
     who = "1 caller" if callers == 1 else f"{callers} callers"
     title = f"{'100,000 subjects' if kind == 'many' else 'One hot subject'}, {who}"
+    text = (
+        f"Gates by hand have a pool of {POOL} connections, ours has its own 5." if who == "1 caller" else ""
+    )
     base = Pgbench.name if Pgbench.name in heat.turns else ASYNCPG
-    return compared(title, "", heat, base=base, figures=FIGURES, ratio="rate")
+    return compared(title, text, heat, base=base, figures=FIGURES, ratio="rate")

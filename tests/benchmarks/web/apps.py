@@ -6,7 +6,7 @@ limit. Every app knows who calls, as apps do: the endpoint takes the user from a
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -21,7 +21,7 @@ from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sqlite import SqliteStorage
 from skene.fastapi import Gate
 from skene.ports.storage import Storage
-from tests.benchmarks.contestants.by_hand import COUNT, INSERT, sqlalchemy_address, upsert
+from tests.benchmarks.contestants.by_hand import COUNT, INSERT, POOL, sqlalchemy_address, upsert
 from tests.benchmarks.contestants.in_memory import counted_in
 from tests.benchmarks.contestants.ours import METER, freemium
 from tests.benchmarks.web.endpoint import LIMIT, PATH, Counted, User, current_user, endpoint
@@ -103,8 +103,8 @@ def asyncpg_by_hand() -> FastAPI:
     statement = upsert("http_asyncpg", "$1", "$2")
 
     @asynccontextmanager
-    async def lifespan(made: FastAPI) -> AsyncIterator[None]:
-        async with asyncpg.create_pool(os.environ["BENCH_DSN"], min_size=10, max_size=10) as pool:
+    async def lifespan(made: FastAPI) -> AsyncGenerator[None]:
+        async with asyncpg.create_pool(os.environ["BENCH_DSN"], min_size=POOL, max_size=POOL) as pool:
             made.state.pool = pool
             yield
 
@@ -122,10 +122,10 @@ def asyncpg_by_hand() -> FastAPI:
 
 def naive() -> FastAPI:
     count, insert = sa.text(COUNT.format(table="http_events")), sa.text(INSERT.format(table="http_events"))
-    engine = create_async_engine(sqlalchemy_address(os.environ["BENCH_DSN"]))
+    engine = create_async_engine(sqlalchemy_address(os.environ["BENCH_DSN"]), pool_size=POOL, max_overflow=0)
     sessions = async_sessionmaker(engine)
 
-    async def session() -> AsyncIterator[AsyncSession]:
+    async def session() -> AsyncGenerator[AsyncSession]:
         async with sessions() as opened:
             yield opened
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -102,7 +102,7 @@ def fastapi_limiter_redis() -> FastAPI:
     factory = PerUser(client)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         # As the first bucket would do it; the others know the script by its digest.
         factory.script = (await RedisBucket.init([Rate(LIMIT, PERIOD_MS)], client, "first")).script_hash
         yield

@@ -6,7 +6,7 @@ import os
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 
 import anyio
@@ -85,7 +85,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(name: str, app: str, env: Mapping[str, str], *, gated: bool = True) -> Iterator[Served]:
+def serve(name: str, app: str, env: Mapping[str, str], *, gated: bool = True) -> Generator[Served]:
     """Serve an app from one worker process, on a core of its own where there are several."""
     with uvicorn_processes(APP, 1, {**env, "BENCH_APP": app}, OPTIONS) as (address,):
         port = int(address.rpartition(":")[2])

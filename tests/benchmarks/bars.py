@@ -4,15 +4,15 @@ from tests.benchmarks.frame.results import Bar
 
 __all__ = ["BARS", "GROUPS"]
 
-PG = "durable PostgreSQL"
+PG = "skene on durable PostgreSQL"
 CEILING = "pgbench with one conditional upsert per call, as durable"
 
 BARS = (
     Bar("many-8", "postgres", f"{PG} ÷ {CEILING}: rate, 100,000 subjects, 8 callers", "at least", 1.25),
-    Bar("many-32", "postgres", "the same, 32 callers", "at least", 2.3),
-    Bar("many-256", "postgres", "the same, 256 callers", "at least", 4),
-    Bar("hot-8", "postgres", f"{PG} ÷ {CEILING}: rate on one hot subject, 8 callers", "at least", 5),
-    Bar("hot-32", "postgres", "the same, 32 callers", "at least", 30),
+    Bar("many-32", "postgres", f"{PG} ÷ {CEILING}: rate, 100,000 subjects, 32 callers", "at least", 2.3),
+    Bar("many-256", "postgres", f"{PG} ÷ {CEILING}: rate, 100,000 subjects, 256 callers", "at least", 4),
+    Bar("hot-8", "postgres", f"{PG} ÷ {CEILING}: rate, one hot subject, 8 callers", "at least", 5),
+    Bar("hot-32", "postgres", f"{PG} ÷ {CEILING}: rate, one hot subject, 32 callers", "at least", 30),
     Bar(
         "lone",
         "postgres",
@@ -39,14 +39,14 @@ BARS = (
     Bar(
         "sqlite",
         "sqlite",
-        "SQLite ÷ an upsert by hand through aiosqlite, both synchronous=FULL: rate, 32 callers",
+        "skene on SQLite ÷ an upsert by hand through aiosqlite, both synchronous=FULL: rate, 32 callers",
         "at least",
         3,
     ),
     Bar(
         "memory",
         "memory",
-        "a decision in memory, match to `Decision` ÷ `limits.aio` fixed window in memory: time",
+        "skene in memory, match to `Decision` ÷ `limits.aio` fixed window in memory: time",
         "at most",
         0.4,
     ),
@@ -64,23 +64,23 @@ BARS = (
     Bar(
         "http-cpu",
         "http",
-        "HTTP, memory gate installed by pattern ÷ ungated: the server's CPU per request",
+        "HTTP, skene in memory installed by pattern ÷ ungated: the server's CPU per request",
         "at most",
         1.10,
     ),
-    Bar("http-rate", "http", f"HTTP, gate on {PG} ÷ ungated: requests per second", "at least", 0.65),
+    Bar("http-rate", "http", f"HTTP, {PG} ÷ ungated: requests per second", "at least", 0.65),
     Bar(
         "http-naive",
         "http",
-        f"HTTP, gate on {PG} ÷ SELECT count, then INSERT, indexed, as durable: requests per second",
+        f"HTTP, {PG} ÷ SELECT count, then INSERT, indexed, as durable: requests per second",
         "at least",
         10,
     ),
-    Bar("http-p99", "http", f"HTTP, gate on {PG} ÷ ungated: p99 of a request", "at most", 1.5),
+    Bar("http-p99", "http", f"HTTP, {PG} ÷ ungated: p99 of a request", "at most", 1.5),
     Bar(
         "overshoot",
         "overshoot",
-        "admitted of 500 calls at once at a limit of 100, over two processes on PostgreSQL",
+        f"{PG}: admitted of 500 calls at once at a limit of 100, over two processes",
         "exactly",
         100,
         "calls",

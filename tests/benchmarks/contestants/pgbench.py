@@ -14,7 +14,8 @@ from tests.support.postgres import PostgresServer
 
 __all__ = ["Pgbench"]
 
-CLIENTS_PER_THREAD = 2
+THREADS = 2
+CONNECTED_IN_A_SECOND = 200
 
 
 class Pgbench:
@@ -36,14 +37,15 @@ class Pgbench:
     def turn(self, clients: int, seconds: float, subjects: int, limit: int = LIMIT) -> Turn:
         """A turn of so many clients on that many subjects, uniformly random; one subject is a hot one.
 
-        It runs for whole seconds, rounded up.
+        It runs for whole seconds, rounded up, and for as long as it may take to connect.
         """
         chosen = "'user-1'" if subjects == 1 else "('user-' || :n::text)"
         draw = "" if subjects == 1 else f"\\set n random(1, {subjects})\n"
         script = f"{draw}{upsert(self._table, chosen, str(limit))};\n"
 
         async def turn() -> Figures:
-            told = await self._run(script, clients, math.ceil(seconds))
+            # Its time begins before it is connected, which its rate leaves out.
+            told = await self._run(script, clients, math.ceil(seconds + clients / CONNECTED_IN_A_SECOND))
             self.admitted += int(_number(r"actually processed: (\d+)", told))
             failed = re.search(r"number of failed transactions: (\d+)", told)
             assert failed is None or failed[1] == "0", told
@@ -63,7 +65,7 @@ class Pgbench:
             file = Path(folder) / "script.sql"
             file.write_text(script)
             words = [self._binary, "-n", "-M", "prepared", "-f", str(file), "-T", str(seconds)]
-            words += ["-c", str(clients), "-j", str(min(clients, CLIENTS_PER_THREAD))]
+            words += ["-c", str(clients), "-j", str(min(clients, THREADS))]
             words += ["-h", str(self._server.socket_dir), "-p", str(self._server.port), "-U", "postgres"]
             done = await anyio.run_process([*words, self._database])
             return done.stdout.decode()

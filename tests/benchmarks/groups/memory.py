@@ -67,7 +67,7 @@ async def run(options: Options) -> Outcome:
                 f"{subjects:,} subjects",
                 "Memory is what the process has grown by, names of subjects included; the slowest decision"
                 " is that of 200,000 more, or as many as fit into 20 s, half of them by new subjects, in time"
-                " of the processor.",
+                " of the processor, with what the store does in the background.",
                 ["", "bytes per subject", "slowest decision, ms"],
                 rows,
             ),

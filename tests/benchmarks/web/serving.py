@@ -24,8 +24,11 @@ OPTIONS = ("--factory", "--no-access-log", "--loop", "uvloop", "--http", "httpto
 
 
 def cores() -> tuple[int, int] | None:
-    """A core for the server and one for what sends the requests; None where there is no choice."""
-    if not hasattr(os, "sched_getaffinity"):
+    """A core for the server and one for what sends the requests.
+
+    None where there is no choice, or with `SKENE_BENCH_PIN=0`.
+    """
+    if not hasattr(os, "sched_getaffinity") or os.environ.get("SKENE_BENCH_PIN") == "0":
         return None
     allowed = sorted(os.sched_getaffinity(0))
     return (allowed[0], allowed[1]) if len(allowed) > 1 else None

@@ -1,8 +1,13 @@
 """skene, through its public names."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import importlib
+import importlib.util
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
+
+import anyio
 
 from skene import UNLIMITED, Loop, Skene, action, condition, define_loop, step, trigger
 from skene.engine.window import Anchored
@@ -10,13 +15,23 @@ from skene.ports.counters import Charge, Consume
 from skene.ports.storage import Storage
 from tests.benchmarks.contestants.gate import LIMIT, Gate
 
-__all__ = ["BARE", "METER", "fill", "freemium", "through_skene", "through_storage"]
+__all__ = [
+    "BARE",
+    "METER",
+    "fill",
+    "freemium",
+    "in_valkey",
+    "through_skene",
+    "through_storage",
+    "units_by_asking",
+]
 
 METER = "calls"
 """The meter that `skene.consume` counts on."""
 BARE = "bare"
 """The one that `storage.consume` is called for, beside it."""
 PERIOD = timedelta(days=30)
+LANES = 8
 
 Sum = Callable[[str], Awaitable[int]]
 """Units that are counted on a meter, over all subjects."""
@@ -47,6 +62,33 @@ def through_storage(name: str, storage: Storage, counted: Sum, limit: int = LIMI
         return (await consume(Consume(subject, "free", charges))).admitted
 
     return Gate(name, call, lambda: counted(BARE))
+
+
+def in_valkey(socket: str | Path, db: int, rest: Storage) -> Storage | None:
+    """A `ValkeyStorage` that keeps the rest elsewhere; None where skene has none."""
+    if importlib.util.find_spec("skene.adapters.valkey") is None:
+        return None
+    made: Storage = importlib.import_module("skene.adapters.valkey").ValkeyStorage(
+        f"unix://{socket}?db={db}", storage=rest
+    )
+    return made
+
+
+async def units_by_asking(storage: Storage, meter: str, subjects: Collection[str]) -> int:
+    """What a storage has counted for some subjects, by asking for each of them."""
+    charges = (Charge("freemium", meter, 1, {"free": LIMIT, "paid": None}, Anchored(PERIOD)),)
+    left, units = iter(subjects), 0
+
+    async def lane() -> None:
+        nonlocal units
+        for subject in left:
+            asked = await storage.peek(Consume(subject, "free", charges))
+            units += asked.tallies[0].used
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(LANES):
+            tasks.start_soon(lane)
+    return units
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Gates behind HTTP: real servers, one worker each, 32 connections that stay open."""
 
+import importlib.util
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ PACKAGES = (
 )  # fmt: skip
 CONNECTIONS = 32
 USERS, EVENTS = 10_000, 1_000_000
-UNGATED, MEMORY, POSTGRES = "ungated", "skene, memory", "skene, PostgreSQL"
+UNGATED, MEMORY, POSTGRES, VALKEY = "ungated", "skene, memory", "skene, PostgreSQL", "skene, Valkey"
 NAIVE = "SELECT count, INSERT, indexed"
 SERVERS = {
     UNGATED: "ungated",
@@ -32,6 +33,7 @@ SERVERS = {
     MEMORY: "skene_memory",
     POSTGRES: "skene_postgres",
     "skene, SQLite": "skene_sqlite",
+    VALKEY: "skene_valkey",
     "asyncpg upsert, by hand": "asyncpg_by_hand",
     NAIVE: "naive",
     "slowapi, memory": "slowapi_memory",
@@ -39,6 +41,8 @@ SERVERS = {
     "fastapi-limiter, Valkey": "fastapi_limiter_redis",
     "`limits.aio`, Valkey": "limits_redis",
 }
+if importlib.util.find_spec("skene.adapters.valkey") is None:
+    del SERVERS[VALKEY]
 FIGURES = {
     "rate": "requests/s",
     "p50": "p50 ms",

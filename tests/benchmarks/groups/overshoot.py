@@ -9,7 +9,7 @@ from tests.benchmarks.frame.measuring import Figures, Heat, Turn, run_heat
 from tests.benchmarks.frame.options import Options, Outcome
 from tests.benchmarks.frame.page import number
 from tests.benchmarks.frame.results import Result, Table
-from tests.benchmarks.groups.http import NAIVE, PACKAGES, POSTGRES, SERVERS, places
+from tests.benchmarks.groups.http import NAIVE, PACKAGES, POSTGRES, SERVERS, VALKEY, places
 from tests.benchmarks.web.generator import END, request
 from tests.benchmarks.web.serving import APP, OPTIONS
 from tests.support.processes import uvicorn_processes
@@ -21,6 +21,7 @@ PATIENCE = 60.0
 NAMES = (
     POSTGRES,
     "skene, SQLite",
+    VALKEY,
     "asyncpg upsert, by hand",
     NAIVE,
     "slowapi, memory",
@@ -36,7 +37,7 @@ async def run(options: Options) -> Outcome:
     """Everybody gets a user of their own in each round, all of whose calls arrive at once."""
     heats: dict[str, Heat] = {}
     with places(options) as (_, env, facts):
-        for name in NAMES:
+        for name in [name for name in NAMES if name in SERVERS]:
             environment = {**env, "BENCH_APP": SERVERS[name], "BENCH_LIMIT": str(LIMIT)}
             with uvicorn_processes(APP, PROCESSES, environment, OPTIONS) as addresses:
                 ports = [int(address.rpartition(":")[2]) for address in addresses]

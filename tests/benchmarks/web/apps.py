@@ -8,11 +8,11 @@ limit. Every app knows who calls, as apps do: the endpoint takes the user from a
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import asyncpg
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from skene import Skene
@@ -23,7 +23,7 @@ from skene.fastapi import Gate
 from skene.ports.storage import Storage
 from tests.benchmarks.contestants.by_hand import COUNT, INSERT, POOL, sqlalchemy_address, upsert
 from tests.benchmarks.contestants.in_memory import counted_in
-from tests.benchmarks.contestants.ours import METER, freemium
+from tests.benchmarks.contestants.ours import METER, freemium, in_valkey, units_by_asking
 from tests.benchmarks.web.endpoint import LIMIT, PATH, Counted, User, current_user, endpoint
 from tests.benchmarks.web.libraries import LIBRARIES
 
@@ -55,10 +55,10 @@ def bare() -> FastAPI:
 # -- ours --------------------------------------------------------------------------------------------------
 
 
-def _gated(storage: Storage, counted: Counted) -> FastAPI:
+def _gated(storage: Storage, counted: Counted, subject: Callable[..., Any] = current_user) -> FastAPI:
     skene = Skene(freemium(LIMIT), storage=storage)
     made = FastAPI(lifespan=skene.lifespan)
-    Gate(skene, subject=current_user).install(made)
+    Gate(skene, subject=subject).install(made)
     return endpoint(made, counted)
 
 
@@ -94,6 +94,22 @@ def skene_sqlite() -> FastAPI:
             return int(connection.execute(sa.text(COUNTED)).scalar_one())
 
     return _gated(SqliteStorage(path), counted)
+
+
+def skene_valkey() -> FastAPI:
+    rest = PostgresStorage(os.environ["BENCH_DSN"])
+    storage = in_valkey(os.environ["BENCH_SOCKET"], 5, rest)
+    assert storage is not None  # else it is not among those that are served
+    called: set[str] = set()
+
+    async def user(x_user: Annotated[str, Header()]) -> str:
+        called.add(x_user)
+        return x_user
+
+    async def counted() -> int:
+        return await units_by_asking(storage, METER, called)
+
+    return _gated(storage, counted, user)
 
 
 # -- by hand -----------------------------------------------------------------------------------------------
@@ -149,6 +165,7 @@ APPS: dict[str, Callable[[], FastAPI]] = {
     "skene_memory": skene_memory,
     "skene_postgres": skene_postgres,
     "skene_sqlite": skene_sqlite,
+    "skene_valkey": skene_valkey,
     "asyncpg_by_hand": asyncpg_by_hand,
     "naive": naive,
     **LIBRARIES,

@@ -153,6 +153,4 @@ class Lease:
         plan = applied_plan(tally.charge.limits, counted.plan, call.default_plan)
         if not self.left or plan != self.receipt.plan:
             return tally
-        used = max(0, tally.used - self.left)
-        fits = tally.fits or tally.limit is None or used + tally.charge.cost <= tally.limit
-        return replace(tally, used=used, fits=fits, wall=None if fits else tally.wall)
+        return replace(tally, used=max(0, tally.used - self.left))

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from skene.engine.leasing import block, leaves_room
 from skene.engine.program import CompiledStep
 from skene.errors import StorageUnavailable
-from skene.ports.counters import Consume, Counted, Notice, Receipt
+from skene.ports.counters import Consume, Counted, Notice, Receipt, Tally
 from skene.runtime.beside import beside
 from skene.runtime.lease import Flight, Lease, Moment
 from skene.runtime.parts import Parts
@@ -58,24 +58,29 @@ class Leases:
             call: what is to be charged.
             step: the step that it is about, if it is about only one.
         """
-        if step is None or not self._leasable(call, step):
-            return self._less_unspent(call, await self._exactly(call))
-        asked = self._moment()
-        lease = self._lease(call.subject, call.charges[0].meter)
-        if lease is not None and lease.age(asked) is not None:
-            counted = lease.spend(call, asked) or await self._from_a_block(lease, step, call)
-            if counted is not None:
-                return counted
+        asked = None
+        if step is not None and self._leasable(call, step):
             asked = self._moment()
+            lease = self._lease(call.subject, call.charges[0].meter)
+            if lease is not None and lease.age(asked) is not None:
+                spent = lease.spend(call, asked) or await self._from_a_block(lease, step, call)
+                if spent is not None:
+                    return spent
+                asked = self._moment()
         counted = await self._exactly(call)
-        self._learn(call, counted, asked)
+        if not counted.admitted:
+            return counted
+        if asked is not None:
+            self._learn(call, counted, asked)
         return self._less_unspent(call, counted)
 
     async def peek(self, call: Consume) -> Counted:
         """As `Counters.peek`, except that what lies here unspent is not used."""
         counted = self._less_unspent(call, await self._parts.storage.peek(call))
-        admitted = counted.admitted or all(tally.fits for tally in counted.tallies)
-        return replace(counted, admitted=admitted)
+        if counted.admitted:
+            return counted
+        tallies = tuple(tally if tally.fits else _if_it_fits(tally) for tally in counted.tallies)
+        return replace(counted, tallies=tallies, admitted=all(tally.fits for tally in tallies))
 
     async def refund(
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
@@ -107,10 +112,14 @@ class Leases:
             try:
                 yield
             finally:
-                self._open = False
-                with anyio.move_on_after(CLOSING, shield=True):
-                    await self._return_all(self._all())
-                self._by_subject.clear()
+                await self.close()
+
+    async def close(self) -> None:
+        """Return everything, within a few seconds, and lease nothing more."""
+        self._open = False
+        with anyio.move_on_after(CLOSING, shield=True):
+            await self._return_all(self._all())
+        self._by_subject.clear()
 
     @asynccontextmanager
     async def unleased(self, *subjects: str) -> AsyncGenerator[None]:
@@ -386,3 +395,9 @@ class Leases:
             for tally in counted.tallies
         )
         return replace(counted, tallies=tallies)
+
+
+def _if_it_fits(tally: Tally) -> Tally:
+    """A counter that would admit the call once what lies here is returned, or else as it is."""
+    fits = tally.limit is not None and tally.used + tally.charge.cost <= tally.limit
+    return replace(tally, fits=True, wall=None) if fits else tally

@@ -352,10 +352,15 @@ async def test_the_end_of_the_app_returns_everything() -> None:
 
 
 async def test_an_app_that_fails_returns_everything_too() -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with leasing() as shop:
+    shop = Shop(freemium(100, lease=10), worker=False)
+
+    async def fail() -> None:
+        async with running(shop):
             await shop.call(times=4)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert counted(shop) == 4
 
 
@@ -411,7 +416,7 @@ async def test_units_of_another_plan_do_not_go_into_the_lease() -> None:
         await shop.call(times=2)
         await shop.skene.gatekeeper.release(failed)
         await sweep(shop)
-        assert dict((plan, units) for _, _, plan, units in shop.memory.counts())["free"] == 0
+        assert {plan: units for _, _, plan, units in shop.memory.counts()}["free"] == 0
 
 
 async def test_units_held_for_a_while_are_settled_with_the_lease() -> None:

@@ -11,16 +11,22 @@ LIFE = timedelta(seconds=10)
 """How long a process may keep units that it has not spent."""
 
 
-def block(lease: int, limit: int | None, granted: int = 0) -> int:
-    """Units to take at a time: what the step says, and at most a tenth of the limit that holds.
+def block(lease: int, limit: int | None, granted: int = 0, used: int = 0) -> int:
+    """Units to take at a time: what the step says, and at most a tenth of the limit and half of what is left.
+
+    So blocks become smaller towards the limit, and the last units are taken one by one.
 
     Args:
         lease: as the step says.
         limit: what may be used in the window, `granted` included; None is unlimited.
         granted: units of grants that can still be spent. They are spent once, not in every window, so nothing
             is leased on their account.
+        used: units used in the window.
     """
-    return lease if limit is None else max(0, min(lease, (limit - granted) // SHARE))
+    if limit is None:
+        return lease
+    own = limit - granted
+    return max(0, min(lease, own // SHARE, (own - used) // 2))
 
 
 def leaves_room(limit: int | None, granted: int, used: int) -> bool:

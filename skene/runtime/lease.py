@@ -115,12 +115,6 @@ class Lease:
         """Whether units that were charged to this plan, and in this window, are like those that are left."""
         return self.receipt.plan == plan and self.receipt.at == at
 
-    @property
-    def room(self) -> int | None:
-        """Units the plan itself admits beyond those charged; None is unlimited."""
-        tally = self.counted.tallies[0]
-        return None if tally.limit is None else tally.limit - tally.granted - self.used
-
     def notice(self, names: tuple[str, ...]) -> None:
         """Remember warnings that were recorded since."""
         self._notices += tuple(name for name in names if name not in self._notices)
@@ -131,7 +125,7 @@ class Lease:
         if age is None or charge.cost > self.left:
             return None
         self.left -= charge.cost
-        said, told = self.counted, self.counted.tallies[0]
+        said, told, taken = self.counted, self.counted.tallies[0], self.receipt
         tally = Tally(
             charge,
             told.limit,
@@ -141,7 +135,7 @@ class Lease:
             told.end,
             self._notices,
             None,
-            replace(self.receipt, cost=charge.cost),
+            Receipt(taken.meter, taken.plan, taken.at, charge.cost),
             told.granted,
         )
         return Counted(

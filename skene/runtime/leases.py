@@ -215,12 +215,11 @@ class Leases:
         tally = lease.counted.tallies[0]
         if lease.exact or step.lease is None:
             return 0
-        limit, granted = tally.limit, tally.granted
-        if not step.enforce:  # the storage counts without a limit then
-            limit, granted = step.limits.get(lease.receipt.plan), 0
-        size = block(step.lease, limit, granted)
-        room = lease.room
-        return size if size >= 2 * cost and (room is None or size - lease.left < room) else 0
+        if step.enforce:
+            size = block(step.lease, tally.limit, tally.granted, lease.used)
+        else:  # the storage counts without a limit then
+            size = block(step.lease, step.limits.get(lease.receipt.plan))
+        return size if size >= 2 * cost else 0
 
     async def _take(self, lease: Lease, call: Consume, size: int) -> None:
         """Fill a lease up to `size` units. It is seen through even if the caller is cancelled.

@@ -31,6 +31,15 @@ def test_a_block_is_a_tenth_of_what_the_plan_admits(limit: int | None, granted: 
     assert block(50, limit, granted) == units
 
 
+@pytest.mark.parametrize(
+    ("used", "units"), [(0, 50), (900, 50), (901, 49), (998, 1), (999, 0), (1000, 0), (1500, 0)]
+)
+def test_a_block_is_at_most_half_of_what_is_left(used: int, units: int) -> None:
+    assert block(50, 1000, 0, used) == units
+    assert block(50, 1300, 300, used) == units
+    assert block(50, None, 0, used) == 50
+
+
 @given(
     limit=st.integers(0, 50), granted=st.integers(0, 50), before=st.integers(0, 80), units=st.integers(1, 30)
 )

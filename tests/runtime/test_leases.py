@@ -123,6 +123,15 @@ async def test_a_loop_without_leases_looks_after_none() -> None:
         assert not leases_of(shop)._open
 
 
+async def test_towards_the_limit_blocks_become_smaller() -> None:
+    async with leasing(1000, lease=100) as shop:
+        for _ in range(1000):
+            assert (await shop.call()).allowed
+        assert counted(shop) == 1000
+        assert shop.wire.count("consume") == 1 + 8 + 9  # whole blocks until 801, then 99, 50, 25, … units
+        assert not (await shop.call()).allowed
+
+
 # -- how large a block is ------------------------------------------------------------------------------------
 
 
@@ -239,7 +248,7 @@ async def usable(size: int) -> int:
     async with running(shop), running(twin):
         if size != 10:  # a definition refuses it
             for one in (shop, twin):
-                leases_of(one)._size = lambda lease, step, cost: size if cost <= lease.room - size else 0  # type: ignore[method-assign]
+                leases_of(one)._size = lambda lease, step, cost: size if lease.used + size < 100 else 0  # type: ignore[method-assign]
         await twin.call(times=2)
         used = 2
         while (await shop.call()).allowed:

@@ -18,12 +18,11 @@ from skene.errors import StorageUnavailable
 from skene.ports.counters import Consume, Counted, Notice, Receipt, Tally
 from skene.runtime.beside import beside
 from skene.runtime.lease import Flight, Lease, Moment
+from skene.runtime.lease_table import LeaseTable
 from skene.runtime.parts import Parts
 
 __all__ = ["Leases"]
 
-MOST = 10_000
-"""Of how many subjects leases are held at a time. The others are counted call by call."""
 LOOK = 1.0
 """Seconds between two looks for leases that are over."""
 AT_ONCE = 16
@@ -41,7 +40,7 @@ class Leases:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._by_subject: dict[str, dict[str, Lease]] = {}  # those renewed last are at the end
+        self._table = LeaseTable()
         self._held_back: dict[str, int] = {}
         self._open = False
         self._returns = 0
@@ -86,7 +85,7 @@ class Leases:
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give units back: to the lease they may have come from while it lasts, else to the storage."""
-        if idempotency_key is None and self._by_subject:
+        if idempotency_key is None and self._table:
             receipts = tuple(receipt for receipt in receipts if not self._kept(subject, receipt))
         if receipts:
             await self._parts.storage.refund(subject, receipts, idempotency_key)
@@ -118,8 +117,8 @@ class Leases:
         """Return everything, within a few seconds, and lease nothing more."""
         self._open = False
         with anyio.move_on_after(CLOSING, shield=True):
-            await self._return_all(self._all())
-        self._by_subject.clear()
+            await self._return_all(self._table)
+        self._table.clear()
 
     @asynccontextmanager
     async def unleased(self, *subjects: str) -> AsyncGenerator[None]:
@@ -132,7 +131,7 @@ class Leases:
             self._held_back[subject] = self._held_back.get(subject, 0) + 1
         try:
             for subject in subjects:
-                for lease in tuple(self._by_subject.get(subject, {}).values()):
+                for lease in self._table.of(subject):
                     await self._return(lease)
                     lease.end()
             yield
@@ -148,19 +147,7 @@ class Leases:
         Raises:
             StorageUnavailable: all of them wait for the next look.
         """
-        at = self._moment()
-        over: list[Lease] = []
-        for subject in tuple(self._by_subject):
-            leases = self._by_subject[subject]
-            for meter, lease in tuple(leases.items()):
-                if lease.flight is not None or lease.age(at) is not None:
-                    continue
-                if lease.left:
-                    over.append(lease)
-                else:  # kept until now, for those who were refused before the return: see `_gave_back`
-                    del leases[meter]
-            if not leases:
-                del self._by_subject[subject]
+        over = self._table.over(self._moment())
         if over:
             # A return that gets no answer cannot be tried again, or it might be done twice. So a question
             # that can goes first: while the storage is away, nothing is lost.
@@ -254,9 +241,7 @@ class Leases:
         lease.renew(counted, receipt, asked)
         lease.left += receipt.cost
         lease.size = size
-        subject = lease.call.subject
-        if subject in self._by_subject:
-            self._by_subject[subject] = self._by_subject.pop(subject)
+        self._table.touch(lease.call.subject)
 
     def _learn(self, call: Consume, counted: Counted, asked: Moment) -> None:
         """Remember what a call by itself has shown, so that the next one may take a block."""
@@ -264,31 +249,17 @@ class Leases:
         # Somebody who goes by an earlier name is not leased anything: only one name is kept here.
         if receipt is None or counted.subject != subject or subject in self._held_back:
             return
-        storage, lease = self._parts.storage, self._by_subject.get(subject, {}).get(meter)
+        storage, lease = self._parts.storage, self._table.get(subject, meter)
         if lease is None or not (lease.left or lease.flight or lease.age(asked) is not None):
-            if lease is not None or self._has_place(subject):
-                new = Lease(call, storage, counted, receipt, asked)
-                new.returned = lease.returned if lease else 0
-                self._by_subject.setdefault(subject, {})[meter] = new
+            new = Lease(call, storage, counted, receipt, asked)
+            new.returned = lease.returned if lease else 0
+            self._table.put(new)
         elif lease.storage is not storage or not lease.covers(receipt.plan, receipt.at):
             lease.end()  # another window, or another plan
         elif not (lease.left or lease.flight or lease.exact):
             lease.renew(counted, receipt, asked)
         else:
             lease.used = max(lease.used, counted.tallies[0].used)
-
-    def _has_place(self, subject: str) -> bool:
-        """Whether one more may be remembered. If not, the one that was renewed longest ago has to go."""
-        if subject in self._by_subject or len(self._by_subject) < MOST:
-            return True
-        oldest = next(iter(self._by_subject))
-        leases = self._by_subject[oldest].values()
-        if any(lease.left or lease.flight for lease in leases):
-            for lease in leases:
-                lease.end()  # returned by the next sweep
-            return False
-        del self._by_subject[oldest]
-        return True
 
     # -- returning -------------------------------------------------------------------------------------------
 
@@ -306,8 +277,8 @@ class Leases:
         Returns:
             Whether any came back since `returns`, now or on behalf of another call that was refused.
         """
-        leases = self._by_subject.get(call.subject)
-        found = [lease for charge in call.charges if (lease := (leases or {}).get(charge.meter)) is not None]
+        held = (self._table.get(call.subject, charge.meter) for charge in call.charges)
+        found = [lease for lease in held if lease is not None]
         for lease in found:
             lease.exact = True  # or they would be taken again before this call is counted
             await self._return(lease)
@@ -375,16 +346,12 @@ class Leases:
 
     def _lease(self, subject: str, meter: str) -> Lease | None:
         """The lease of a counter, if it is of the storage in use; a test may swap that."""
-        leases = self._by_subject.get(subject)
-        lease = leases.get(meter) if leases else None
+        lease = self._table.get(subject, meter)
         return lease if lease is not None and lease.storage is self._parts.storage else None
-
-    def _all(self) -> list[Lease]:
-        return [lease for leases in self._by_subject.values() for lease in leases.values()]
 
     def _less_unspent(self, call: Consume, counted: Counted) -> Counted:
         """The storage's answer as this process sees it: what lies here unspent is not used."""
-        if counted.subject != call.subject or call.subject not in self._by_subject:
+        if counted.subject != call.subject or call.subject not in self._table:
             return counted
         at = self._moment()
         tallies = tuple(

@@ -103,8 +103,8 @@ class Players:
         return self.processes[number].skene._leases
 
     def unspent(self, numbers: Iterable[int], subject: str) -> int:
-        kept = (self.leases(number)._by_subject.get(subject, {}) for number in numbers)
-        return sum(lease.left for leases in kept for lease in leases.values())
+        kept = (self.leases(number)._table.of(subject) for number in numbers)
+        return sum(lease.left for leases in kept for lease in leases)
 
     # -- steps -----------------------------------------------------------------------------------------------
 
@@ -139,13 +139,10 @@ class Players:
 
     async def step_crash(self, number: int, subject: str, units: int) -> None:
         """Whatever it holds is lost, and calls that were under way stay charged."""
-        for leases in self.leases(number)._by_subject.values():
-            for lease in leases.values():
-                assert lease.left <= LEASE, "more was lost than a block"
-                receipt = lease.receipt
-                self.books.stranded.append(
-                    (lease.call.subject, receipt.plan, lease.counted.tallies[0].start, lease.left)
-                )
+        for lease in self.leases(number)._table:
+            assert lease.left <= LEASE, "more was lost than a block"
+            start = lease.counted.tallies[0].start
+            self.books.stranded.append((lease.call.subject, lease.receipt.plan, start, lease.left))
         self.begun = [one for one in self.begun if one[0] != number]
         self.processes[number] = self.begin()
 

@@ -15,6 +15,7 @@ from skene.adapters.memory import MemoryStorage
 from skene.engine.program import for_route
 from skene.errors import StorageUnavailable
 from skene.ports.counters import Consume, Counted
+from skene.runtime import lease_table
 from skene.runtime import leases as module
 from skene.runtime.gate import Admission, Ask
 from skene.runtime.leases import Leases
@@ -52,7 +53,7 @@ def counted(shop: Shop, subject: str = "ada") -> int:
 
 
 def unspent(shop: Shop) -> int:
-    return sum(lease.left for lease in leases_of(shop)._all())
+    return sum(lease.left for lease in leases_of(shop)._table)
 
 
 async def admit(shop: Shop, units: int = 1, subject: str = "ada") -> Admission:
@@ -280,7 +281,7 @@ async def test_after_ten_seconds_what_is_left_goes_back() -> None:
         await sweep(shop)
         assert (counted(shop), unspent(shop)) == (5, 0)
         await sweep(shop)
-        assert leases_of(shop)._all() == []
+        assert list(leases_of(shop)._table) == []
 
 
 async def test_it_ends_by_itself_while_the_app_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +290,7 @@ async def test_it_ends_by_itself_while_the_app_runs(monkeypatch: pytest.MonkeyPa
         await shop.call(times=3)
         shop.clock.advance("10s")
         with anyio.fail_after(5):
-            while leases_of(shop)._all():
+            while leases_of(shop)._table:
                 await anyio.sleep(0.01)
         assert counted(shop) == 3
 
@@ -800,11 +801,11 @@ async def test_whatever_goes_wrong_the_looks_go_on(
 async def test_no_more_subjects_are_remembered_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 3)
+    monkeypatch.setattr(lease_table, "MOST", 3)
     async with leasing() as shop:
         for n in range(10):
             await shop.call(f"user-{n}")
-        assert list(leases_of(shop)._by_subject) == ["user-7", "user-8", "user-9"]
+        assert list(leases_of(shop)._table._by_subject) == ["user-7", "user-8", "user-9"]
         await shop.call("user-7")
         await shop.call("user-8")
         await shop.call("user-9")
@@ -819,13 +820,13 @@ async def test_no_more_subjects_are_remembered_than_there_is_room_for(
 
 
 async def test_one_that_is_used_stays_when_others_have_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 2)
+    monkeypatch.setattr(lease_table, "MOST", 2)
     async with leasing() as shop:
         await shop.call("ada")
         await shop.call("bob")
         await shop.call("ada")
         await shop.call("cyn")
-        assert list(leases_of(shop)._by_subject) == ["ada", "cyn"]
+        assert list(leases_of(shop)._table._by_subject) == ["ada", "cyn"]
 
 
 # -- routes, warnings, watching ------------------------------------------------------------------------------

@@ -397,6 +397,16 @@ async def test_a_failed_call_gives_its_unit_back_to_the_lease() -> None:
         assert (await shop.call()).used == 3
 
 
+async def test_a_call_under_a_key_frees_its_key_when_it_fails() -> None:
+    async with leasing() as shop:
+        await shop.call(times=3)
+        failed = await shop.skene.gatekeeper.admit("ada", ask(shop), idempotency_key="k", fingerprint="f")
+        await shop.skene.gatekeeper.release(failed)
+        assert (counted(shop), unspent(shop)) == (11, 8)
+        again = await shop.skene.gatekeeper.admit("ada", ask(shop), idempotency_key="k", fingerprint="f")
+        assert again.decision.reason is Reason.WITHIN_LIMIT
+
+
 async def test_more_than_a_block_never_lies_here() -> None:
     async with leasing() as shop:
         await shop.call()

@@ -75,8 +75,9 @@ class Leases:
 
     async def peek(self, call: Consume) -> Counted:
         """As `Counters.peek`, except that what lies here unspent is not used."""
-        counted = self._less_unspent(call, await self._parts.storage.peek(call))
-        if counted.admitted:
+        told = await self._parts.storage.peek(call)
+        counted = self._less_unspent(call, told)
+        if counted is told or told.admitted:
             return counted
         tallies = tuple(tally if tally.fits else _if_it_fits(tally) for tally in counted.tallies)
         return replace(counted, tallies=tallies, admitted=all(tally.fits for tally in tallies))
@@ -171,7 +172,6 @@ class Leases:
             step.lease is not None
             and self._open
             and call.idempotency_key is None
-            and call.subject not in self._held_back
             and not self._parts.paused  # whoever holds the worker wants to see every count as it stands
         )
 
@@ -191,22 +191,31 @@ class Leases:
             return None
         await self._take(lease, call, size)
         counted = lease.spend(call, self._moment())
-        tally = lease.counted.tallies[0]
-        if lease.left and not leaves_room(tally.limit, tally.granted, lease.used):
-            await self._return(lease)  # grants may have paid for some of it, and come back only while the
-            lease.exact = True  # window runs
+        if lease.left and not self._may_stay(lease, step):
+            lease.exact = True
+            await self._return(lease)
         return counted
 
     def _size(self, lease: Lease, step: CompiledStep, cost: int) -> int:
         """Units of a block that is worth taking; 0: none is."""
-        tally = lease.counted.tallies[0]
-        if lease.exact or step.lease is None:
-            return 0
-        if step.enforce:
-            size = block(step.lease, tally.limit, tally.granted, lease.used)
-        else:  # the storage counts without a limit then
-            size = block(step.lease, step.limits.get(lease.receipt.plan))
+        limit, granted, used = self._limit(lease, step)
+        size = 0 if lease.exact else block(step.lease or 0, limit, granted, used)
         return size if size >= 2 * cost else 0
+
+    def _may_stay(self, lease: Lease, step: CompiledStep) -> bool:
+        """Whether a block that was just taken is what it was to be: the limit may have changed meanwhile.
+
+        And no grant may have paid for it, for grants get back only what is returned while the window runs.
+        """
+        limit, granted, used = self._limit(lease, step)
+        return leaves_room(limit, granted, used) and lease.left <= block(step.lease or 0, limit, granted)
+
+    def _limit(self, lease: Lease, step: CompiledStep) -> tuple[int | None, int, int]:
+        """The limit as last heard of, what of it is granted, and what of it is used."""
+        if not step.enforce:  # counted without a limit, and leased beyond it
+            return step.limits.get(lease.receipt.plan), 0, 0
+        tally = lease.counted.tallies[0]
+        return tally.limit, tally.granted, lease.used
 
     async def _take(self, lease: Lease, call: Consume, size: int) -> None:
         """Fill a lease up to `size` units. It is seen through even if the caller is cancelled.

@@ -14,7 +14,7 @@ from skene import UNLIMITED, Decision, Loop, Reason, Skene, define_loop, rolling
 from skene.adapters.memory import MemoryStorage
 from skene.engine.program import for_route
 from skene.errors import StorageUnavailable
-from skene.ports.counters import Consume, Counted
+from skene.ports.counters import Consume, Counted, Notice
 from skene.runtime import lease_table
 from skene.runtime import leases as module
 from skene.runtime.gate import Admission, Ask
@@ -174,6 +174,20 @@ async def test_a_block_that_grants_had_to_pay_for_goes_back_at_once() -> None:
         assert [grant.spent for grant in await shop.skene.grants("ada")] == [0]
 
 
+async def test_a_block_too_large_for_a_limit_that_was_lowered_goes_back_at_once() -> None:
+    async with leasing(1000, lease=50) as shop:
+        await shop.call(times=2)
+        assert unspent(shop) == 49
+        await shop.call(times=49)
+        await shop.twin().skene.override("ada", "calls", 200)
+        await shop.call()
+        assert (counted(shop), unspent(shop)) == (52, 0)
+        shop.clock.advance("10s")
+        await sweep(shop)
+        await shop.call(times=2)
+        assert unspent(shop) == 19
+
+
 async def test_calls_too_dear_for_a_block_go_by_themselves() -> None:
     async with leasing() as shop:
         await shop.call(times=3, units=6)
@@ -242,14 +256,17 @@ async def test_no_more_blocks_are_taken_once_the_limit_is_near() -> None:
 # -- other processes -----------------------------------------------------------------------------------------
 
 
-async def usable(size: int) -> int:
+async def usable(size: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many of 100 units two processes can use, when one of them goes quiet."""
     shop = Shop(freemium(100, lease=10), worker=False)
     twin = shop.twin(worker=False)
     async with running(shop), running(twin):
         if size != 10:  # a definition refuses it
             for one in (shop, twin):
-                leases_of(one)._size = lambda lease, step, cost: size if lease.used + size < 100 else 0  # type: ignore[method-assign]
+                monkeypatch.setattr(
+                    leases_of(one), "_size", lambda lease, *_: size if lease.used + size < 100 else 0
+                )
+                monkeypatch.setattr(leases_of(one), "_may_stay", lambda *_: True)
         await twin.call(times=2)
         used = 2
         while (await shop.call()).allowed:
@@ -257,12 +274,12 @@ async def usable(size: int) -> int:
         return used
 
 
-async def test_another_process_leaves_nine_tenths_usable() -> None:
-    assert await usable(10) == 91
+async def test_another_process_leaves_nine_tenths_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await usable(10, monkeypatch) == 91
 
 
-async def test_the_control_with_half_of_the_limit_leaves_half() -> None:
-    assert await usable(50) == 51
+async def test_the_control_with_half_of_the_limit_leaves_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await usable(50, monkeypatch) == 51
 
 
 # -- their end -----------------------------------------------------------------------------------------------
@@ -482,6 +499,21 @@ async def test_those_who_do_not_fit_into_the_block_do_not_wait_for_it(anyio_back
         assert shop.wire.count("consume") == 1 + 1 + 50
 
 
+async def test_a_block_on_its_way_is_promised_once() -> None:
+    async with leasing() as shop:
+        await shop.call()
+        held = shop.wire.hold["consume"] = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):  # one takes, nine wait for what it brings
+                tasks.start_soon(shop.call)
+            await anyio.wait_all_tasks_blocked()
+            del shop.wire.hold["consume"]
+            with anyio.fail_after(5):
+                assert (await shop.call()).used == 12
+            held.set()
+        assert (counted(shop), unspent(shop)) == (12, 0)
+
+
 @pytest.mark.parametrize("anyio_backend", BACKENDS)
 @pytest.mark.parametrize("used", range(0, 100, 7))
 async def test_exactly_the_limit_is_admitted_however_many_come(anyio_backend: str, used: int) -> None:
@@ -691,6 +723,21 @@ async def test_whoever_is_forgotten_leaves_no_lease_behind() -> None:
         assert unspent(shop) == 9
 
 
+async def test_nobody_is_remembered_who_is_being_forgotten() -> None:
+    async with leasing() as shop:
+        called = shop.wire.hold["consume"] = anyio.Event()
+        held = shop.wire.hold["forget"] = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shop.call)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(shop.skene.forget, "ada")
+            await anyio.wait_all_tasks_blocked()
+            called.set()
+            await anyio.wait_all_tasks_blocked()
+            held.set()
+        assert list(leases_of(shop)._table) == []
+
+
 async def test_a_taking_under_way_is_waited_for_before_anything_changes() -> None:
     async with leasing() as shop:
         await shop.call()
@@ -871,6 +918,16 @@ async def test_a_warning_is_recorded_once_and_at_its_own_unit() -> None:
         assert shop.kinds == ["usage_warning"]
         await shop.call(times=5)
         assert shop.wire.count("record_notice") == 1
+
+
+async def test_a_warning_of_another_plan_is_another_one() -> None:
+    async with leasing(notify_at=(0.05,)) as shop:
+        told = await shop.call(times=2)
+        assert told.window_start is not None
+        notice = Notice("ada", "calls", "paid", told.window_start, ("freemium@0.05",), ())
+        assert not await leases_of(shop).record_notice(notice)
+        await shop.call(times=3)
+        assert shop.kinds == ["usage_warning"]
 
 
 async def test_a_loop_that_watches_leases_beyond_its_limit() -> None:

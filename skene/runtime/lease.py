@@ -8,7 +8,6 @@ import anyio
 
 from skene.engine.leasing import lasts
 from skene.engine.limits import applied_plan
-from skene.errors import StorageUnavailable
 from skene.ports.counters import Consume, Counted, Receipt, Tally
 from skene.ports.storage import Storage
 
@@ -43,7 +42,7 @@ class Flight:
     def __init__(self, promised: int = 0) -> None:
         self.promised = promised
         self.landed = anyio.Event()
-        self.error: StorageUnavailable | None = None
+        self.error: Exception | None = None
 
 
 class Lease:

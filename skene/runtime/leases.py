@@ -5,12 +5,12 @@ window in which it is spent, so nothing is ever admitted beyond a limit. What ot
 lies here unspent counts as used for them, until it is returned.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
-import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from skene.engine.leasing import block, leaves_room
 from skene.engine.program import CompiledStep
@@ -43,6 +43,7 @@ class Leases:
         self._table = LeaseTable()
         self._held_back: dict[str, int] = {}
         self._open = False
+        self._tasks: TaskGroup | None = None
         self._returns = 0
 
     # -- what the gate asks ----------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ class Leases:
         if all(step.lease is None for step in self._parts.program.steps):
             yield
             return
-        async with beside(self._look_after):
+        async with beside(self._look_after) as self._tasks:
             self._open = True
             try:
                 yield
@@ -120,6 +121,7 @@ class Leases:
         with anyio.move_on_after(CLOSING, shield=True):
             await self._return_all(self._table)
         self._table.clear()
+        self._tasks = None
 
     @asynccontextmanager
     async def unleased(self, *subjects: str) -> AsyncGenerator[None]:
@@ -178,20 +180,20 @@ class Leases:
     async def _from_a_block(self, lease: Lease, step: CompiledStep, call: Consume) -> Counted | None:
         """Charge a call to a block: one that is on its way, or a new one. None: it has to go by itself."""
         cost, flight = call.charges[0].cost, lease.flight
-        if flight is not None:
-            if flight.promised < cost:
-                return None  # it goes at once, together with others that do not fit into the block
-            flight.promised -= cost
-            await flight.landed.wait()
-            if flight.error is not None:
-                raise flight.error.with_traceback(None)
-            return lease.spend(call, self._moment())
-        size = self._size(lease, step, cost)
-        if not size:
-            return None
-        await self._take(lease, call, size)
+        taking = flight is None
+        if flight is None:
+            size = self._size(lease, step, cost)
+            if not size:
+                return None
+            flight = self._begin(lease, lambda: self._take(lease, call, size), promised=size)
+        if flight.promised < cost:
+            return None  # it goes at once, together with others that do not fit into the block
+        flight.promised -= cost
+        await flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error.with_traceback(None)
         counted = lease.spend(call, self._moment())
-        if lease.left and not self._may_stay(lease, step):
+        if taking and lease.left and not self._may_stay(lease, step):
             lease.exact = True
             await self._return(lease)
         return counted
@@ -217,27 +219,30 @@ class Leases:
         tally = lease.counted.tallies[0]
         return tally.limit, tally.granted, lease.used
 
-    async def _take(self, lease: Lease, call: Consume, size: int) -> None:
-        """Fill a lease up to `size` units. It is seen through even if the caller is cancelled.
+    def _begin(self, lease: Lease, work: Callable[[], Awaitable[None]], promised: int = 0) -> Flight:
+        """Begin something that is seen through, whatever becomes of the call that it is begun for."""
+        flight = lease.flight = Flight(promised)
 
-        Raises:
-            StorageUnavailable: nothing is known to be taken.
-        """
-        units = size - lease.left
-        flight = lease.flight = Flight(size - call.charges[0].cost)
-        try:
-            with anyio.CancelScope(shield=True):
-                asked = self._moment()
-                charge = replace(call.charges[0], cost=units)
-                counted = await lease.storage.consume(replace(call, charges=(charge,)))
-                await self._fill(lease, counted, asked, size)
-        except StorageUnavailable as error:
-            flight.error = error
-            raise
-        finally:
-            lease.flight = None
-            flight.landed.set()
-        await anyio.lowlevel.checkpoint_if_cancelled()  # whoever is cancelled leaves the units to others
+        async def fly() -> None:
+            try:
+                with anyio.CancelScope(shield=True):
+                    await work()
+            except Exception as error:  # noqa: BLE001 - raised by all who wait for it
+                flight.error = error
+            finally:
+                lease.flight = None
+                flight.landed.set()
+
+        assert self._tasks is not None  # nothing is leased otherwise
+        self._tasks.start_soon(fly)
+        return flight
+
+    async def _take(self, lease: Lease, call: Consume, size: int) -> None:
+        """Fill a lease up to `size` units."""
+        asked = self._moment()
+        charge = replace(call.charges[0], cost=size - lease.left)
+        counted = await lease.storage.consume(replace(call, charges=(charge,)))
+        await self._fill(lease, counted, asked, size)
 
     async def _fill(self, lease: Lease, counted: Counted, asked: Moment, size: int) -> None:
         receipt = counted.tallies[0].receipt
@@ -324,22 +329,18 @@ class Leases:
         while (flight := lease.flight) is not None:
             await flight.landed.wait()
         lease.size = 0
-        if not lease.left:
+        if not lease.left or self._tasks is None:
             return
-        flight = lease.flight = Flight()
-        try:
-            await self._hand_back(lease)
-        finally:
-            self._returns += 1
-            lease.returned = self._returns
-            lease.flight = None
-            flight.landed.set()
+        flight = self._begin(lease, lambda: self._hand_back(lease))
+        await flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error.with_traceback(None)
 
     async def _hand_back(self, lease: Lease) -> None:
-        """Give to the storage what is left; finishes even while the caller is being cancelled."""
+        """Give to the storage what is left."""
         units, lease.left = lease.left, 0
         receipt = replace(lease.receipt, cost=units)
-        with anyio.move_on_after(RETURN_TIMEOUT, shield=True) as scope:
+        with anyio.move_on_after(RETURN_TIMEOUT) as scope:
             try:
                 await lease.storage.refund(lease.counted.subject, (receipt,))
                 lease.used -= units
@@ -347,6 +348,8 @@ class Leases:
                 self._parts.log.warning("storage unavailable: units of a lease stay charged")
         if scope.cancelled_caught:
             self._parts.log.warning("storage too slow: units of a lease may stay charged")
+        self._returns += 1
+        lease.returned = self._returns
 
     # -- looking ---------------------------------------------------------------------------------------------
 

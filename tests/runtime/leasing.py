@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from anyio.abc import TaskGroup
 from hypothesis import strategies as st
 
 from skene import Decision
 from skene.engine.window import EPOCH, Rolling
+from skene.runtime.beside import beside
 from skene.runtime.gate import Admission, Ask
 from skene.runtime.leases import Leases
 from tests.runtime.shop import Shop, freemium
@@ -77,7 +79,8 @@ class Books:
 class Players:
     """Two processes, and the books over what they do."""
 
-    def __init__(self, period: Any) -> None:
+    def __init__(self, period: Any, tasks: TaskGroup) -> None:
+        self.tasks = tasks
         self.shop = Shop(freemium(limits=LIMITS, lease=LEASE, period=period), worker=False)
         self.shop.clock.set(self.shop.clock.now().replace(microsecond=123_456))
         self.audit = self.shop.twin()
@@ -96,6 +99,7 @@ class Players:
     def begin(self) -> Shop:
         """A process whose leases nobody looks after but the steps of the history."""
         process = self.shop.twin(worker=False)
+        process.skene._leases._tasks = self.tasks
         process.skene._leases._open = True
         return process
 
@@ -194,8 +198,13 @@ async def play(period: Any, steps: list[Step]) -> None:
     Raises:
         AssertionError: something that must hold did not.
     """
-    players = Players(period)
-    players.start()
-    for kind, number, who, units in steps:
-        await getattr(players, f"step_{kind}")(number, PEOPLE[who], units)
-    await players.end()
+    async with beside(_nothing) as tasks:
+        players = Players(period, tasks)
+        players.start()
+        for kind, number, who, units in steps:
+            await getattr(players, f"step_{kind}")(number, PEOPLE[who], units)
+        await players.end()
+
+
+async def _nothing() -> None:
+    """What goes on beside them."""

@@ -10,7 +10,7 @@ from skene.runtime import lease_table
 from skene.runtime import leases as module
 from skene.testing import ManualClock
 from tests.runtime.lessee import admit, counted, leases_of, leasing, running, sweep, unspent
-from tests.runtime.shop import Shop, ask, freemium
+from tests.runtime.shop import BACKENDS, Shop, ask, freemium
 
 # -- their end -----------------------------------------------------------------------------------------------
 
@@ -119,6 +119,17 @@ async def test_an_app_that_fails_returns_everything_too() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail()
+    assert counted(shop) == 4
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS)
+async def test_an_app_that_is_cancelled_returns_everything_too(anyio_backend: str) -> None:
+    shop = Shop(freemium(100, lease=10), worker=False)
+    with anyio.CancelScope() as scope:
+        async with running(shop):
+            await shop.call(times=4)
+            scope.cancel()
+            await anyio.sleep(5)
     assert counted(shop) == 4
 
 

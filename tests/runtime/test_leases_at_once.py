@@ -1,5 +1,7 @@
 """Leases and many calls at the same moment."""
 
+import asyncio  # noqa: TID251 - its own cancellation is not anyio's
+
 import anyio
 import pytest
 
@@ -84,6 +86,48 @@ async def test_whoever_is_cancelled_leaves_the_units_to_others(anyio_backend: st
             held.set()
         assert (counted(shop), unspent(shop)) == (11, 10)
         assert (await shop.call()).used == 2
+
+
+async def test_whoever_gives_up_by_a_timeout_of_asyncios_leaves_them_too() -> None:
+    async with leasing() as shop:
+        await shop.call()
+        held = shop.wire.hold["consume"] = anyio.Event()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(shop.call(), 0.01)
+        held.set()
+        await anyio.wait_all_tasks_blocked()
+        assert (counted(shop), unspent(shop)) == (11, 10)
+
+
+async def test_whoever_gives_up_while_units_are_returned_does_not_lose_them() -> None:
+    async with leasing() as shop:
+        await shop.call(times=2)
+        await shop.call(units=80)
+        held = shop.wire.hold["refund"] = anyio.Event()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(shop.call(units=15), 0.01)
+        held.set()
+        await anyio.wait_all_tasks_blocked()
+        assert (counted(shop), unspent(shop)) == (82, 0)
+
+
+async def test_whatever_else_fails_is_told_to_whom_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with leasing() as shop:
+        await shop.call()
+        with monkeypatch.context() as patch:
+            patch.setattr(shop.memory, "consume", broken)
+            with pytest.raises(ZeroDivisionError):
+                await shop.call()
+        await shop.call()
+        await shop.call(units=80)
+        with monkeypatch.context() as patch:
+            patch.setattr(shop.memory, "refund", broken)
+            with pytest.raises(ZeroDivisionError):
+                await shop.call(units=15)
+        assert (await shop.call()).allowed
 
 
 async def test_if_the_taking_fails_all_who_waited_hear_of_it_at_once(

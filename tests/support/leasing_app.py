@@ -14,9 +14,11 @@ from skene.runtime.gate import Ask
 from skene.runtime.leases import Leases
 from skene.wiring import storage_from
 
-__all__ = ["AT_ONCE", "LEASE", "LIMIT", "SUBJECTS", "make"]
+__all__ = ["AT_ONCE", "LEASE", "LIMIT", "SUBJECTS", "UNKNOWN", "make"]
 
 SUBJECTS = ("ada", "bob", "cyn")
+UNKNOWN = "?"
+"""In the log: nobody knows whether a call, or a block, was charged."""
 LIMIT = 3000
 LEASE = 40
 AT_ONCE = 4
@@ -44,6 +46,7 @@ async def work(skene: Skene, log: int, chance: random.Random, told_to_stop: anyi
         try:
             admission = await gatekeeper.admit(subject, (Ask(only, 1),))
         except StorageUnavailable:
+            os.write(log, f"{UNKNOWN}\n".encode())
             continue
         await anyio.lowlevel.checkpoint()
         if not admission.decision.allowed:
@@ -54,6 +57,15 @@ async def work(skene: Skene, log: int, chance: random.Random, told_to_stop: anyi
             os.write(log, f"{subject}\n".encode())
 
 
+async def start(skene: Skene) -> None:
+    """Open the storage, however busy the others keep it."""
+    while True:
+        try:
+            return await skene.start()
+        except StorageUnavailable:
+            await anyio.sleep(0.1)
+
+
 async def main() -> None:
     """Run until SIGTERM, or until nobody has any left; calls that have begun are finished."""
     skene = make(os.environ["LEASING_DATABASE"])
@@ -62,6 +74,7 @@ async def main() -> None:
     chance = random.Random(int(os.environ["LEASING_SEED"]))  # noqa: S311 - for a test
     log = os.open(os.environ["LEASING_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     told_to_stop = anyio.Event()
+    await start(skene)
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async with skene.lifespan(), anyio.create_task_group() as tasks:
 

@@ -194,7 +194,6 @@ class Leases:
             raise flight.error.with_traceback(None)
         counted = lease.spend(call, self._moment())
         if taking and lease.left and not self._may_stay(lease, step):
-            lease.exact = True
             await self._return(lease)
         return counted
 

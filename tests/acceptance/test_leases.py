@@ -21,12 +21,12 @@ async def place(database: str, tmp_path: Path, seed: int) -> tuple[Any, ...]:
 
 
 async def test_whoever_is_killed_loses_at_most_a_block_and_nobody_gets_too_much(place: Any) -> None:
-    kills = 6
+    kills = 4
     with Processes(*place) as processes:
         for _ in range(2):
             processes.start()
         for _ in range(kills):
-            processes.at_least(processes.chance.randrange(50, 300))
+            processes.at_least(processes.chance.randrange(50, 200))
             processes.kill()
             processes.start()
         processes.wait()  # until there is nothing left to use
@@ -42,7 +42,7 @@ async def test_whoever_is_asked_to_end_returns_everything(place: Any) -> None:
         for _ in range(2):
             processes.start()
         for _ in range(2):
-            processes.at_least(400)
+            processes.at_least(250)
             processes.stop()
             assert await processes.counted() == dict(processes.acknowledged())
             processes.start()
@@ -53,6 +53,6 @@ async def test_whoever_is_asked_to_end_returns_everything(place: Any) -> None:
 async def test_the_control_that_spends_without_taking_gives_away_too_much(place: Any) -> None:
     with Processes(*place, naive=True) as processes:
         processes.start()
-        processes.at_least(1000)
+        processes.at_least(600)
         processes.stop()
         assert sum(processes.acknowledged().values()) > sum((await processes.counted()).values())

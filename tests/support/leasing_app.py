@@ -19,7 +19,7 @@ __all__ = ["AT_ONCE", "LEASE", "LIMIT", "SUBJECTS", "UNKNOWN", "make"]
 SUBJECTS = ("ada", "bob", "cyn")
 UNKNOWN = "?"
 """In the log: nobody knows whether a call, or a block, was charged."""
-LIMIT = 3000
+LIMIT = 1200
 LEASE = 40
 AT_ONCE = 4
 FAILS = 0.1

@@ -56,7 +56,7 @@ class Lease:
         left: units not used yet, at most `size`.
         size: units of a block; 0 while none is held.
         flight: the taking or return under way. Nobody begins another one meanwhile.
-        exact: no more blocks are taken: the limit is near.
+        exact: no more blocks are taken: units had to be returned so that a call was not refused.
         returned: the place, among all returns of this process, of the one that ended last.
     """
 

@@ -247,7 +247,6 @@ class Leases:
         receipt = counted.tallies[0].receipt
         if receipt is None:
             lease.used = max(lease.used, counted.tallies[0].used)
-            lease.exact = True
             return
         if lease.left and not lease.covers(receipt.plan, receipt.at):
             await self._hand_back(lease)  # of a window, or a plan, that is over

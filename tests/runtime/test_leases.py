@@ -100,6 +100,12 @@ async def test_a_block_is_at_most_a_tenth_of_the_limit(limit: Any, block: int) -
         assert counted(shop) == 2 + max(0, block - 1)
 
 
+async def test_the_limit_of_a_loop_that_only_watches_counts_here_too() -> None:
+    async with leasing(100, lease=50, enforce=False) as shop:
+        await shop.call(times=2)
+        assert counted(shop) == 11
+
+
 async def test_an_override_is_the_limit_that_counts() -> None:
     async with leasing(1000, lease=50) as shop:
         await shop.skene.override("ada", "calls", 40)
@@ -167,6 +173,14 @@ async def test_what_lies_here_refuses_no_call_of_this_process() -> None:
         assert not (await shop.twin().skene.check("ada", "calls", 18)).allowed
         assert (await shop.call(units=18)).allowed
         assert counted(shop) == 100
+
+
+async def test_once_units_had_to_be_returned_no_block_is_taken_for_a_while() -> None:
+    async with leasing() as shop:
+        await shop.call(times=2)
+        assert (await shop.call(units=90)).allowed
+        await shop.call(times=2)
+        assert (counted(shop), unspent(shop)) == (94, 0)
 
 
 async def test_calls_that_cannot_be_leased_are_not_refused_by_a_lease_either() -> None:

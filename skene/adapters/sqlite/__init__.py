@@ -1,8 +1,6 @@
 """A storage in one SQLite file: durable, exact over several processes of one machine, nothing to install."""
 
-import sqlite3
 import time
-from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -11,10 +9,12 @@ import anyio
 
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.sqlite.database import MIGRATION_SECONDS, Database
+from skene.adapters.sqlite.desk import ANSWER_SECONDS
+from skene.adapters.sqlite.flight import Asked, GivenBack
 from skene.adapters.sqlite.queries import SqliteQueries
-from skene.adapters.sqlite.together import Asked, GivenBack, Together
+from skene.adapters.sqlite.together import Together
 from skene.adapters.sqlite.triggers import SqliteTriggers
-from skene.adapters.sqlite.writer import ANSWER_SECONDS, Writer
+from skene.adapters.sqlite.writer import Writer
 from skene.adapters.system import SystemClock
 from skene.errors import ConfigurationError
 from skene.ports.clock import Clock
@@ -110,18 +110,21 @@ class SqliteStorage(SqlStorage):
         await self._writer.send(GivenBack(subject, receipts, idempotency_key))
 
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(lambda db: self._transact(db, "BEGIN", work, *args, **kwargs))
+        return await self._transact("BEGIN", work, *args, **kwargs)
 
     async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(lambda db: self._transact(db, "BEGIN IMMEDIATE", work, *args, **kwargs))
+        return await self._transact("BEGIN IMMEDIATE", work, *args, **kwargs)
 
-    def _transact(
-        self, db: sqlite3.Connection, begin: str, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        with self._database.transaction(db, begin), self._database.connection() as connection:
-            return work(connection, self._clock.now(), *args, **kwargs)
+    async def _transact(self, begin: str, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work that is no counting has a transaction for itself."""
+        deadline, database = time.monotonic() + ANSWER_SECONDS, self._database
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run work alone in its turn. Waiting for that, and for other processes, ends in time."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        return await self._writer.alone(lambda: self._database.run(work, deadline), ANSWER_SECONDS)
+        def transact() -> T:
+            with (
+                database.opened(deadline) as db,
+                database.transaction(db, begin),
+                database.connection() as connection,
+            ):
+                return work(connection, self._clock.now(), *args, **kwargs)
+
+        return await self._writer.alone(transact, ANSWER_SECONDS)

@@ -4,9 +4,9 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -16,8 +16,6 @@ from skene.adapters.sql.migrate import VERSION_TABLE, revision_of, upgrade, veri
 from skene.errors import SchemaOutdated, StorageUnavailable
 
 __all__ = ["Database"]
-
-T = TypeVar("T")
 
 MIGRATION_SECONDS = 15.0
 """How long a start waits for another process that is migrating the same file."""
@@ -61,12 +59,12 @@ class Database:
         if self._pid != os.getpid():
             self._forget()
 
-    def run(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
-        """Run work.
+    @contextlib.contextmanager
+    def opened(self, deadline: float) -> Generator[sqlite3.Connection, None, None]:
+        """The connection, opened if need be.
 
         Args:
-            work: what to run.
-            deadline: how long it may wait for locks, on `time.monotonic()`'s clock.
+            deadline: until when it may wait for locks, on `time.monotonic()`'s clock.
 
         Raises:
             StorageUnavailable: the file cannot be opened, read or locked in time.
@@ -75,8 +73,8 @@ class Database:
         self._unfork()
         with self._explained():
             db = self._db or self._open()
-            self.wait_until(db, deadline)
-            return work(db)
+            self._wait_until(db, deadline)
+            yield db
 
     @contextlib.contextmanager
     def transaction(self, db: sqlite3.Connection, begin: str) -> Generator[None, None, None]:
@@ -165,7 +163,7 @@ class Database:
         return db
 
     def _upgrade(self, db: sqlite3.Connection) -> list[str]:
-        self.wait_until(db, time.monotonic() + MIGRATION_SECONDS)
+        self._wait_until(db, time.monotonic() + MIGRATION_SECONDS)
         with self.transaction(db, "BEGIN IMMEDIATE"), self.connection() as connection:
             return upgrade(connection)
 
@@ -175,7 +173,7 @@ class Database:
         with self.connection() as connection:
             verify(revision_of(connection))
 
-    def wait_until(self, db: sqlite3.Connection, deadline: float) -> None:
+    def _wait_until(self, db: sqlite3.Connection, deadline: float) -> None:
         """Let SQLite wait for other processes until the deadline, on `time.monotonic()`'s clock."""
         patience = max(1, int((deadline - time.monotonic()) * 1000))
         db.execute(f"PRAGMA busy_timeout = {patience}")

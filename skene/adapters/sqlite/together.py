@@ -1,87 +1,18 @@
-"""Counting calls that came together, in one transaction.
+"""Counting calls that came together: in one transaction, unless something is in the way."""
 
-What decides them is read at once, each sees in memory what those before it have taken, and every counter is
-written once. This is for ordinary calls: a running window, or the first use, without keys, grants, overrides,
-bills or parts. The others go the long way of `counting`, in the same transaction.
-"""
-
-import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from skene.adapters.sql.types import from_text, to_text
-from skene.adapters.sqlite import counting
-from skene.adapters.sqlite.counting import MOST
 from skene.adapters.sqlite.database import Database
-from skene.adapters.sqlite.writer import Errand
-from skene.engine.counter import Counter, charge, fits, present, reported
-from skene.engine.limits import limit_for
-from skene.engine.window import Edges, Rolling
-from skene.errors import IdempotencyConflict, StorageUnavailable
+from skene.adapters.sqlite.flight import CountingErrand, Flight
+from skene.errors import StorageError, StorageUnavailable
 from skene.ports.clock import Clock
-from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
 
-__all__ = ["Asked", "GivenBack", "Together"]
+__all__ = ["Together"]
 
-_ROWS = """
-SELECT customers.plan, until, customer, checked_at, cycle, features,
-       usage.plan, window_start, window_end, used, notices, extra, extra_since,
-       merged_into IS NULL AND overrides IS NULL
-       AND coalesce(part_starts = '[]' AND NOT billable AND reported_since IS NULL AND reports = 0, TRUE)
-       AND NOT EXISTS (SELECT 1 FROM skene_grants AS grants
-                        WHERE grants.subject = asked.subject AND grants.meter = asked.meter AND spent < units)
-  FROM (SELECT value AS subject, ?2 AS meter, ?3 AS plan, ?4 AS now FROM json_each(?1)) AS asked
-  LEFT JOIN skene_customers AS customers ON customers.subject = asked.subject
-  LEFT JOIN skene_usage AS usage
-         ON usage.subject = asked.subject AND usage.meter = asked.meter
-        AND usage.plan = CASE WHEN customers.plan IS NULL OR until <= asked.now THEN asked.plan
-                              ELSE customers.plan END
-"""
-
-
-class Asked(Errand):
-    """A call that waits to be counted.
-
-    Attributes:
-        call: the call.
-        spend: charge it, if it is admitted; else only look.
-        sure: its outcome rests on nothing that is yet to be written.
-    """
-
-    __slots__ = ("call", "spend", "sure")
-
-    def __init__(self, call: Consume, *, spend: bool) -> None:
-        super().__init__()
-        self.call = call
-        self.spend = spend
-        self.sure = False
-
-    def undo(self) -> "GivenBack | None":
-        """Give back what was charged."""
-        counted = self.outcome
-        if not isinstance(counted, Counted) or not counted.admitted or counted.replayed or not self.spend:
-            return None
-        receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
-        return GivenBack(self.call.subject, receipts, self.call.idempotency_key)
-
-
-class GivenBack(Errand):
-    """Units of a call that failed."""
-
-    __slots__ = ("key", "receipts", "subject", "sure")
-
-    def __init__(self, subject: str, receipts: tuple[Receipt, ...], key: str | None) -> None:
-        super().__init__()
-        self.subject = subject
-        self.receipts = receipts
-        self.key = key
-        self.sure = False
-
-
-_Errand = Asked | GivenBack
+TURN_SECONDS = 0.1
+"""How long calls wait for another process, before those join that came meanwhile and may need no lock."""
 
 
 class Together:
@@ -96,243 +27,64 @@ class Together:
         self._database = database
         self._clock = clock
 
-    def __call__(self, errands: Sequence[_Errand]) -> None:
-        """Leave each errand its outcome. What cannot be done fails alone, if it is its own fault."""
-        try:
-            self._database.run(lambda db: self._settle(db, errands), errands[0].deadline)
-        except Exception as error:  # noqa: BLE001 - raised where somebody waits for it
-            _fail(_unsure(errands), error)
+    def __call__(self, errands: Sequence[CountingErrand]) -> Iterator[Sequence[CountingErrand]]:
+        """Leave errands their outcomes, and yield them as soon as they have them.
 
-    def _settle(self, db: sqlite3.Connection, errands: Sequence[_Errand]) -> None:
-        try:
-            self._transact(db, errands)
-        except Exception as error:
-            if len(errands) == 1 or _is_everybodys(error):
-                raise
-            for errand in _unsure(errands):  # one of them cannot be done, and must not take the others along
-                self([errand])
-
-    def _transact(self, db: sqlite3.Connection, errands: Sequence[_Errand]) -> None:
+        What is wrong with one of them is its outcome alone. Those that are not yielded wait for another
+        process that is writing: they are to be sent again, with whatever has come meanwhile.
+        """
         # Most often nobody else writes: then what was read is still true when it is time to write. Refusals
         # end here in any case. They have neither waited for the one writer nor become one.
+        waiting = self._try("BEGIN", errands)
+        if not waiting:
+            yield errands
+            return
+        yield _without(errands, waiting)
+        late = self._try("BEGIN IMMEDIATE", waiting)
+        now = time.monotonic()
+        overdue = [errand for errand in late if errand.deadline <= now]
+        _fail(overdue, StorageUnavailable(f"{self._database.path}: database is locked"))
+        yield _without(waiting, _without(late, overdue))
+
+    def _try(self, begin: str, errands: Sequence[CountingErrand]) -> list[CountingErrand]:
+        """Do errands in one transaction.
+
+        Returns:
+            Those for which nothing was done, because another process is writing.
+        """
+        patience = min(errand.deadline for errand in errands)
         try:
-            return self._attempt(db, "BEGIN", errands)
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error):
-                raise
-        waiting = _unsure(errands)
-        while waiting:
-            self._database.wait_until(db, min(errand.deadline for errand in waiting))
-            try:
-                return self._attempt(db, "BEGIN IMMEDIATE", waiting)
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-                _fail(waiting, StorageUnavailable(f"{self._database.path}: {error}"))
-                now = time.monotonic()
-                waiting = [errand for errand in waiting if errand.deadline > now and not errand.left]
-        return None
-
-    def _attempt(self, db: sqlite3.Connection, begin: str, errands: Sequence[_Errand]) -> None:
-        with self._database.transaction(db, begin):
-            flight = _Flight(db, self._clock.now())
-            flight.decide(errands)
-            flight.write()
-
-
-class _Row:
-    """A counter in one transaction, with what skene_customers says of whose it is."""
-
-    __slots__ = (
-        *("recorded", "plan", "customer", "checked_at", "cycle", "features"),
-        *("counter", "start", "end", "notices", "plain", "changed"),
-    )
-
-    def __init__(self, found: tuple[Any, ...], default_plan: str, now: str) -> None:
-        held, until, self.customer, checked_at, self.cycle, self.features, *usage, plain = found
-        _, start, end, used, notices, extra, extra_since = usage
-        self.recorded: str | None = held if until is None or until > now else None
-        self.plan: str = default_plan if self.recorded is None else self.recorded
-        self.checked_at = from_text(checked_at) if checked_at else None
-        self.plain = bool(plain)
-        self.changed = False
-        self.counter: Counter | None = None
-        self.start, self.end, self.notices = start, end, notices
-        if start is not None:
-            names = tuple(json.loads(notices)) if notices != "[]" else ()
-            paid = min(extra, used) if extra_since == start else 0  # else the window was moved on meanwhile
-            self.counter = Counter(from_text(start), from_text(end), used, (), names, paid)
-
-    def keep(self, counter: Counter) -> None:
-        """Remember a charge, which is written with all others."""
-        if self.counter is None:
-            self.start, self.end, self.notices = to_text(counter.start), to_text(counter.end), "[]"
-        self.counter = counter
-        self.changed = True
-
-
-_Line = tuple[Charge, _Row, int | None, Counter, bool]
-"""A charge, its row, the limit that holds, the counter as it stands, and whether it fits."""
-
-
-class _Flight:
-    """One transaction: first everything is decided that can be in memory, then everything is written."""
-
-    def __init__(self, db: sqlite3.Connection, now: datetime) -> None:
-        self._db = db
-        self._now = now
-        self._now_text = to_text(now)
-        self._rows: dict[tuple[str, str], _Row] = {}
-        self._touched: set[str] = set()
-        self._later: list[_Errand] = []
-
-    def decide(self, errands: Sequence[_Errand]) -> None:
-        """Settle what is ordinary, and what is refused. The rest is for later, each subject's in order."""
-        self._read(errands)
-        waiting: set[str] = set()
-        for errand in errands:
-            if isinstance(errand, GivenBack):
-                waiting.add(errand.subject)
-                self._later.append(errand)
-            elif errand.call.subject in waiting or not self._settled(errand):
-                waiting.add(errand.call.subject)
-                self._later.append(errand)
-
-    def write(self) -> None:
-        """Write what was taken, once for each counter, and go the long way with what was left for later."""
-        taken = [
-            (
-                *(subject, meter, row.plan, row.start, row.end, min(row.counter.used, MOST), "[]", "[]"),
-                *(row.notices, min(row.counter.extra, MOST), row.start),
-            )
-            for (subject, meter), row in self._rows.items()
-            if row.changed and row.counter is not None
-        ]
-        if taken:
-            self._db.executemany(counting.WRITE, taken)
-        for errand in self._later:
-            if isinstance(errand, GivenBack):
-                counting.refund(self._db, self._now, errand.subject, errand.receipts, errand.key)
-                continue
-            verb = counting.consume if errand.spend else counting.peek
-            try:
-                errand.outcome = verb(self._db, self._now, errand.call)
-            except IdempotencyConflict as conflict:
-                errand.outcome = conflict
-
-    def _read(self, errands: Iterable[_Errand]) -> None:
-        """All rows that ordinary calls need, those of a meter at once."""
-        wanted: dict[tuple[str, str], dict[str, None]] = {}
-        for errand in errands:
-            if isinstance(errand, Asked) and errand.call.idempotency_key is None:
-                for item in errand.call.charges:
-                    subjects = wanted.setdefault((item.meter, errand.call.default_plan), {})
-                    subjects[errand.call.subject] = None
-        for (meter, plan), subjects in wanted.items():
-            asked = json.dumps(list(subjects), ensure_ascii=False)
-            found = self._db.execute(_ROWS, (asked, meter, plan, self._now_text)).fetchall()
-            for subject, row in zip(subjects, found, strict=True):
-                self._rows[subject, meter] = _Row(row, plan, self._now_text)
-
-    def _settled(self, errand: Asked) -> bool:
-        """Whether a call could be settled without writing, or to be written with all others."""
-        subject = errand.call.subject
-        errand.sure = subject not in self._touched
-        try:
-            lines = self._ordinary(errand.call)
-            if lines is not None:
-                errand.outcome = self._answer(errand, lines)
-                return True
-            if not errand.sure:
-                return False
-            errand.outcome = counting.peek(self._db, self._now, errand.call)
-            errand.sure = not errand.spend or not errand.outcome.admitted
-            return errand.sure
-        except sqlite3.Error:
-            raise
+            with self._database.opened(min(patience, time.monotonic() + TURN_SECONDS)) as db:
+                return [] if self._transact(db, begin, errands) else _unsure(errands)
         except Exception as error:  # noqa: BLE001 - raised where somebody waits for it
-            errand.outcome = error
-            return True
+            if len(errands) == 1 or isinstance(error, StorageError | sqlite3.OperationalError):
+                _fail(_unsure(errands), error)
+                return []
+        # One of them cannot be done, and must not take the others along.
+        return [late for errand in _unsure(errands) for late in self._try(begin, [errand])]
 
-    def _ordinary(self, call: Consume) -> list[_Line] | None:
-        """How an ordinary call stands; None: it is not one."""
-        if call.idempotency_key is not None or not call.charges:
-            return None
-        lines: list[_Line] = []
-        for item in call.charges:
-            row = self._rows[call.subject, item.meter]
-            plan = call.default_plan if row.recorded is None else row.recorded
-            if not row.plain or plan != row.plan or plan not in item.limits or plan in item.billed:
-                return None
-            rule = item.rule
-            if isinstance(rule, Rolling) or (isinstance(rule, Edges) and row.cycle not in (None, "[]")):
-                return None
-            counter = present(row.counter, rule, self._now)
-            if row.counter is not None and row.counter is not counter:
-                return None  # its window is over
-            limit = item.limits[plan]
-            if item.feature is not None and row.features:
-                limit = limit_for(limit, item.feature, json.loads(row.features), None, self._now)
-            lines.append((item, row, limit, counter, fits(counter, limit, item.cost)))
-        return lines
-
-    def _answer(self, errand: Asked, lines: Sequence[_Line]) -> Counted:
-        call, row = errand.call, lines[0][1]
-        admitted = all(fitting for *_, fitting in lines)
-        if admitted and errand.spend:
-            errand.sure = False
-            self._touched.add(call.subject)
-            tallies = [self._charge(line) for line in lines]
-        else:
-            tallies = [self._report(call.subject, line) for line in lines]
-        return Counted(
-            admitted,
-            False,
-            self._now,
-            row.plan,
-            None,
-            row.customer,
-            row.checked_at,
-            tuple(tallies),
-            call.subject,
-        )
-
-    def _charge(self, line: _Line) -> Tally:
-        item, row, limit, counter, _ = line
-        after, at = charge(counter, item.rule, self._now, min(item.cost, MOST))
-        row.keep(after)
-        return Tally(
-            item,
-            reported(after, limit),
-            min(after.used, MOST),
-            True,
-            after.start,
-            after.end,
-            after.notices,
-            None,
-            Receipt(item.meter, row.plan, at, item.cost),
-        )
-
-    def _report(self, subject: str, line: _Line) -> Tally:
-        item, row, limit, counter, fitting = line
-        wall = None if fitting else counting.wall(self._db, subject, item.step, row.plan, self._now)
-        used, limit = min(counter.used, MOST), reported(counter, limit)
-        return Tally(item, limit, used, fitting, counter.start, counter.end, counter.notices, wall)
+    def _transact(self, db: sqlite3.Connection, begin: str, errands: Sequence[CountingErrand]) -> bool:
+        try:
+            with self._database.transaction(db, begin):
+                flight = Flight(db, self._clock.now())
+                flight.decide(errands)
+                flight.write()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # the rest refines it
+                return False
+            raise
+        return True
 
 
-def _unsure(errands: Iterable[_Errand]) -> list[_Errand]:
+def _unsure(errands: Iterable[CountingErrand]) -> list[CountingErrand]:
     return [errand for errand in errands if not errand.sure]
 
 
-def _fail(errands: Iterable[_Errand], error: Exception) -> None:
+def _without(errands: Iterable[CountingErrand], some: Iterable[CountingErrand]) -> list[CountingErrand]:
+    taken = set(some)
+    return [errand for errand in errands if errand not in taken]
+
+
+def _fail(errands: Iterable[CountingErrand], error: Exception) -> None:
     for errand in errands:
         errand.outcome = error
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest refines it
-
-
-def _is_everybodys(error: Exception) -> bool:
-    """Whether it lies with the file, and not with one of the calls."""
-    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError

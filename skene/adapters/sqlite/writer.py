@@ -8,48 +8,21 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import RunVar, current_token
+from anyio.lowlevel import RunVar
 
+from skene.adapters.sqlite.desk import Desk, Errand, ring
 from skene.errors import StorageUnavailable
 
-__all__ = ["ANSWER_SECONDS", "Errand", "Writer"]
+__all__ = ["Writer"]
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 1.8
-"""The port promises an answer within 2 s."""
 REST_SECONDS = 10.0
 """How long the thread waits for more before it ends. The next errand starts another one."""
-
-
-class Errand:
-    """Something to be done with the file.
-
-    Attributes:
-        deadline: when its answer is of no use any more, on `time.monotonic()`'s clock.
-        outcome: the answer, or the exception to raise.
-        desk: where somebody waits for it; None: nobody does.
-        woken: set when it is done, and when its turn to keep the time has come.
-        done: the outcome is known to those who wait.
-        left: whoever waited has gone.
-    """
-
-    __slots__ = ("deadline", "desk", "done", "left", "outcome", "woken")
-
-    def __init__(self) -> None:
-        self.deadline = time.monotonic() + ANSWER_SECONDS
-        self.outcome: Any = None
-        self.desk: _Desk | None = None
-        self.woken: anyio.Event
-        self.done = self.left = False
-
-    def undo(self) -> "Errand | None":
-        """What takes back that it was done; None if nothing has to be."""
-        return None
 
 
 class _Alone(Errand):
@@ -62,56 +35,6 @@ class _Alone(Errand):
         self.work = work
 
 
-class _Desk:
-    """Where the errands of one event loop wait; touched in its own thread only.
-
-    One of those who wait keeps the time for all: the eldest, whose time is up first. A timer for each would
-    cost as much as all the rest of a call.
-    """
-
-    def __init__(self) -> None:
-        loop: Any = current_token().native_token
-        # Says something to the loop from another thread, and does not wait until it is heard.
-        self.post: Callable[..., object] = (
-            loop.run_sync_soon if hasattr(loop, "run_sync_soon") else loop.call_soon_threadsafe
-        )
-        self._waiting: deque[Errand] = deque()
-        self._keeper: Errand | None = None
-
-    async def wait(self, errand: Errand) -> None:
-        """Until it is done.
-
-        Raises:
-            StorageUnavailable: its time is up.
-        """
-        self._waiting.append(errand)
-        if self._keeper is None:
-            self._keeper = errand
-        try:
-            if self._keeper is not errand:
-                await errand.woken.wait()
-            if not errand.done:
-                errand.woken = anyio.Event()
-                with anyio.move_on_after(errand.deadline - time.monotonic()):
-                    await errand.woken.wait()
-                if not errand.done:
-                    raise StorageUnavailable(f"no answer within {ANSWER_SECONDS} s")
-        except BaseException:
-            errand.left = True
-            raise
-        finally:
-            if self._keeper is errand:
-                self._pass_on()
-
-    def _pass_on(self) -> None:
-        waiting = self._waiting
-        while waiting and (waiting[0].done or waiting[0].left):
-            waiting.popleft()
-        self._keeper = waiting[0] if waiting else None
-        if self._keeper is not None:
-            self._keeper.woken.set()
-
-
 class Writer:
     """Does errands in a thread of its own, in the order they came. Serves any number of event loops.
 
@@ -119,19 +42,24 @@ class Writer:
     """
 
     def __init__(
-        self, together: Callable[[Sequence[Any]], object], *, batch: int = 256, room: int = 4096
+        self,
+        together: Callable[[Sequence[Any]], Iterable[Sequence[Errand]]],
+        *,
+        batch: int = 256,
+        room: int = 4096,
     ) -> None:
         """Nothing is running yet.
 
         Args:
-            together: does some errands at once, and leaves each its outcome.
+            together: does some errands at once, and yields those that have their outcomes. Those that it
+                keeps for itself, nothing having been done, go back to where they stood.
             batch: errands done at once.
             room: errands that may wait; beyond it they are turned away at once.
         """
         self._together = together
         self._batch = batch
         self._room = room
-        self._desks: RunVar[_Desk] = RunVar("skene_sqlite_desk")
+        self._desks: RunVar[Desk] = RunVar("skene_sqlite_desk")
         self._renew()
 
     def _renew(self) -> None:
@@ -159,9 +87,9 @@ class Writer:
             if errand.done:  # the answer came just then
                 self._undo(errand)
             elif not self._withdraw(errand) and not isinstance(error, StorageUnavailable):
-                errand.woken = anyio.Event()
+                errand.bell = desk.bell()
                 with anyio.move_on_after(errand.deadline - time.monotonic(), shield=True):
-                    await errand.woken.wait()
+                    await errand.bell
             raise
         return _outcome(errand)
 
@@ -178,15 +106,16 @@ class Writer:
             Exception: whatever it raises.
         """
         errand = _Alone(work)
-        self._here(errand)
+        desk = self._here(errand)
         self._put(errand, always=always)
         try:
             with anyio.move_on_after(seconds):
-                await errand.woken.wait()
+                await errand.bell
         finally:
             if not errand.done and not self._withdraw(errand):
+                errand.bell = desk.bell()
                 with anyio.CancelScope(shield=True):
-                    await errand.woken.wait()
+                    await errand.bell
         if not errand.done:
             raise StorageUnavailable(f"no answer within {seconds} s")
         return cast(T, _outcome(errand))
@@ -197,14 +126,14 @@ class Writer:
             self._ending = True
             self._changed.notify()
 
-    def _here(self, errand: Errand) -> _Desk:
+    def _here(self, errand: Errand) -> Desk:
         """Let an errand wait in this event loop."""
         try:
             desk = self._desks.get()
         except LookupError:
-            desk = _Desk()
+            desk = Desk()
             self._desks.set(desk)
-        errand.desk, errand.woken = desk, anyio.Event()
+        errand.desk, errand.bell = desk, desk.bell()
         return desk
 
     def _put(self, errand: Errand, *, always: bool = False) -> None:
@@ -238,8 +167,9 @@ class Writer:
             self._put(back, always=True)  # of these there are no more than were let in before
 
     def _run(self) -> None:
-        while self._serve(self._take()):
-            pass
+        while errands := self._take():
+            self._serve(errands)
+            del errands  # nothing of them is kept while there is a rest
 
     def _take(self) -> list[Errand]:
         """Those whose turn it is; none when the thread is to end."""
@@ -257,24 +187,46 @@ class Writer:
                     errands.append(self._queue.popleft())
             return errands
 
-    def _serve(self, errands: list[Errand]) -> bool:
+    def _serve(self, errands: list[Errand]) -> None:
+        waiting = dict.fromkeys(errands)
         try:
-            if errands and isinstance(errands[0], _Alone):
-                errands[0].outcome = errands[0].work()
-            elif errands:
-                self._together(errands)
+            for settled in self._do(errands):
+                for errand in settled:
+                    del waiting[errand]
+                self._post(settled)
         except BaseException as error:  # noqa: BLE001 - raised where somebody waits for it
-            for errand in errands:
+            for errand in waiting:
                 errand.outcome = error
+            self._post(list(waiting))
+            return
+        if waiting:
+            # Nothing was done for them. Those that nobody waits for any more need not be sent again.
+            gone = [errand for errand in waiting if errand.left]
+            again = [errand for errand in waiting if errand not in gone]
+            self._post(gone)
+            with self._changed:
+                alone: list[Errand] = []  # has its turn meanwhile: it may only read
+                while self._queue and isinstance(self._queue[0], _Alone):
+                    alone.append(self._queue.popleft())
+                self._queue.extendleft(reversed(alone + again))
+
+    def _do(self, errands: list[Errand]) -> Iterable[Sequence[Errand]]:
+        first = errands[0]
+        if not isinstance(first, _Alone):
+            return self._together(errands)
+        first.outcome = first.work()
+        return [errands]
+
+    def _post(self, errands: Sequence[Errand]) -> None:
+        """Tell those who wait for errands that they are done."""
         for desk in {errand.desk for errand in errands}:
-            some = [errand for errand in errands if errand.desk is desk]
             if desk is not None:
+                some = [errand for errand in errands if errand.desk is desk]
                 try:
                     desk.post(self._deliver, some)
                 except RuntimeError:  # that loop is over, and whoever waited there has gone with it
                     for errand in some:
                         self._undo(errand)
-        return bool(errands)
 
     def _deliver(self, errands: Sequence[Errand]) -> None:
         """In the event loop of those who wait."""
@@ -282,7 +234,7 @@ class Writer:
             errand.done = True
             if errand.left:
                 self._undo(errand)
-            errand.woken.set()
+            ring(errand.bell)
 
 
 def _outcome(errand: Errand) -> Any:

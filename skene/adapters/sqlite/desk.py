@@ -1,0 +1,125 @@
+"""Where those who have sent an errand to `writer` wait for its outcome."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+import anyio
+from anyio.lowlevel import current_token
+
+from skene.errors import StorageUnavailable
+
+__all__ = ["ANSWER_SECONDS", "Desk", "Errand", "ring"]
+
+ANSWER_SECONDS = 1.8
+"""The port promises an answer within 2 s."""
+
+
+class _Bell(Protocol):
+    """Something that one waits for, and that rings once."""
+
+    def __await__(self) -> Generator[Any, None, object]: ...
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: None, /) -> None: ...
+
+
+class Errand:
+    """Something to be done with the file.
+
+    Attributes:
+        deadline: when its answer is of no use any more, on `time.monotonic()`'s clock.
+        outcome: the answer, or the exception to raise.
+        desk: where somebody waits for it; None: nobody does.
+        bell: rings when it is done, and when its turn to keep the time has come.
+        done: the outcome is known to those who wait.
+        left: whoever waited has gone.
+    """
+
+    __slots__ = ("bell", "deadline", "desk", "done", "left", "outcome")
+
+    def __init__(self) -> None:
+        self.deadline = time.monotonic() + ANSWER_SECONDS
+        self.outcome: Any = None
+        self.desk: Desk | None = None
+        self.bell: _Bell
+        self.done = self.left = False
+
+    def undo(self) -> "Errand | None":
+        """What takes back that it was done; None if nothing has to be."""
+        return None
+
+
+class _TrioBell:
+    """What a future is on asyncio."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def __await__(self) -> Generator[Any, None, object]:
+        return self._event.wait().__await__()
+
+    def done(self) -> bool:
+        return self._event.is_set()
+
+    def set_result(self, result: None, /) -> None:
+        self._event.set()
+
+
+class Desk:
+    """Where the errands of one event loop wait; touched in its own thread only.
+
+    One of those who wait keeps the time for all: the eldest, whose time is up first. A timer for each would
+    cost as much as all the rest of a call.
+    """
+
+    def __init__(self) -> None:
+        loop: Any = current_token().native_token
+        on_trio = hasattr(loop, "run_sync_soon")
+        # Says something to the loop from another thread, and does not wait until it is heard.
+        self.post: Callable[..., object] = loop.run_sync_soon if on_trio else loop.call_soon_threadsafe
+        # A future of asyncio's own costs half of what an event does.
+        self.bell: Callable[[], _Bell] = _TrioBell if on_trio else loop.create_future
+        self._waiting: deque[Errand] = deque()
+        self._keeper: Errand | None = None
+
+    async def wait(self, errand: Errand) -> None:
+        """Until it is done.
+
+        Raises:
+            StorageUnavailable: its time is up.
+        """
+        self._waiting.append(errand)
+        if self._keeper is None:
+            self._keeper = errand
+        try:
+            if self._keeper is not errand:
+                await errand.bell
+            if not errand.done:
+                errand.bell = self.bell()
+                with anyio.move_on_after(errand.deadline - time.monotonic()):
+                    await errand.bell
+                if not errand.done:
+                    raise StorageUnavailable(f"no answer within {ANSWER_SECONDS} s")
+        except BaseException:
+            errand.left = True
+            raise
+        finally:
+            if self._keeper is errand:
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        waiting = self._waiting
+        while waiting and (waiting[0].done or waiting[0].left):
+            waiting.popleft()
+        self._keeper = waiting[0] if waiting else None
+        if self._keeper is not None:
+            ring(self._keeper.bell)
+
+
+def ring(bell: _Bell) -> None:
+    """Ring, if nobody has."""
+    if not bell.done():  # or cancelled with whoever waited
+        bell.set_result(None)

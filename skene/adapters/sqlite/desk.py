@@ -13,7 +13,9 @@ from skene.errors import StorageUnavailable
 __all__ = ["ANSWER_SECONDS", "Desk", "Errand", "ring"]
 
 ANSWER_SECONDS = 1.8
-"""The port promises an answer within 2 s."""
+"""How long it may take to get hold of the file. The port promises an answer within 2 s."""
+LATE_SECONDS = 0.1
+"""How much longer is waited to be told so, before it must be that the disk hangs."""
 
 
 class _Bell(Protocol):
@@ -30,7 +32,7 @@ class Errand:
     """Something to be done with the file.
 
     Attributes:
-        deadline: when its answer is of no use any more, on `time.monotonic()`'s clock.
+        deadline: until when it may wait for the file, on `time.monotonic()`'s clock.
         outcome: the answer, or the exception to raise.
         desk: where somebody waits for it; None: nobody does.
         bell: rings when it is done, and when its turn to keep the time has come.
@@ -99,10 +101,10 @@ class Desk:
                 await errand.bell
             if not errand.done:
                 errand.bell = self.bell()
-                with anyio.move_on_after(errand.deadline - time.monotonic()):
+                with anyio.move_on_after(errand.deadline + LATE_SECONDS - time.monotonic()):
                     await errand.bell
                 if not errand.done:
-                    raise StorageUnavailable(f"no answer within {ANSWER_SECONDS} s")
+                    raise StorageUnavailable(f"no answer within {ANSWER_SECONDS + LATE_SECONDS} s")
         except BaseException:
             errand.left = True
             raise

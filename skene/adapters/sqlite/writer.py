@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import anyio
 from anyio.lowlevel import RunVar
 
-from skene.adapters.sqlite.desk import Desk, Errand, ring
+from skene.adapters.sqlite.desk import LATE_SECONDS, Desk, Errand, ring
 from skene.errors import StorageUnavailable
 
 __all__ = ["Writer"]
@@ -88,7 +88,7 @@ class Writer:
                 self._undo(errand)
             elif not self._withdraw(errand) and not isinstance(error, StorageUnavailable):
                 errand.bell = desk.bell()
-                with anyio.move_on_after(errand.deadline - time.monotonic(), shield=True):
+                with anyio.move_on_after(errand.deadline + LATE_SECONDS - time.monotonic(), shield=True):
                     await errand.bell
             raise
         return _outcome(errand)

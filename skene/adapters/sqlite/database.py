@@ -54,6 +54,7 @@ class Database:
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
         self._engine: sa.Engine | None = None
+        self._patience = -1
 
     def _unfork(self) -> None:
         if self._pid != os.getpid():
@@ -147,6 +148,7 @@ class Database:
             hide_parameters=True,  # people's ids and addresses: no error may show them
         )
         self._applied: list[str] = []
+        self._patience = -1
         try:
             # SQLAlchemy rolls back what it finds when it first connects: now, not inside a transaction.
             self._engine.connect().close()
@@ -174,9 +176,11 @@ class Database:
             verify(revision_of(connection))
 
     def _wait_until(self, db: sqlite3.Connection, deadline: float) -> None:
-        """Let SQLite wait for other processes until the deadline, on `time.monotonic()`'s clock."""
-        patience = max(1, int((deadline - time.monotonic()) * 1000))
-        db.execute(f"PRAGMA busy_timeout = {patience}")
+        """Let SQLite wait for other processes until the deadline, in steps, so that it is seldom told."""
+        patience = max(1, int((deadline - time.monotonic()) * 100) * 10)
+        if patience != self._patience:
+            db.execute(f"PRAGMA busy_timeout = {patience}")
+            self._patience = patience
 
     @contextlib.contextmanager
     def _explained(self) -> Generator[None, None, None]:

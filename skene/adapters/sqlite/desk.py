@@ -1,8 +1,9 @@
 """Where those who have sent an errand to `writer` wait for its outcome."""
 
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 import anyio
@@ -79,13 +80,33 @@ class Desk:
 
     def __init__(self) -> None:
         loop: Any = current_token().native_token
-        on_trio = hasattr(loop, "run_sync_soon")
-        # Says something to the loop from another thread, and does not wait until it is heard.
-        self.post: Callable[..., object] = loop.run_sync_soon if on_trio else loop.call_soon_threadsafe
-        # A future of asyncio's own costs half of what an event does.
-        self.bell: Callable[[], _Bell] = _TrioBell if on_trio else loop.create_future
+        self._loop = weakref.ref(loop)  # a loop that is over is not kept alive
+        self._on_trio = hasattr(loop, "run_sync_soon")
         self._waiting: deque[Errand] = deque()
         self._keeper: Errand | None = None
+
+    def bell(self) -> _Bell:
+        """A bell for this loop. A future of asyncio's own costs half of what an event does."""
+        if self._on_trio:
+            return _TrioBell()
+        loop: Any = self._loop()  # is running, since it is this one
+        bell: _Bell = loop.create_future()
+        return bell
+
+    def tell(self, hear: Callable[[Sequence[Errand]], object], errands: Sequence[Errand]) -> bool:
+        """Have something heard in the loop, from another thread, and do not wait for it.
+
+        Returns:
+            False: the loop is over.
+        """
+        loop = self._loop()
+        if loop is None:
+            return False
+        try:
+            (loop.run_sync_soon if self._on_trio else loop.call_soon_threadsafe)(hear, errands)
+        except RuntimeError:
+            return False
+        return True
 
     async def wait(self, errand: Errand) -> None:
         """Until it is done.

@@ -30,7 +30,7 @@ _ROWS = """
 SELECT asked.subject, customers.plan, until, customer, checked_at, cycle, features,
        window_start, window_end, used, notices, extra, extra_since,
        merged_into IS NULL AND overrides IS NULL
-       AND coalesce(part_starts = '[]' AND NOT billable AND reported_since IS NULL AND reports = 0, TRUE)
+       AND coalesce(part_starts, '[]') = '[]'
        AND NOT EXISTS (SELECT 1 FROM skene_grants AS grants
                         WHERE grants.subject = asked.subject AND grants.meter = asked.meter AND spent < units)
   FROM (SELECT value AS subject, ?2 AS meter, ?3 AS plan, ?4 AS now FROM json_each(?1)) AS asked

@@ -220,13 +220,10 @@ class Writer:
     def _post(self, errands: Sequence[Errand]) -> None:
         """Tell those who wait for errands that they are done."""
         for desk in {errand.desk for errand in errands}:
-            if desk is not None:
-                some = [errand for errand in errands if errand.desk is desk]
-                try:
-                    desk.post(self._deliver, some)
-                except RuntimeError:  # that loop is over, and whoever waited there has gone with it
-                    for errand in some:
-                        self._undo(errand)
+            some = [errand for errand in errands if errand.desk is desk]
+            if desk is not None and not desk.tell(self._deliver, some):
+                for errand in some:  # whoever waited there has gone with the loop
+                    self._undo(errand)
 
     def _deliver(self, errands: Sequence[Errand]) -> None:
         """In the event loop of those who wait."""

@@ -15,7 +15,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from skene.adapters.sqlite import SqliteStorage
+from skene.adapters.sqlite import SqliteStorage, counting
 from skene.adapters.sqlite.database import Database
 from skene.adapters.sqlite.flight import Asked, GivenBack
 from skene.errors import IdempotencyConflict, StorageUnavailable
@@ -149,6 +149,18 @@ async def test_a_bad_call_fails_alone(storage: SqliteStorage, path: Path) -> Non
     assert await used(storage, charge(meter="m"), subject="guarded") == 0  # nothing of it was kept
 
 
+async def test_what_is_wrong_with_the_file_is_told_to_everybody(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("no")
+
+    monkeypatch.setattr(counting, "wall", broken)
+    answers = await at_once(storage, call(), call(charge(0), subject="zoe"), call(subject="new"))
+    assert admitted(answers) == [sqlite3.OperationalError] * 3
+    assert await used(storage) == 0
+
+
 async def test_refusals_do_not_wait_for_those_who_need_the_lock(storage: SqliteStorage, path: Path) -> None:
     """Neither those in the same transaction, nor those that come after it."""
     await storage.consume(call(charge(1)))
@@ -259,7 +271,7 @@ async def test_beyond_4096_waiting_calls_are_turned_away_at_once(storage: Sqlite
 
 LOAD = """
 import sys, anyio
-from skene.adapters.sqlite import SqliteStorage
+from skene.adapters.sqlite import SqliteStorage, counting
 from skene.testing.conformance.base import call, charge
 
 async def main():
@@ -295,7 +307,7 @@ def test_two_processes_count_exactly(path: Path, limit: int, expected: int) -> N
 MORTAL = """
 import os, sys, anyio
 from contextlib import contextmanager
-from skene.adapters.sqlite import SqliteStorage
+from skene.adapters.sqlite import SqliteStorage, counting
 from skene.adapters.sqlite.database import Database
 from skene.testing.conformance.base import call, charge
 

@@ -182,23 +182,25 @@ class Flight:
 
     def _settled(self, errand: Asked) -> bool:
         """Whether a call could be settled without writing, or to be written with all others."""
-        subject = errand.call.subject
-        errand.sure = subject not in self._touched
+        clean = errand.call.subject not in self._touched
         try:
             lines = self._ordinary(errand.call)
-            if lines is not None:
-                errand.outcome = self._answer(errand, lines)
-                return True
-            if not errand.sure:
+            if lines is None and not clean:
                 return False
-            errand.outcome = counting.peek(self._db, self._now, errand.call)
-            errand.sure = not errand.spend or not errand.outcome.admitted
-            return errand.sure
+            if lines is None:
+                outcome = counting.peek(self._db, self._now, errand.call)
+            else:
+                outcome = self._answer(errand, lines)
         except sqlite3.Error:
             raise
         except Exception as error:  # noqa: BLE001 - raised where somebody waits for it
             errand.outcome = error
+            errand.sure = True
             return True
+        taken = outcome.admitted and errand.spend
+        errand.outcome = outcome
+        errand.sure = clean and not taken
+        return lines is not None or not taken
 
     def _ordinary(self, call: Consume) -> list[_Line] | None:
         """How an ordinary call stands; None: it is not one."""
@@ -228,7 +230,6 @@ class Flight:
         call, row = errand.call, lines[0][1]
         admitted = not [line for line in lines if not line[4]]
         if admitted and errand.spend:
-            errand.sure = False
             self._touched.add(call.subject)
             tallies = [self._charge(line) for line in lines]
         else:

@@ -70,7 +70,7 @@ class Together:
                 flight.decide(errands)
                 flight.write()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # the rest refines it
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:  # the rest refines it
                 return False
             raise
         return True

@@ -176,6 +176,7 @@ def test_one_storage_in_several_event_loops(path: Path) -> None:
     assert counted == [7]
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # at rest it has no part in it
 def test_a_forked_child_opens_the_file_for_itself(path: Path) -> None:
     """F42."""
     storage = SqliteStorage(path)

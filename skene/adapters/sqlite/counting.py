@@ -1,6 +1,6 @@
-"""Counting in SQLite: `consume`, `peek` and `refund`, decided by the engine and written by hand-made SQL.
+"""Counting in SQLite, one call after the other: decided by the engine and written by hand-made SQL.
 
-They go to the driver directly, because these are the calls that every request makes.
+This is the long way, which knows everything; ordinary calls go the short one of `together`.
 """
 
 import json
@@ -29,7 +29,7 @@ from skene.engine.window import Rolling
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
 
-__all__ = ["consume", "look", "refund"]
+__all__ = ["MOST", "WRITE", "consume", "peek", "refund", "wall"]
 
 MOST = 2**63 - 1
 """The greatest number a column holds; an unlimited counter stays there rather than fail."""
@@ -49,7 +49,7 @@ SELECT window_start, window_end, used, part_starts, part_used, notices, extra, e
        billable, reported, reported_since, reports
   FROM skene_usage WHERE subject = ? AND meter = ? AND plan = ?
 """
-_WRITE = """
+WRITE = """
 INSERT INTO skene_usage
        (subject, meter, plan, window_start, window_end, used, part_starts, part_used, notices,
         extra, extra_since)
@@ -108,12 +108,41 @@ class _Sight:
     answer: Counted
 
 
-def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
-    """Read how a call stands, in the caller's transaction.
+def peek(db: sqlite3.Connection, now: datetime, call: Consume) -> Counted:
+    """What `consume` would answer, in the caller's transaction; nothing is charged.
 
     Raises:
         IdempotencyConflict: the key was admitted before with another fingerprint.
     """
+    return _look(db, now, call).answer
+
+
+def consume(db: sqlite3.Connection, now: datetime, call: Consume) -> Counted:
+    """Decide a call, in a transaction that may write, and charge it if it is admitted.
+
+    Raises:
+        IdempotencyConflict: the key was admitted before with another fingerprint.
+    """
+    sight = _look(db, now, call)
+    subject = sight.answer.subject
+    if sight.answer.replayed:
+        db.execute(_REPEAT_KEY, (subject, call.idempotency_key))
+    if not sight.answer.admitted or sight.answer.replayed:
+        return sight.answer
+    if call.idempotency_key is not None:
+        db.execute(_KEEP_KEY, (subject, call.idempotency_key, call.fingerprint, to_text(now)))
+    tallies = [_charge(db, subject, line, now) for line in sight.lines]
+    return replace(sight.answer, tallies=tuple(tallies))
+
+
+def wall(db: sqlite3.Connection, subject: str, step: str, plan: str, now: datetime) -> str | None:
+    """The id of the wall that stands for a step, a plan and the running window."""
+    row = db.execute(_WALL, (subject, step, plan, to_text(now))).fetchone()
+    return row[0] if row else None
+
+
+def _look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
+    """Read how a call stands."""
     subject, row = _resolve(db, call.subject)
     call = call if subject == call.subject else replace(call, subject=subject)
     held, until, customer, checked_at, edges, features_json, overrides_json, _ = row
@@ -148,20 +177,6 @@ def look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
         call.subject,
     )
     return _Sight(tuple(lines), answer)
-
-
-def consume(db: sqlite3.Connection, now: datetime, call: Consume) -> Counted:
-    """Decide a call once more, now in a transaction that may write, and charge it if it is admitted."""
-    sight = look(db, now, call)
-    subject = sight.answer.subject
-    if sight.answer.replayed:
-        db.execute(_REPEAT_KEY, (subject, call.idempotency_key))
-    if not sight.answer.admitted or sight.answer.replayed:
-        return sight.answer
-    if call.idempotency_key is not None:
-        db.execute(_KEEP_KEY, (subject, call.idempotency_key, call.fingerprint, to_text(now)))
-    tallies = [_charge(db, subject, line, now) for line in sight.lines]
-    return replace(sight.answer, tallies=tuple(tallies))
 
 
 def refund(
@@ -274,7 +289,7 @@ def _write(db: sqlite3.Connection, subject: str, meter: str, plan: str, counter:
     notices = json.dumps(counter.notices) if counter.notices else "[]"
     window = (to_text(counter.start), to_text(counter.end), min(counter.used, MOST))
     paid = (min(counter.extra, MOST), to_text(counter.start))
-    db.execute(_WRITE, (subject, meter, plan, *window, starts, units, notices, *paid))
+    db.execute(WRITE, (subject, meter, plan, *window, starts, units, notices, *paid))
 
 
 def _charge(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:
@@ -297,11 +312,8 @@ def _moved(line: _Line, stored: Counter) -> bool:
 
 
 def _report(db: sqlite3.Connection, subject: str, line: _Line, now: datetime) -> Tally:
-    wall = None
-    if not line.fits:
-        row = db.execute(_WALL, (subject, line.charge.step, line.plan, to_text(now))).fetchone()
-        wall = row[0] if row else None
-    return _tally(line, line.counter, line.granted, line.fits, wall)
+    standing = None if line.fits else wall(db, subject, line.charge.step, line.plan, now)
+    return _tally(line, line.counter, line.granted, line.fits, standing)
 
 
 def _tally(

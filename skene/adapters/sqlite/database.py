@@ -3,11 +3,10 @@
 import contextlib
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -17,8 +16,6 @@ from skene.adapters.sql.migrate import VERSION_TABLE, revision_of, upgrade, veri
 from skene.errors import SchemaOutdated, StorageUnavailable
 
 __all__ = ["Database"]
-
-T = TypeVar("T")
 
 MIGRATION_SECONDS = 15.0
 """How long a start waits for another process that is migrating the same file."""
@@ -39,7 +36,7 @@ _UNAVAILABLE = {
 
 
 class Database:
-    """A connection to one file, used by one thread at a time.
+    """A connection to one file, used by one thread at a time: `writer` sees to that.
 
     A connection must not be carried over a fork: the child opens its own at its first use.
 
@@ -49,36 +46,36 @@ class Database:
     """
 
     def __init__(self, path: Path, *, migrate: bool) -> None:
-        self._path = path
+        self.path = path
         self._migrate = migrate
         self._forget()
 
     def _forget(self) -> None:
-        # Nobody else may wait for this lock: not even one who is left over from before a fork.
-        self._lock = threading.RLock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
         self._engine: sa.Engine | None = None
         self._patience = -1
 
-    def run(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
-        """Run work alone. `deadline` is on `time.monotonic()`'s clock and bounds the wait for locks.
+    def _unfork(self) -> None:
+        if self._pid != os.getpid():
+            self._forget()
+
+    @contextlib.contextmanager
+    def opened(self, deadline: float) -> Generator[sqlite3.Connection, None, None]:
+        """The connection, opened if need be.
+
+        Args:
+            deadline: until when it may wait for locks, on `time.monotonic()`'s clock.
 
         Raises:
             StorageUnavailable: the file cannot be opened, read or locked in time.
             SchemaOutdated: tables are missing or old.
         """
-        if self._pid != os.getpid():
-            self._forget()
-        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise StorageUnavailable(f"{self._path} is busy")
-        try:
-            with self._explained():
-                db = self._db or self._open()
-                self._wait_until(db, deadline)
-                return work(db)
-        finally:
-            self._lock.release()
+        self._unfork()
+        with self._explained():
+            db = self._db or self._open()
+            self._wait_until(db, deadline)
+            yield db
 
     @contextlib.contextmanager
     def transaction(self, db: sqlite3.Connection, begin: str) -> Generator[None, None, None]:
@@ -102,17 +99,15 @@ class Database:
 
     def open(self) -> None:
         """Open the file if that has not been done."""
-        if self._pid != os.getpid():
-            self._forget()
-        with self._lock, self._explained():
+        self._unfork()
+        with self._explained():
             if self._db is None:
                 self._open()
 
     def upgrade(self) -> list[str]:
         """Bring the schema up to date, and tell which versions were applied now."""
-        if self._pid != os.getpid():
-            self._forget()
-        with self._lock, self._explained():
+        self._unfork()
+        with self._explained():
             if self._db is None:
                 self._open(migrate=True)
                 return self._applied
@@ -120,10 +115,10 @@ class Database:
 
     def version(self) -> str | None:
         """The version the schema is at, read over a connection that cannot write; None if there is none."""
-        if not self._path.exists():
+        if not self.path.exists():
             return None
         with self._explained():
-            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
             try:
                 if not db.execute(f"SELECT 1 FROM sqlite_master WHERE name = '{VERSION_TABLE}'").fetchone():  # noqa: S608 - a name of ours
                     return None
@@ -134,19 +129,17 @@ class Database:
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        if self._pid != os.getpid():
-            self._forget()
-        with self._lock:
-            engine, db = self._engine, self._db
-            self._engine = self._db = None
-            if engine is not None:
-                engine.dispose()
-            if db is not None:
-                db.close()
+        self._unfork()
+        engine, db = self._engine, self._db
+        self._engine = self._db = None
+        if engine is not None:
+            engine.dispose()
+        if db is not None:
+            db.close()
 
     def _open(self, *, migrate: bool | None = None) -> sqlite3.Connection:
         db = sqlite3.connect(
-            self._path, timeout=MIGRATION_SECONDS, isolation_level=None, check_same_thread=False
+            self.path, timeout=MIGRATION_SECONDS, isolation_level=None, check_same_thread=False
         )
         self._engine = sa.create_engine(
             "sqlite://",
@@ -155,7 +148,7 @@ class Database:
             hide_parameters=True,  # people's ids and addresses: no error may show them
         )
         self._applied: list[str] = []
-        self._patience = int(MIGRATION_SECONDS * 1000)
+        self._patience = -1
         try:
             # SQLAlchemy rolls back what it finds when it first connects: now, not inside a transaction.
             self._engine.connect().close()
@@ -178,13 +171,13 @@ class Database:
 
     def _verify(self, db: sqlite3.Connection) -> None:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'skene_schema_version'").fetchone():
-            raise SchemaOutdated(f"{self._path} has no tables of skene; run `skene db upgrade`")
+            raise SchemaOutdated(f"{self.path} has no tables of skene; run `skene db upgrade`")
         with self.connection() as connection:
             verify(revision_of(connection))
 
     def _wait_until(self, db: sqlite3.Connection, deadline: float) -> None:
         """Let SQLite wait for other processes until the deadline, in steps, so that it is seldom told."""
-        patience = max(1, int((deadline - time.monotonic()) * 4)) * 250
+        patience = max(1, int((deadline - time.monotonic()) * 100) * 10)
         if patience != self._patience:
             db.execute(f"PRAGMA busy_timeout = {patience}")
             self._patience = patience
@@ -198,8 +191,8 @@ class Database:
             cause: Any = error.orig if isinstance(error, exc.DBAPIError) else error
             code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest refines it
             if code in _UNAVAILABLE:
-                why = f" ({_why(self._path)})" if code == sqlite3.SQLITE_CANTOPEN else ""
-                raise StorageUnavailable(f"{self._path}: {cause}{why}") from error
+                why = f" ({_why(self.path)})" if code == sqlite3.SQLITE_CANTOPEN else ""
+                raise StorageUnavailable(f"{self.path}: {cause}{why}") from error
             if code == sqlite3.SQLITE_ERROR and self._db is not None:
                 self._verify(self._db)  # says so if the tables are gone
             raise

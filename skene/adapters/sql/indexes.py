@@ -8,9 +8,9 @@ from sqlalchemy import Column
 __all__ = ["NOTHING_TO_BILL", "NOTHING_TO_DO", "member_of", "members", "partly"]
 
 # As text, so that a statement says it as the index does: only then is the index found.
-NOTHING_TO_BILL = sa.literal_column("NOT billable", sa.Boolean())
+NOTHING_TO_BILL: sa.ColumnElement[bool] = sa.literal_column("NOT billable")
 """A window whose use is reported, or goes on no bill."""
-NOTHING_TO_DO = sa.literal_column("state IN ('sent', 'cancelled', 'skipped')", sa.Boolean())
+NOTHING_TO_DO: sa.ColumnElement[bool] = sa.literal_column("state IN ('sent', 'cancelled', 'skipped')")
 """A message that neither a worker nor a person has to deal with any more."""
 
 

@@ -28,13 +28,16 @@ from skene.adapters.sql.tables import (
 )
 from skene.ports.retention import FIRINGS_GUARD, FIRINGS_LAST, KEPT, KEYS_LAST, LOG_HOLDS, LOG_LASTS
 
-__all__ = ["ALL", "BATCH", "Place", "how_far", "look_through_counters", "note_how_far"]
+__all__ = ["ALL", "BATCH", "BEGIN", "Place", "how_far", "look_through_counters", "note_how_far"]
 
 BATCH = 1_000
 """Rows of one transaction: a few milliseconds, whatever there is to delete."""
 
 Place: TypeAlias = tuple[str, str, str]
 """Subject, meter and plan of the counter that was looked at last."""
+
+BEGIN: Place = ("", "", "")
+"""Before the first: no subject has an empty id."""
 
 _PLACE = (usage.c.subject, usage.c.meter, usage.c.plan)
 _NAME = "counters"
@@ -125,49 +128,44 @@ ALL: tuple[Callable[[sa.Connection, datetime, int], int], ...] = (
 
 
 def look_through_counters(
-    connection: sa.Connection, now: datetime, after: Place | None, batch: int
-) -> tuple[int, Place | None]:
+    connection: sa.Connection, now: datetime, after: Place, batch: int
+) -> tuple[int, Place]:
     """Look at the next counters; delete those whose window has been over for 400 days, with nothing to bill.
 
     Args:
         connection: in a transaction.
         now: the storage's time.
-        after: which one was looked at last; None: begin with the first.
+        after: which one was looked at last; `BEGIN` before the first.
         batch: how many to look at.
 
     Returns:
-        How many are gone, and which one was the last; None: there are no more.
+        How many are gone, and which one was the last; `BEGIN` if there are no more.
     """
     name = sa.tuple_(*_PLACE)
-    there = sa.select(*_PLACE).order_by(*_PLACE)
-    if after is not None:
-        there = there.where(name > after)
+    there = sa.select(*_PLACE).where(name > after).order_by(*_PLACE)
     row = connection.execute(there.offset(batch - 1).limit(1)).one_or_none()
-    last: Place | None = None if row is None else (row.subject, row.meter, row.plan)
+    last: Place = BEGIN if row is None else (row.subject, row.meter, row.plan)
     # Subjects alone as well: how many rows lie between two names is nothing that PostgreSQL guesses well.
-    within = [] if after is None else [name > after, usage.c.subject >= after[0]]
-    within += [] if last is None else [name <= last, usage.c.subject <= last[0]]
+    within = [name > after, usage.c.subject >= after[0]]
+    if row is not None:
+        within += [name <= last, usage.c.subject <= last[0]]
     cut = sa.literal(now - KEPT, usage.c.window_end.type)
     outlasted = sa.literal_column(_OUTLASTED[connection.dialect.name], usage.c.window_end.type)
     old = (NOTHING_TO_BILL, usage.c.window_end <= cut, outlasted <= cut)
     return _delete(connection, usage, *within, *old, by=usage.c.subject, batch=batch), last
 
 
-def how_far(connection: sa.Connection, now: datetime) -> Place | None:
-    """Where the last look through the counters has stopped; None: it has come to their end."""
+def how_far(connection: sa.Connection, now: datetime) -> Place:
+    """Where the last look through the counters has stopped; `BEGIN`: it has come to their end."""
     told: str | None = connection.scalar(sa.select(syncs.c.cursor).where(syncs.c.name == _NAME))
-    if told is None:
-        return None
-    subject, meter, plan = json.loads(told)
+    subject, meter, plan = json.loads(told) if told else BEGIN
     return subject, meter, plan
 
 
-def note_how_far(connection: sa.Connection, now: datetime, place: Place | None) -> None:
+def note_how_far(connection: sa.Connection, now: datetime, place: Place) -> None:
     """Keep where a look through the counters has stopped."""
-    change: dict[str, Any] = {
-        "cursor": None if place is None else json.dumps(place),
-        "finished_at": now if place is None else None,
-    }
+    over = place == BEGIN
+    change: dict[str, Any] = {"cursor": json.dumps(place), "finished_at": now if over else None}
     first: dict[str, Any] = {"name": _NAME, "started_at": now, "stage": "prune", "counts": {}, **change}
     put = insert(connection, syncs).values(first)
     connection.execute(put.on_conflict_do_update(index_elements=[syncs.c.name], set_=change))
@@ -184,7 +182,7 @@ def _delete(
     some = sa.select().select_from(table).where(*old).order_by(by).limit(batch)
     if connection.dialect.name == "postgresql":
         # By where they lie, which takes no second look into an index, and no guess how many there are.
-        place = sa.literal_column("ctid")
+        place: sa.ColumnElement[Any] = sa.literal_column("ctid")
         held = some.add_columns(place).with_for_update(skip_locked=True)
         which = place == sa.any_(sa.func.array(held.scalar_subquery()))
     else:

@@ -383,7 +383,7 @@ class SqlStorage(SqlSyncs):
         for _ in range(0, PRUNED_AT_ONCE, pruning.BATCH):
             gone, place = await self._write(pruning.look_through_counters, place, pruning.BATCH)
             pruned += gone
-            if place is None:
+            if place == pruning.BEGIN:
                 break
         if place != begin:
             await self._write(pruning.note_how_far, place)

@@ -16,10 +16,9 @@ from skene.adapters.sql import storage as sql_storage
 from skene.adapters.sql.tables import METADATA, usage
 from skene.adapters.sql.types import Instant
 from skene.testing.clock import ManualClock
-from skene.testing.conformance.base import call, charge, gather, used
+from skene.testing.conformance.base import call, gather, used
 from skene.testing.conformance.billed import billing
 from skene.testing.conformance.happening import DAY, LEASE
-from tests.support.postgres import PostgresAddress
 from tests.support.sql_stores import Opener, Sql, Statements
 
 pytestmark = pytest.mark.anyio
@@ -219,41 +218,3 @@ async def test_what_somebody_holds_is_passed_by(
     for connection in (holder, looker):
         await connection.close()
     await storage.aclose()
-
-
-async def load(storage: PostgresStorage, calls: int) -> None:
-    """So many calls of 1,000 subjects, 50 at a time."""
-    item = charge(10**9)
-    for begin in range(0, calls, 50):
-        subjects = [f"s{1 + number * 7919 % 1_000}" for number in range(begin, begin + 50)]
-        await gather([partial(storage.consume, call(item, subject=subject)) for subject in subjects])
-
-
-@pytest.mark.parametrize("spoiled", [None, "CREATE INDEX spoils ON skene_usage (used)"])
-async def test_counters_change_in_place(
-    postgres_dsn: str, postgres_server: PostgresAddress, spoiled: str | None
-) -> None:
-    """10,000 charges touch no index, and the table does not grow, without any VACUUM. Spoiled, it does."""
-    storage = PostgresStorage(postgres_dsn)
-    await storage.migrate()
-    connection = await asyncpg.connect(postgres_dsn)
-    if spoiled:
-        await connection.execute(spoiled)
-    await load(storage, 1_000)
-    await storage.aclose()  # a server's process tells what it has counted when it ends
-    told = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'skene_usage'"
-    size = "SELECT pg_table_size('skene_usage') + pg_indexes_size('skene_usage')"
-
-    async def look(updates: int) -> tuple[int, int, int]:
-        with anyio.fail_after(20):
-            while (seen := await connection.fetchrow(told))["n_tup_upd"] < updates:
-                await anyio.lowlevel.checkpoint()
-        return seen["n_tup_upd"], seen["n_tup_hot_upd"], await connection.fetchval(size)
-
-    before = await look(1_000)
-    await load(storage, 10_000)
-    await storage.aclose()
-    after = await look(before[0] + 10_000)
-    await connection.close()
-    in_place, grown = (after[1] - before[1]) / (after[0] - before[0]), after[2] / before[2]
-    assert (in_place > 0.99, grown < 1.1) == (spoiled is None, spoiled is None), (in_place, grown)

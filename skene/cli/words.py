@@ -53,6 +53,7 @@ def step_as_json(step: "CompiledStep", routes: "Iterable[tuple[str, str]] | None
             plan: "Infinity" if limit is None else limit for plan, limit in step.member_limits.items()
         },
         "period": step.period,
+        "lease": step.lease,
         "enforced": step.enforce,
         "routes": None if routes is None else [{"method": method, "path": path} for method, path in routes],
     }
@@ -70,7 +71,8 @@ def _counts(step: "CompiledStep") -> str:
     units = "units as your function says" if callable(cost) else f"{cost} unit{'' if cost == 1 else 's'}"
     which = "every call, failed ones too" if step.charge == "attempt" else "every call that succeeds"
     counter = "a counter for each route" if step.by_route else f"the meter {step.meter}"
-    return f"{units} for {which}, on {counter}"
+    lease = f"; a process takes up to {step.lease:,} at a time" if step.lease else ""
+    return f"{units} for {which}, on {counter}{lease}"
 
 
 def _limits(step: "CompiledStep") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, overload
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from skene.definitions.base import Definition, made_of, part, without_defaults
 from skene.definitions.billed import Billed, PlanLimit, read_limit
@@ -25,6 +25,7 @@ from skene.definitions.conditions import (
     takes_one_argument,
 )
 from skene.definitions.faults import DefinitionError, Fault, join, key_path, nearest, refuse
+from skene.definitions.leasing import lease_faults, read_lease
 from skene.definitions.period import AnyPeriod, Period, RollingPeriod
 from skene.definitions.units import LARGEST, Unlimited, parse_limit
 from skene.definitions.values import FrozenDict, as_mapping, repeated_keys
@@ -87,6 +88,7 @@ class UsageCondition(Definition, frozen=True):
         cost: Units that one call takes, or a function of the request that says so.
         charge: `"success"` gives back what a failed call took; `"attempt"` does not.
         member_limit: Where a subject is a team: units per window that each of its members may use of them.
+        lease: Units that a process takes at a time and then spends by itself; None for one call at a time.
     """
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -103,6 +105,7 @@ class UsageCondition(Definition, frozen=True):
     cost: Annotated[Cost, PlainValidator(_cost)] = 1
     charge: Annotated[Literal["success", "attempt"], choice("success", "attempt")] = "success"
     member_limit: Annotated[Mapping[str, int | Unlimited] | None, PlainValidator(_member_limits)] = None
+    lease: Annotated[int | None, BeforeValidator(read_lease)] = None
 
     @model_validator(mode="after")
     def _members_share_the_limit(self) -> Self:
@@ -145,6 +148,15 @@ class UsageCondition(Definition, frozen=True):
             raise DefinitionError(faults)
         return self
 
+    @model_validator(mode="after")
+    def _can_be_leased(self) -> Self:
+        if self.lease is not None:
+            members = self.member_limit is not None
+            faults = lease_faults(self.lease, self.limit, self.period, self.cost, members=members)
+            if faults:
+                raise DefinitionError(faults)
+        return self
+
 
 Condition = UsageCondition | FiringCondition
 
@@ -175,6 +187,7 @@ def usage(
     cost: Cost = 1,
     charge: Literal["success", "attempt"] = "success",
     member_limit: Mapping[str, int | Unlimited] | None = None,
+    lease: int | None = None,
 ) -> UsageCondition: ...
 @overload
 def usage(
@@ -189,6 +202,7 @@ def usage(
     cost: Cost = 1,
     charge: Literal["success", "attempt"] = "success",
     member_limit: Mapping[str, int | Unlimited] | None = None,
+    lease: int | None = None,
     at: float | None = None,
     under: float | None = None,
 ) -> UsageCondition | UsageLevelCondition:
@@ -207,6 +221,9 @@ def usage(
         charge: `"success"` charges calls that succeed, `"attempt"` all that reach the handler.
         member_limit: Where a subject is a team: how many of its units each member may use, for each plan
             where that is limited.
+        lease: For large limits and many calls: each process takes this many units at a time, at most a tenth
+            of the limit, and spends them without asking the database. What it has taken and not spent yet
+            counts as used elsewhere, for some seconds.
         at: Holds from this much use on: a float such as 0.8 is a share of the limit, an int is units. So
             `1.0` is the whole limit, and `1` is one unit.
         under: Holds below this much use, written alike: `1` is for those who have used nothing, `1.0` for
@@ -220,6 +237,7 @@ def usage(
         "cost": cost,
         "charge": charge,
         "member_limit": member_limit,
+        "lease": lease,
     }
     asking = without_defaults(UsageLevelCondition, at=at, under=under)
     kept = without_defaults(UsageCondition, type="usage", **counting) | asking

@@ -157,7 +157,7 @@ class UsageLevelCondition(Definition, frozen=True):
 
     example: ClassVar[str] = "condition.usage(at=0.8)"
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("limit", "period", "group_by", "cost", "charge"), _COUNTS
+        ("limit", "period", "group_by", "cost", "charge", "lease"), _COUNTS
     )
 
     type: Annotated[Literal["usage"], choice("usage")] = "usage"

@@ -68,6 +68,7 @@ class CompiledStep:
         feature: where a feature is asked for and not units of a plan, its lookup key; `limits` is then empty.
         member_limits: the same as `limits` for each member of a team; empty where members have none.
         member: of a step as it counts for one member, see `for_member`: who that is.
+        lease: units that a process takes at a time; None: one call at a time.
     """
 
     key: str
@@ -92,6 +93,7 @@ class CompiledStep:
     feature: str | None = None
     member_limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
     member: str | None = None
+    lease: int | None = None
 
     @property
     def reported(self) -> tuple[str, ...]:
@@ -285,6 +287,7 @@ def _compile(
         billed=MappingProxyType(usage.billed if usage else {}),
         feature=asked.feature if isinstance(asked, FeatureCondition) else None,
         member_limits=MappingProxyType(_member_limits(usage)),
+        lease=usage.lease if usage else None,
     )
 
 

@@ -26,6 +26,7 @@ from skene.engine.window import Rolling
 from skene.errors import StorageUnavailable, SubjectInvalid
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
+from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
@@ -67,9 +68,10 @@ class Gatekeeper:
     One round trip for an admitted call; a refusal writes only the first time in a window.
     """
 
-    def __init__(self, parts: Parts, lookups: LookUps) -> None:
+    def __init__(self, parts: Parts, lookups: LookUps, leases: Leases) -> None:
         self._parts = parts
         self._lookups = lookups
+        self._counters = leases  # between the gate and the storage's counters
         self._single = SingleFlight()
 
     async def admit(
@@ -93,11 +95,11 @@ class Gatekeeper:
             StorageUnavailable: the storage is away, and the app does not let calls through then.
         """
         call = self._call(subject, asks, idempotency_key, fingerprint)
-        parts = self._parts
+        parts, only = self._parts, asks[0].step if len(asks) == 1 else None
         try:
-            counted = await parts.storage.consume(call)
+            counted = await self._counters.consume(call, only)
             if not counted.admitted and await self._lookups.learned_of_payment(counted):
-                counted = await parts.storage.consume(call)
+                counted = await self._counters.consume(call, only)
             return await self._conclude(subject, asks, call, counted)
         except StorageUnavailable:
             if parts.on_storage_error != "allow":
@@ -134,7 +136,7 @@ class Gatekeeper:
     async def look(self, subject: str, asks: Sequence[Ask]) -> tuple[Decision, ...]:
         """What would be decided now, one decision per step; nothing is charged or recorded."""
         call = self._call(subject, asks, None, "")
-        counted = await self._parts.storage.peek(call)
+        counted = await self._counters.peek(call)
         return self._decisions(subject, asks, counted)
 
     async def release(self, admission: Admission, cost: int | None = None) -> None:
@@ -151,7 +153,7 @@ class Gatekeeper:
         key = admission.idempotency_key if cost is None else None
         with anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
             try:
-                await self._parts.storage.refund(admission.subject, receipts, key)
+                await self._counters.refund(admission.subject, receipts, key)
             except StorageUnavailable:
                 self._parts.log.warning("storage unavailable: units of a failed call stay charged")
         if scope.cancelled_caught:
@@ -295,7 +297,7 @@ class Gatekeeper:
         async def record() -> bool:
             await self._open_wall(step, subject, decision, tally, shadow=True)
             notice = Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
-            return await self._parts.storage.record_notice(notice)
+            return await self._counters.record_notice(notice)
 
         if name not in tally.notices:
             await self._single.share((name, subject, step.meter, decision.plan), record)
@@ -330,7 +332,7 @@ class Gatekeeper:
         )
         names = tuple(notice_name(step, f) for f in due)
         notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
-        if await self._single.share(draft.key, lambda: self._parts.storage.record_notice(notice)):
+        if await self._single.share(draft.key, lambda: self._counters.record_notice(notice)):
             self._parts.wake()
 
 

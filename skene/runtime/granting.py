@@ -64,7 +64,8 @@ class GrantVerbs:
             None if expires is None else _length(expires, "the grant"),
             reason,
         )
-        return await self._parts.storage.grant(grant, granted(self._parts, grant))
+        async with self._parts.unleased(grant.subject):
+            return await self._parts.storage.grant(grant, granted(self._parts, grant))
 
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """What a subject was granted, oldest first, and what of it is spent.
@@ -93,7 +94,8 @@ class GrantVerbs:
             None if expires is None else _length(expires, "the override"),
             reason,
         )
-        return await self._parts.storage.set_override(override, override_set(self._parts, override))
+        async with self._parts.unleased(override.subject):
+            return await self._parts.storage.set_override(override, override_set(self._parts, override))
 
     async def end_override(self, subject: str, meter: str) -> bool:
         """Take an override back, so that the plan's limit holds again. False: there was none in force.
@@ -104,7 +106,8 @@ class GrantVerbs:
         """
         who, counter = stored(subject), _counter(self._parts.program, meter)
         told = override_ended(self._parts, who, counter)
-        return await self._parts.storage.end_override(who, counter, told)
+        async with self._parts.unleased(who):
+            return await self._parts.storage.end_override(who, counter, told)
 
     async def overrides(self, subject: str) -> tuple[Overridden, ...]:
         """Every other limit that a subject was ever given, oldest first.

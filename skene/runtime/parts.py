@@ -1,6 +1,7 @@
 """The parts that the runtime works with, in one place so that a test can swap any of them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -52,6 +53,7 @@ class Parts:
         offer: the app's own choice of the plan that an upgrade link sells, or None.
         hooks: who hears of what happens, by name.
         credit: which wall a conversion is credited to.
+        unleased: keeps subjects without leases while something about them changes.
     """
 
     program: Program
@@ -71,6 +73,7 @@ class Parts:
     offer: Offer | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict[str, Hook])
     credit: Credit = "last"
+    unleased: Callable[..., AbstractAsyncContextManager[None]] = lambda *_: nullcontext()
 
     @property
     def default_plan(self) -> str:

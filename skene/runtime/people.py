@@ -98,15 +98,17 @@ class PeopleVerbs:
         known = sorted(self._parts.plans)
         if plan not in known:
             raise ValueError(f"plan: got {plan!r}; there are: {', '.join(known)}")
-        return await self._parts.storage.set_plan(
-            stored(subject),
-            Standing(plan, until, paying=plan != default if paying is None else paying),
-            default_plan=default,
-            attribution=self._parts.program.attribution,
-            watchers=self._parts.watchers,
-            hooks=self._parts.hook_names,
-            credit=self._parts.credit,
-        )
+        who = stored(subject)
+        async with self._parts.unleased(who):
+            return await self._parts.storage.set_plan(
+                who,
+                Standing(plan, until, paying=plan != default if paying is None else paying),
+                default_plan=default,
+                attribution=self._parts.program.attribution,
+                watchers=self._parts.watchers,
+                hooks=self._parts.hook_names,
+                credit=self._parts.credit,
+            )
 
     async def link(self, subject: str, customer: str) -> Applied | None:
         """Tie a subject to a customer of the billing service, and take over what that customer pays for.
@@ -149,9 +151,10 @@ class PeopleVerbs:
         if old == new:
             raise ValueError(f"source and target: got {source!r} twice; give two subjects")
         told = telling.merged(parts, old, new)
-        merged = await parts.storage.merge(
-            old, new, watchers=parts.watchers, hooks=parts.hook_names, drafts=told
-        )
+        async with parts.unleased(old, new):
+            merged = await parts.storage.merge(
+                old, new, watchers=parts.watchers, hooks=parts.hook_names, drafts=told
+            )
         if merged.untied is not None:
             parts.log.warning(
                 "two customers became one subject: %s stays, and %s, which may still pay, is tied to nobody;"
@@ -168,7 +171,9 @@ class PeopleVerbs:
         Returns:
             How many rows were erased or made anonymous.
         """
-        return await self._parts.storage.forget(stored(subject))
+        who = stored(subject)
+        async with self._parts.unleased(who):
+            return await self._parts.storage.forget(who)
 
     async def funnel(
         self,

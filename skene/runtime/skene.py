@@ -34,6 +34,7 @@ from skene.runtime.events import EventVerbs
 from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
+from skene.runtime.leases import Leases
 from skene.runtime.links import Links
 from skene.runtime.lookup import LookUps
 from skene.runtime.offering import Offer
@@ -115,7 +116,9 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
             credit=credit,
         )
         self._sync = BillingSync(self._parts)
-        self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync))
+        self._leases = Leases(self._parts)
+        self._parts.unleased = self._leases.unleased
+        self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync), self._leases)
         self._syncing = Syncing(self._parts, self._sync, sync_every)
         evaluation = Evaluation(self._parts, Asking(self._parts, self._gatekeeper))
         self._worker = Worker(self._parts, evaluation, self._syncing.run_if_due)
@@ -247,7 +250,8 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
                 return
             await self.start()
             try:
-                async with beside(self._worker.run) if self._run_worker else nullcontext():
+                worker = beside(self._worker.run) if self._run_worker else nullcontext()
+                async with self._leases.open(), worker:
                     yield
             finally:
                 await self.aclose()

@@ -131,7 +131,11 @@ class BillingSync:
         named = account.subject or (event.subject if event else None) or subject
         trial = await self._trial(account, named)
         update = self._update(fetched.ticket, account, named, event, trial)
-        return await self._parts.storage.apply_billing(update)
+        applied = await self._parts.storage.apply_billing(update)
+        if applied.subject is not None:
+            async with self._parts.unleased(applied.subject):  # what was leased under the plan before
+                return applied
+        return applied
 
     async def standing(self, account: Account, subject: str | None) -> Standing:
         """What a subject would hold if this were applied."""

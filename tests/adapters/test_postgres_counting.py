@@ -1,5 +1,6 @@
 """What a call costs PostgreSQL: one round trip, nothing at all when refused, and never a unit too many."""
 
+import asyncio  # noqa: TID251 - calls that are to arrive in one turn
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -89,7 +90,8 @@ async def test_a_call_is_one_round_trip(
     """Plan included; the first call of a connection prepares the statement."""
     async with wire(f"{postgres_server.socket_dir}/.s.PGSQL.{postgres_server.port}") as between:
         storage = PostgresStorage(between.dsn(migrated_database), pool_size=1)
-        await storage.peek(call())
+        for verb in (storage.consume, storage.peek):
+            await verb(call(subject="somebody"))
         before = between.round_trips
         for verb in (storage.consume, storage.peek):
             await verb(CALLS[name])
@@ -145,9 +147,14 @@ async def _refusals_write_nothing(storage: PostgresStorage, dsn: str) -> None:
     """
     for each in refused:  # what plans and buffers do once is over with
         await storage.consume(each)
+    for _ in range(8):
+        await asyncio.gather(*[storage.consume(each) for each in refused])
     before = await stranger.fetchrow(state), await stranger.fetchval(rows)
     for number in range(1000):
         assert not (await storage.consume(refused[number % len(refused)])).admitted
+    for _ in range(20):  # and so do they together
+        together = await asyncio.gather(*[storage.consume(each) for each in refused for _ in range(4)])
+        assert not any(answer.admitted for answer in together)
     assert (await stranger.fetchrow(state), await stranger.fetchval(rows)) == before
     await stranger.close()
 

@@ -146,6 +146,15 @@ def test_a_bill_in_words(project: Project) -> None:
     assert "1,000 included" in " ".join(project.run("usage", "ada").stdout.split())
 
 
+def test_a_lease_in_words(project: Project) -> None:
+    project.write("skene_config.py", CONFIG.replace('meter="calls"', 'meter="calls", lease=1000'))
+    assert "on the meter calls; a process takes up to 1,000 at a time" in " ".join(
+        project.run("check").stdout.split()
+    )
+    (step,) = json.loads(project.run("check", "--json").stdout)["loops"][0]["steps"]
+    assert step["lease"] == 1000
+
+
 def test_check_lists_the_gated_routes_of_an_app(project: Project) -> None:
     project.write("app.py", APP)
     result = project.run("check", "--app", "app:app")

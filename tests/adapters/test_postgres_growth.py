@@ -39,7 +39,7 @@ async def test_counters_change_in_place(postgres_dsn: str, spoiled: str | None) 
     connection = await asyncpg.connect(postgres_dsn)
     if spoiled:
         await connection.execute(spoiled)
-    await load(storage, 1_000)
+    await load(storage, 6_000)  # the counters are opened, and the pages find the room that they need
     await storage.aclose()
     told = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'skene_usage'"
     size = "SELECT pg_table_size('skene_usage') + pg_indexes_size('skene_usage')"

@@ -14,6 +14,7 @@ import anyio
 
 from skene.definitions.faults import Fault, describe
 from skene.errors import ConfigurationError, SkeneError
+from skene.ports.retention import PRUNED_AT_ONCE
 
 if TYPE_CHECKING:
     import asyncpg
@@ -196,7 +197,8 @@ class PgQueuerRunner:
         now = self._skene.clock.now()
         if self._pruned is None or now - self._pruned >= _PRUNE_EVERY:
             self._pruned = now
-            await self._skene.storage.prune()
+            if await self._skene.storage.prune() >= PRUNED_AT_ONCE:
+                self._pruned = None  # there is more of it
 
 
 def _queries(queues: "PgQueuer") -> "RepositoryPort":

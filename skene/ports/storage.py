@@ -59,8 +59,20 @@ class Storage(
     async def prune(self) -> int:
         """Delete what is only needed for a time, in any number of transactions. Returns how many rows.
 
-        Idempotency keys after 24 h; log rows after 90 days, and all but the latest 1,000,000; firings that
-        ended over 7 days ago, except that a key must guard for 90 days; ticks after 400 days, never the
-        latest of a step.
+        - Idempotency keys after 24 h.
+        - Log rows after 90 days, and all but the latest 1,000,000.
+        - Firings that ended over 7 days ago, except that a key must guard for 90 days.
+        - Ticks after 400 days, never the latest of a step.
+        - Messages that were sent, cancelled or skipped over 400 days ago. A wall that stands and a counter
+          whose window runs go on guarding: nobody is asked or warned once more.
+        - Webhooks that were received over 400 days ago.
+        - Windows that ended over 400 days ago, unless they have use that is still to be reported.
+        - Counters whose window has been over for 400 days and once more its own length (which is how long a
+          use counts in a rolling window), unless they have use that is still to be reported. A window that
+          never ends is never over.
+
+        Everything else is kept until its subject is forgotten. Nobody waits for it: what another call holds
+        is left for the next time. A call deletes at most `PRUNED_AT_ONCE` rows of a sort, and looks at so
+        many counters; where it returns as many or more, there is more to do.
         """
         ...

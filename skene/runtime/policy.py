@@ -10,6 +10,7 @@ from skene.definitions.units import parse_duration
 from skene.definitions.zones import read_zone
 from skene.engine.quiet import QuietHours
 from skene.errors import ConfigurationError
+from skene.ports.retention import KEPT
 
 __all__ = ["MailPolicy"]
 
@@ -41,7 +42,7 @@ class MailPolicy:
         """Say what people may be asked to bear.
 
         Args:
-            cap: such as `(2, "7d")`: at most two in any seven days.
+            cap: such as `(2, "7d")`: at most two in any seven days. 400 days is the longest.
             quiet: such as `("22:00", "08:00")`: none at night.
             timezone: an IANA name.
 
@@ -65,9 +66,14 @@ def _read_cap(given: object, faults: list[Fault]) -> tuple[int, timedelta] | Non
     match given:
         case (int() as count, str() | timedelta() as length) if count > 0 and not isinstance(count, bool):
             try:
-                return count, parse_duration(length)
+                within = parse_duration(length)
             except DefinitionError as error:
                 faults += [Fault("MailPolicy(cap=…)[1]", f.given, f.allowed, f.hint) for f in error.faults]
+            else:
+                if within <= KEPT:
+                    return count, within
+                longest = f"at most {KEPT.days}d, which is how long messages are kept"
+                faults.append(Fault("MailPolicy(cap=…)[1]", describe(length), longest))
         case _:
             faults.append(Fault("MailPolicy(cap=…)", describe(given), _CAP))
     return None

@@ -10,6 +10,7 @@ import anyio.lowlevel
 from skene.errors import StorageUnavailable
 from skene.ports.firings import Firing
 from skene.ports.outbox import Claimed, MessageState, Outcome
+from skene.ports.retention import PRUNED_AT_ONCE
 from skene.ports.storage import Storage
 from skene.runtime.delivery import Delivery
 from skene.runtime.firing import Evaluation
@@ -202,7 +203,8 @@ class Worker:
         now = self._parts.clock.now()
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             self._pruned = now
-            await self._parts.storage.prune()
+            if await self._parts.storage.prune() >= PRUNED_AT_ONCE:
+                self._pruned = None  # there is more of it
         if not self._parts.paused:
             await self._note_lapses()
         return 0

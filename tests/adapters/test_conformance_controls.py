@@ -26,6 +26,7 @@ from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance
 from tests.support.careless import CARELESS_WITH_FIRINGS
 from tests.support.careless_counting import CARELESS_WITH_BILLING
+from tests.support.careless_keeping import CARELESS_WITH_WHAT_IS_OLD
 from tests.support.careless_merging import CARELESS_WITH_MERGES
 from tests.support.careless_sending import CARELESS_WITH_MESSAGES
 from tests.support.careless_spells import CARELESS_WITH_SPELLS
@@ -280,7 +281,7 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     (ConvertsEveryTime, "test_paying_is_one_conversion"),
     (ConvertsEveryTime, "test_ten_webhooks_at_once_are_one_conversion"),
     (RecordsEventsTooEarly, "test_a_failed_fetch_does_not_record_its_event"),
-    (PrunesEvents, "test_an_event_is_applied_once_for_ever"),
+    (PrunesEvents, "test_an_event_is_applied_once"),
     (AsksAtEveryRefusal, "test_a_look_up_once_per_interval"),
     (AsksAtEveryRefusal, "test_one_look_up_for_20_refusals"),
     (ClaimsWithoutGuard, "test_a_lost_claim_may_not_act"),
@@ -301,6 +302,7 @@ STORES: list[tuple[type[MemoryStorage], str]] = [
     *CARELESS_WITH_MESSAGES,
     *CARELESS_WITH_MERGES,
     *CARELESS_WITH_SPELLS,
+    *CARELESS_WITH_WHAT_IS_OLD,
 ]
 
 

@@ -264,6 +264,14 @@ def test_every_table_has_its_section():
     assert sorted(headings) == sorted([*METADATA.tables, VERSION_TABLE])
 
 
+def test_what_ends_each_table_is_told():
+    rows = tables(TABLES.section("What grows, and what ends it"))[0][1:]
+    assert sorted(name for row in rows for name in names(row[0])) == sorted(METADATA.tables)
+    indexes = {index.name for table in METADATA.tables.values() for index in table.indexes}
+    assert {name for row in rows for name in names(row[3])} <= indexes
+    assert [row[0] for row in rows if row[3]] == [row[0] for row in rows if row[2] and row[2][:5] != "never"]
+
+
 @pytest.mark.parametrize("name", METADATA.tables)
 def test_columns(name):
     rows = tables(TABLES.section(name))[0][1:]

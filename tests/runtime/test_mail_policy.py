@@ -184,6 +184,7 @@ async def test_a_second_attempt_keeps_the_hours_as_well() -> None:
         ({"cap": (True, "7d")}, "MailPolicy(cap=…)"),
         ({"cap": 2}, "how many in how long"),
         ({"cap": (2, "a week")}, "MailPolicy(cap=…)[1]"),
+        ({"cap": (2, "401d")}, "MailPolicy(cap=…)[1]"),
         ({"quiet": ("22:00", "22:00")}, "two times of the day"),
         ({"quiet": ("10pm", "8am")}, "two times of the day"),
         ({"quiet": "22:00"}, "two times of the day"),

@@ -11,8 +11,10 @@ import pytest
 import skene.runtime.delivery as delivery
 import skene.runtime.worker as worker
 from skene import Profile, Recovery
+from skene.adapters.memory import MemoryStorage
 from skene.errors import StorageUnavailable
 from skene.ports.outbox import MessageState, Outcome
+from skene.ports.retention import PRUNED_AT_ONCE
 from skene.runtime.mailing import context_of, profile_of
 from skene.runtime.worker import LEASE, Worker
 from tests.runtime.shop import BACKENDS, PEOPLE, Killed, Post, Shop, asked, drain, freemium
@@ -203,6 +205,24 @@ async def test_keys_are_pruned_at_the_start_and_every_hour(monkeypatch: pytest.M
             assert shop.wire.count("prune") == hour
             shop.clock.advance("1m")
             await until(lambda n=hour: shop.wire.count("prune") > n)
+
+
+async def test_more_than_one_pruning_deletes_is_not_left_for_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "POLL", 0.001)
+    left = [PRUNED_AT_ONCE, PRUNED_AT_ONCE + 1, PRUNED_AT_ONCE - 1]
+
+    async def prune(self: MemoryStorage) -> int:
+        return left.pop(0)
+
+    monkeypatch.setattr(MemoryStorage, "prune", prune)
+    shop = Shop()
+    async with running(shop):
+        await until(lambda: shop.wire.count("prune") == 3)
+        looked = shop.wire.count("claim")
+        await until(lambda: shop.wire.count("claim") > looked + 2)
+        assert shop.wire.count("prune") == 3
 
 
 # -- stopping ----------------------------------------------------------------------------------------------

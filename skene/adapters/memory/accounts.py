@@ -36,7 +36,7 @@ class MemoryAccounts(Part):
         """Apply what a fetch said, unless a later one was applied before."""
         state, now = self._state, self._state.clock.now()
         if update.event is not None:
-            state.events.setdefault(update.event, update.event_type)
+            state.events.setdefault(update.event, now)
         customer = update.ticket.customer
         if digest(customer) in state.blocked:
             return Applied(None, True, update.default_plan, update.default_plan)
@@ -60,7 +60,7 @@ class MemoryAccounts(Part):
     async def record_event(self, event: str, event_type: str) -> bool:
         """Remember a webhook that needs no fetch."""
         new = event not in self._state.events
-        self._state.events.setdefault(event, event_type)
+        self._state.events.setdefault(event, self._state.clock.now())
         return new
 
     async def link(

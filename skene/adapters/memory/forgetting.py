@@ -6,7 +6,7 @@ from heapq import heapify
 
 from skene.adapters.memory.accounts import digest
 from skene.adapters.memory.bills import forget_bills
-from skene.adapters.memory.state import MessageRow, Part
+from skene.adapters.memory.state import Part
 from skene.ports.hooks import EventKind
 from skene.ports.merging import names_source
 
@@ -37,7 +37,7 @@ class MemoryForgetting(Part):
                 state.blocked.add(digest(holder.customer))
                 erased += state.payers.pop(holder.customer, None) is not None
         for row in [row for row in state.messages.values() if row.draft.subject == subject]:
-            self._forget_message(row)
+            state.drop_message(row)
             erased += 1
         state.marketing.pop(subject, None)
         state.converted.pop(subject, None)
@@ -74,14 +74,6 @@ class MemoryForgetting(Part):
             state.overrides[team] = left
         return erased
 
-    def _forget_message(self, row: MessageRow) -> None:
-        state = self._state
-        del state.messages[row.id]
-        state.open.pop(row.id, None)
-        state.draft_keys.discard(row.draft.key)
-        if row.provider_id is not None:
-            state.reported.pop(row.provider_id, None)
-
     def _forget_event_of_merge(self, into: str, source: str) -> int:
         """What hooks are told of a merge names the source."""
         told = [
@@ -91,7 +83,7 @@ class MemoryForgetting(Part):
             and names_source(row.draft.data, source)
         ]
         for row in told:
-            self._forget_message(row)
+            self._state.drop_message(row)
         return len(told)
 
     def _forget_firings(self, subject: str) -> int:

@@ -136,11 +136,18 @@ class MemoryMerging(MemoryOverrides, MemoryAccounts):
             asks = draft.kind == "upgrade_prompt" and draft.subject in (source, target)
             if asks and wall is not None and wall.wall.window_end > now:
                 groups.setdefault((draft.step, draft.plan), []).append(row)
-        for rows in groups.values():
-            asked = any(row.state in PERHAPS_SENT or row.begun is not None for row in rows)
+        # Walls know it for longer than messages are kept.
+        prompted = [
+            row.wall
+            for row in state.walls.values()
+            if row.prompted and row.wall.subject in (source, target) and row.wall.window_end > now
+        ]
+        for (step, plan), rows in groups.items():
+            before = {wall.subject for wall in prompted if (wall.step, wall.plan) == (step, plan)}
+            asked = bool(before) or any(row.state in PERHAPS_SENT or row.begun is not None for row in rows)
             unsent = [row for row in rows if row.settled_at is None and row.begun is None]
             unsent.sort(key=lambda row: row.draft.subject != target)  # the target's goes out, if it has one
-            if len({row.draft.subject for row in rows}) > 1:
+            if len(before | {row.draft.subject for row in rows}) > 1:
                 for row in unsent if asked else unsent[1:]:
                     row.state, row.reason, row.settled_at = MessageState.CANCELLED, ASKED_ALREADY, now
                     del state.open[row.id]

@@ -247,7 +247,7 @@ class State:
         self.aliases: dict[str, list[str]] = {}  # by subject: those that were merged into it
         self.payers: dict[str, Payer] = {}  # by customer
         self.blocked: set[bytes] = set()  # digests of forgotten customers
-        self.events: dict[str, str] = {}
+        self.events: dict[str, datetime] = {}  # webhooks that were dealt with, and when they came
         self.walls: dict[str, WallRow] = {}
         self.standing: dict[str, dict[tuple[str, str], WallRow]] = {}  # by subject, step and plan: the latest
         self.conversions: list[Conversion] = []
@@ -312,6 +312,19 @@ class State:
             heappush(self.sending[draft.marketing], (row.due, row.id))
             if draft.marketing:
                 self.marketing.setdefault(draft.subject, []).append(row)
+
+    def drop_message(self, row: MessageRow) -> None:
+        """Take a message out of the outbox as if it had never been there."""
+        del self.messages[row.id]
+        self.open.pop(row.id, None)
+        self.draft_keys.discard(row.draft.key)
+        if row.provider_id is not None:
+            self.reported.pop(row.provider_id, None)
+        if row.draft.marketing:
+            rows = self.marketing.pop(row.draft.subject, [])
+            left = [one for one in rows if one is not row]
+            if left:
+                self.marketing[row.draft.subject] = left
 
     def fire(self, firing: NewFiring, now: datetime, tick: datetime | None = None) -> bool:
         """Record a firing, unless its key is known."""

@@ -109,8 +109,9 @@ class MemorySyncs(Part):
 
     async def record_events(self, events: Mapping[str, str]) -> None:
         """Remember webhooks that need no fetch."""
-        for event, kind in events.items():
-            self._state.events.setdefault(event, kind)
+        now = self._state.clock.now()
+        for event in events:
+            self._state.events.setdefault(event, now)
 
 
 def _essence(standing: Standing) -> tuple[str, datetime | None, bool]:

@@ -161,12 +161,18 @@ def _ask_once(connection: sa.Connection, now: datetime, source: str, target: str
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in connection.execute(asking).mappings():
         groups.setdefault((row["step"], row["plan"]), []).append(row)
-    for rows in groups.values():
-        asked = any(row["state"] in PERHAPS_SENT or row["begun"] is not None for row in rows)
+    # Walls know it for longer than messages are kept.
+    prompted = sa.select(walls.c.step, walls.c.plan, walls.c.subject).where(
+        walls.c.subject.in_((source, target)), walls.c.window_end > now, walls.c.prompted_at.is_not(None)
+    )
+    known = connection.execute(prompted).all() if groups else ()
+    for name, rows in groups.items():
+        before = {row.subject for row in known if (row.step, row.plan) == name}
+        asked = bool(before) or any(row["state"] in PERHAPS_SENT or row["begun"] is not None for row in rows)
         unsent = [row for row in rows if row["state"] in _ON_THEIR_WAY and row["begun"] is None]
         unsent.sort(key=lambda row: row["subject"] != target)  # the target's goes out, if it has one
         gone = [row["id"] for row in (unsent if asked else unsent[1:])]
-        if gone and len({row["subject"] for row in rows}) > 1:
+        if gone and len(before | {row["subject"] for row in rows}) > 1:
             over = {"state": MessageState.CANCELLED, "reason": ASKED_ALREADY, "due_at": None}
             end = sa.update(outbox).where(outbox.c.id.in_(gone))
             connection.execute(end.values(settled_at=now, **over))

@@ -42,6 +42,7 @@ from skene.ports.merging import Merged
 from skene.ports.notifier import Body
 from skene.ports.outbox import Attempt, Claimed, MessageRow, MessageState, Outcome, Rules
 from skene.ports.overrides import Overridden, Override
+from skene.ports.retention import PRUNED_AT_ONCE
 
 __all__ = ["SqlStorage", "Work"]
 
@@ -367,8 +368,23 @@ class SqlStorage(SqlSyncs):
         """Delete what is only needed for a time, a batch in each transaction, so that nobody waits long."""
         pruned = 0
         for some in pruning.ALL:
-            while gone := await self._write(some, pruning.BATCH):
-                pruned += gone
+            left = PRUNED_AT_ONCE
+            while left > 0:
+                gone = await self._write(some, pruning.BATCH)
+                left, pruned = left - gone, pruned + gone
                 if gone < pruning.BATCH:
                     break
+        return pruned + await self._prune_counters()
+
+    async def _prune_counters(self) -> int:
+        """Go on with the look through the counters."""
+        begin = place = await self._read(pruning.how_far)
+        pruned = 0
+        for _ in range(0, PRUNED_AT_ONCE, pruning.BATCH):
+            gone, place = await self._write(pruning.look_through_counters, place, pruning.BATCH)
+            pruned += gone
+            if place == pruning.BEGIN:
+                break
+        if place != begin:
+            await self._write(pruning.note_how_far, place)
         return pruned

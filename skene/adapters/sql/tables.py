@@ -1,10 +1,9 @@
 """The tables as the code sees them. `migrations/` creates them; a test keeps the two equal."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column
 
+from skene.adapters.sql.indexes import NOTHING_TO_BILL, NOTHING_TO_DO, members, partly
 from skene.adapters.sql.types import Instant, Instants, Json, Keyed, Names, Units, Words
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "history",
     "journeys",
     "keys",
-    "member_of",
     "outbox",
     "overrides",
     "paces",
@@ -33,24 +31,6 @@ __all__ = [
 ]
 
 METADATA = sa.MetaData()
-
-
-def _partly(name: str, condition: sa.ColumnElement[bool], *columns: Column[Any]) -> sa.Index:
-    """An index over some of the rows: it stays as small as they are few."""
-    return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
-
-
-def member_of(meter: sa.ColumnElement[str], position: str = "strpos") -> sa.ColumnElement[str]:
-    """Whose counter `<meter>@<member>` is: what follows the first @. Constants, so that an index is found."""
-    at: sa.ColumnElement[int] = getattr(sa.func, position)(meter, sa.literal_column("'@'"))
-    return sa.func.substr(meter, at + sa.literal_column("1"))
-
-
-def _members(name: str, meter: Column[Any]) -> None:
-    """An index over the counters of members inside their teams, by member; SQLite has none, and scans."""
-    some = sa.func.strpos(meter, sa.literal_column("'@'")) > sa.literal_column("0")
-    sa.Index(name, member_of(meter), postgresql_where=some).ddl_if("postgresql")
-
 
 # SQLite numbers rows by itself only in a column of exactly this type.
 _Serial = BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -74,8 +54,8 @@ usage = sa.Table(
     Column("reported_since", Instant),
     Column("reports", BigInteger, nullable=False, server_default="0"),
 )
-_members("skene_usage_member", usage.c.meter)
-_partly("skene_usage_billable", usage.c.billable, usage.c.meter, usage.c.plan, usage.c.subject)
+members("skene_usage_member", usage.c.meter)
+partly("skene_usage_billable", usage.c.billable, usage.c.meter, usage.c.plan, usage.c.subject)
 
 grants = sa.Table(
     "skene_grants",
@@ -93,7 +73,7 @@ grants = sa.Table(
     Column("loop", Words),
     sa.UniqueConstraint("subject", "key", name="skene_grants_key"),
 )
-_members("skene_grants_member", grants.c.meter)
+members("skene_grants_member", grants.c.meter)
 # Only what can be spent: looking stays quick, however many were spent before.
 sa.Index(
     "skene_grants_left",
@@ -116,10 +96,9 @@ history = sa.Table(
     Column("reported", BigInteger, nullable=False, server_default="0"),
     Column("reports", BigInteger, nullable=False, server_default="0"),
 )
-_members("skene_usage_history_member", history.c.meter)
-_partly(
-    "skene_usage_history_billable", history.c.billable, history.c.meter, history.c.plan, history.c.subject
-)
+members("skene_usage_history_member", history.c.meter)
+partly("skene_usage_history_billable", history.c.billable, history.c.meter, history.c.plan, history.c.subject)
+partly("skene_usage_history_over", NOTHING_TO_BILL, history.c.window_end)
 
 keys = sa.Table(
     "skene_idempotency_keys",
@@ -129,6 +108,7 @@ keys = sa.Table(
     Column("fingerprint", Words, nullable=False),
     Column("repeated", sa.Boolean, nullable=False, server_default=sa.false()),
     Column("created_at", Instant, nullable=False),
+    sa.Index("skene_idempotency_keys_created", "created_at"),
 )
 
 customers = sa.Table(
@@ -148,8 +128,8 @@ customers = sa.Table(
     Column("overrides", Keyed),
     Column("merged_into", Words),
 )
-_partly("skene_customers_merged", customers.c.merged_into.is_not(None), customers.c.merged_into)
-_partly("skene_customers_until", customers.c.until.is_not(None), customers.c.until)
+partly("skene_customers_merged", customers.c.merged_into.is_not(None), customers.c.merged_into)
+partly("skene_customers_until", customers.c.until.is_not(None), customers.c.until)
 
 subscriptions = sa.Table(
     "skene_subscriptions",
@@ -188,7 +168,7 @@ overrides = sa.Table(
     Column("ended_at", Instant),
     sa.Index("skene_overrides_subject", "subject", "meter"),
 )
-_members("skene_overrides_member", overrides.c.meter)
+members("skene_overrides_member", overrides.c.meter)
 
 syncs = sa.Table(
     "skene_syncs",
@@ -209,6 +189,7 @@ webhook_events = sa.Table(
     Column("event", Words, primary_key=True),
     Column("type", Words, nullable=False),
     Column("received_at", Instant, nullable=False),
+    sa.Index("skene_webhook_events_received", "received_at"),
 )
 
 walls = sa.Table(
@@ -256,7 +237,7 @@ conversions = sa.Table(
     sa.Index("skene_conversions_converted", "converted_at"),
     sa.Index("skene_conversions_subject", "subject", "converted_at"),
 )
-_partly("skene_conversions_open", conversions.c.ended_at.is_(None), conversions.c.subject)
+partly("skene_conversions_open", conversions.c.ended_at.is_(None), conversions.c.subject)
 
 outbox = sa.Table(
     "skene_outbox",
@@ -288,10 +269,11 @@ outbox = sa.Table(
     Column("marketing", Boolean, nullable=False, server_default=sa.false()),
     sa.Index("skene_outbox_subject", "subject"),
 )
-_partly("skene_outbox_due", outbox.c.due_at.is_not(None), outbox.c.due_at)
-_partly("skene_outbox_first", outbox.c.due_at.is_not(None) & ~outbox.c.marketing, outbox.c.due_at)
-_partly("skene_outbox_provider", outbox.c.provider_id.is_not(None), outbox.c.provider_id)
-_partly("skene_outbox_marketing", outbox.c.marketing, outbox.c.subject, outbox.c.settled_at)
+partly("skene_outbox_due", outbox.c.due_at.is_not(None), outbox.c.due_at)
+partly("skene_outbox_first", outbox.c.due_at.is_not(None) & ~outbox.c.marketing, outbox.c.due_at)
+partly("skene_outbox_provider", outbox.c.provider_id.is_not(None), outbox.c.provider_id)
+partly("skene_outbox_over", NOTHING_TO_DO, outbox.c.settled_at)
+partly("skene_outbox_marketing", outbox.c.marketing, outbox.c.subject, outbox.c.settled_at)
 
 forgotten = sa.Table(
     "skene_forgotten",
@@ -322,8 +304,8 @@ firings = sa.Table(
     Column("goal_at", Instant),
     sa.Index("skene_firings_subject", "subject"),
 )
-_partly("skene_firings_due", firings.c.due_at.is_not(None), firings.c.due_at, firings.c.id)
-_partly("skene_firings_over", firings.c.due_at.is_(None), firings.c.occurred_at)
+partly("skene_firings_due", firings.c.due_at.is_not(None), firings.c.due_at, firings.c.id)
+partly("skene_firings_over", firings.c.due_at.is_(None), firings.c.occurred_at)
 
 ticks = sa.Table(
     "skene_ticks",
@@ -332,6 +314,7 @@ ticks = sa.Table(
     Column("tick", Instant, primary_key=True),
     Column("opened_at", Instant, nullable=False),
     Column("scanned_at", Instant),
+    sa.Index("skene_ticks_tick", "tick"),
 )
 
 recipients = sa.Table(

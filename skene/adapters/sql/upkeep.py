@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from skene.adapters.sql.accounts import digest
 from skene.adapters.sql.aliases import living
 from skene.adapters.sql.dialect import insert, serialise
+from skene.adapters.sql.indexes import member_of
 from skene.adapters.sql.outbox import post
 from skene.adapters.sql.tables import (
     conversions,
@@ -18,7 +19,6 @@ from skene.adapters.sql.tables import (
     history,
     journeys,
     keys,
-    member_of,
     outbox,
     overrides,
     recipients,

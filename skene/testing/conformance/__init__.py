@@ -39,6 +39,7 @@ _PARTS = (
     "firings",
     "happening",
     "journeys",
+    "keeping",
     "merging",
     "merging_own",
     "merging_rest",
@@ -94,6 +95,7 @@ from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     JourneyConformance,
     OverConformance,
 )
+from skene.testing.conformance.keeping import KeepingConformance  # noqa: E402 - see above
 from skene.testing.conformance.merging import (  # noqa: E402 - see above
     MergeConcurrencyConformance,
     MergeCountConformance,
@@ -207,6 +209,7 @@ class StorageConformance(
     ForgetConformance,
     ForgetMergedConformance,
     PruneConformance,
+    KeepingConformance,
     IdConformance,
     LifeConformance,
     ConcurrencyConformance,

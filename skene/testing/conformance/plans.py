@@ -110,10 +110,10 @@ class SyncConformance(ConformanceBase):
             await apply(storage)
         assert not (await storage.apply_billing(update(early, subject="bob"))).stale
 
-    async def test_an_event_is_applied_once_for_ever(self, storage: Storage, clock: ManualClock) -> None:
-        """Decision 16: de-duplicated by id for ever, pruning included."""
+    async def test_an_event_is_applied_once(self, storage: Storage, clock: ManualClock) -> None:
+        """Decision 16: de-duplicated by id, long after the billing service has given up sending it."""
         await apply(storage, event="evt_1")
-        clock.advance(timedelta(days=4000))
+        clock.advance(timedelta(days=399))
         await storage.prune()
         assert await storage.begin_sync("cus_ada", "evt_1") is None
         assert await storage.begin_sync("cus_bob", "evt_1") is None

@@ -1,10 +1,14 @@
 """The answer to "may this subject do this now?", as a value."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-__all__ = ["Decision", "Reason"]
+__all__ = ["Decision", "Reason", "put_off"]
+
+Making: TypeAlias = "tuple[Callable[..., Decision], *tuple[Any, ...]]"
 
 
 class Reason(StrEnum):
@@ -26,8 +30,27 @@ class Reason(StrEnum):
     """Let through uncounted, because the storage was away and `on_storage_error="allow"`."""
 
 
+class _PutOff:
+    """A slot for what makes the decision once somebody asks: most callers look at one or two attributes."""
+
+    __slots__ = ("_making",)
+    _making: "Making"
+
+    if not TYPE_CHECKING:  # else any misspelt attribute would pass for one
+
+        def __getattr__(self, name: str) -> Any:
+            """Called for a slot that is empty: fills them all."""
+            if name not in _NAMES:
+                raise AttributeError(f"a Decision has no attribute {name!r}", name=name, obj=self)
+            make, *of = self._making
+            made = make(*of)
+            for one, fill in _FILL:
+                fill(self, getattr(made, one))
+            return getattr(made, name)
+
+
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(_PutOff):
     """What was decided for one subject at one instant, and on what grounds.
 
     Attributes:
@@ -84,3 +107,22 @@ class Decision:
     def __bool__(self) -> bool:
         """A decision is not a truth value: `if decision:` would let refused calls through silently."""
         raise TypeError("a Decision is neither true nor false; ask decision.allowed")
+
+
+_NAMES = frozenset(one.name for one in fields(Decision))
+_FILL: tuple[tuple[str, Callable[[Decision, object], None]], ...] = tuple(
+    (one.name, vars(Decision)[one.name].__set__) for one in fields(Decision)
+)
+_new = object.__new__
+_put: Callable[[Decision, object], None] = vars(_PutOff)["_making"].__set__
+
+
+def put_off(making: Making) -> Decision:
+    """A decision that is made when it is first looked at, and the same as if it had been made at once.
+
+    Args:
+        making: a function that makes it, and what it is called with: values that do not change.
+    """
+    decision = _new(Decision)
+    _put(decision, making)
+    return decision

@@ -82,7 +82,9 @@ class Gate:
                 inspect.Parameter("member", inspect.Parameter.KEYWORD_ONLY, default=Depends(member))
             )
         self.__signature__ = inspect.Signature(parameters)
-        self._arming = Arming(self, skene.program, self._charging, self.__signature__, self._arrive)
+        self._arming = Arming(
+            self, skene.program, self._charging, self.__signature__, self._arrive, subject, member
+        )
         self._app: FastAPI | None = None
         self._routes_seen: RoutesSeen | None = None
         self._started_on: Storage | None = None
@@ -174,7 +176,7 @@ class Gate:
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
 
         def build_with_gate() -> ASGIApp:
-            return SettleMiddleware(build(), self.skene.gatekeeper, self._before_request)
+            return SettleMiddleware(build(), self.skene.gatekeeper, self._ready, self._before_request)
 
         @asynccontextmanager
         async def lifespan_with_skene(running: FastAPI) -> AsyncGenerator[Mapping[str, Any] | None]:
@@ -224,6 +226,11 @@ class Gate:
             if gated.app is not None and gated.app is not app:
                 gated.app.exception_handlers.setdefault(Refused, answer_refused)
         self._routes_seen = RoutesSeen(app)
+
+    def _ready(self) -> bool:
+        """Whether nothing is to be done before a request."""
+        seen = self._routes_seen
+        return self._started_on is self.skene.storage and seen is not None and not seen.changed()
 
     async def _before_request(self) -> None:
         """Gate routes that were added after start-up, and start an app that runs without a lifespan."""

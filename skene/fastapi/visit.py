@@ -1,20 +1,26 @@
 """One request's way through the gate."""
 
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
 
 from starlette.requests import HTTPConnection
+from starlette.types import Message, Send
 
 from skene.engine.decision import Decision
-from skene.runtime.gate import Admission
+from skene.engine.spent import Spent
+from skene.fastapi.answers import plain_fields, rate_limit_fields
+from skene.runtime.gate import Admission, Gatekeeper
+from skene.runtime.spending import Plain
 
 __all__ = ["SCOPE_KEY", "Visit", "visit_of"]
 
 SCOPE_KEY = "skene.visit"
+FAILED = 400
 
 
-@dataclass(slots=True, eq=False)
 class Visit:
     """What the gate knows of a request. Put into the scope by the middleware, shared by everything below it.
+
+    Every request has one, gated or not, so it is made of little.
 
     Attributes:
         subject: what the app's dependency returned.
@@ -22,17 +28,79 @@ class Visit:
         connection: the request or websocket.
         charged: keys of the steps that were charged, so that none is charged twice.
         admissions: what to give back if the request fails.
+        plain: the same, of a plain call: its decision, the step, whom and how much it was charged, and how the
+            counter stands.
+        due: the plain call has made a warning due, which is to be recorded.
         decision: the decision to report: the tightest so far.
         started: the answer has begun; from here on nothing is given back.
     """
 
-    subject: object = None
-    member: object = None
-    connection: HTTPConnection | None = None
-    charged: set[str] = field(default_factory=set[str])
-    admissions: list[Admission] = field(default_factory=list[Admission])
-    decision: Decision | None = None
-    started: bool = False
+    __slots__ = (
+        "_gatekeeper",
+        "_send",
+        "admissions",
+        "charged",
+        "connection",
+        "decision",
+        "due",
+        "member",
+        "plain",
+        "started",
+        "subject",
+    )
+
+    def __init__(self, gatekeeper: Gatekeeper, send: Send) -> None:
+        self._gatekeeper, self._send = gatekeeper, send
+        self.subject: object = None
+        self.member: object = None
+        self.connection: HTTPConnection | None = None
+        self.charged: tuple[str, ...] = ()
+        self.admissions: tuple[Admission, ...] = ()
+        self.plain: tuple[Decision, Plain, str, int, Spent] | None = None
+        self.due = False
+        self.decision: Decision | None = None
+        self.started = False
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message of the answer on; when it is the first one, settle what was charged."""
+        if self.decision is not None and message["type"] == "http.response.start":
+            if self.plain is None or self.admissions or message["status"] >= FAILED:
+                return self._settle_and_send(message)
+            self.started = True
+            message["headers"] = [*message.get("headers", ()), *plain_fields(self.plain[4])]
+        elif message["type"] == "websocket.accept":
+            self.started = True
+        return self._send(message)
+
+    async def end(self) -> None:
+        """The request is over; without an answer it costs nothing."""
+        if not self.started:
+            await self._give_back()
+
+    async def _settle_and_send(self, start: Message) -> None:
+        given_back = 0
+        if start["status"] >= FAILED:
+            given_back = await self._give_back()
+        self.started = True
+        assert self.decision is not None  # or there would be nothing to settle
+        start["headers"] = [*start.get("headers", ()), *rate_limit_fields(self.decision, given_back)]
+        await self._send(start)
+
+    async def _give_back(self) -> int:
+        """Give everything back; the units that count for the decision that is reported."""
+        units = 0
+        admissions, self.admissions = self.admissions, ()
+        if self.plain is not None:
+            decision, plain, subject, cost, spent = self.plain
+            admissions, self.plain = (
+                (*admissions, Admission(decision, subject, plain.receipts(cost, spent))),
+                None,
+            )
+        for admission in admissions:
+            await self._gatekeeper.release(admission)
+            if self.decision is admission.decision:
+                units += sum(r.cost for r in admission.receipts if r.meter == admission.decision.meter)
+        return units
 
 
 def visit_of(connection: HTTPConnection) -> Visit:

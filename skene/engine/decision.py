@@ -115,14 +115,16 @@ _FILL: tuple[tuple[str, Callable[[Decision, object], None]], ...] = tuple(
 )
 _new = object.__new__
 _put: Callable[[Decision, object], None] = vars(_PutOff)["_making"].__set__
+_allow: Callable[[Decision, object], None] = vars(Decision)["allowed"].__set__
 
 
 def put_off(making: Making) -> Decision:
-    """A decision that is made when it is first looked at, and the same as if it had been made at once.
+    """A decision that allows a call. The rest is made when somebody looks, as if it had been made at once.
 
     Args:
         making: a function that makes it, and what it is called with: values that do not change.
     """
     decision = _new(Decision)
     _put(decision, making)
+    _allow(decision, True)
     return decision

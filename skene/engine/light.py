@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def light(kind: type[T]) -> type[T]:
-    """Let a frozen dataclass with slots set its fields as if it were not frozen, which takes a fifth of the time.
+    """Let a frozen dataclass with slots set its fields as if it were not: in a fifth of the time.
 
     Nobody may write to such a value: type checkers know it as frozen, and equal ones have the same hash. Only
     the guard at run time is gone, which would have to be got round field by field whenever one is made.

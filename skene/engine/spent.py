@@ -18,10 +18,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _NANOS = 1000
 
 Spent: TypeAlias = tuple[str, int | None, int, int]
-"""The plan that was applied; its limit, None is unlimited; the counter, the call's own units included; and when it
-was counted, in nanoseconds since 1970.
+"""The plan that was applied; its limit, None is unlimited; the counter, the call's own units included; and
+when it was counted, in nanoseconds since 1970.
 
-The counter is one number: `used << UNITS | start << WIDTH | end`, the window's instants in nanoseconds, too."""
+The counter is one number: `used << UNITS | start << WIDTH | end`, the window's instants in nanoseconds."""
 
 
 def nanos(span: timedelta) -> int:

@@ -141,18 +141,16 @@ def plain_fields(spent: Spent) -> tuple[tuple[bytes, bytes], ...]:
         return ()
     end = counter & MASK
     policy, name = _policy(plan, limit, end - (counter >> WIDTH & MASK))
-    return policy, (
-        b"ratelimit",
-        b"%b;r=%d;t=%d" % (name, limit - (counter >> UNITS), -((now - end) // SECOND)),
-    )
+    state = f"{name};r={limit - (counter >> UNITS)};t={-((now - end) // SECOND)}"
+    return policy, (b"ratelimit", state.encode("ascii"))
 
 
 @lru_cache(maxsize=1024)
-def _policy(plan: str, limit: int, length: int) -> tuple[tuple[bytes, bytes], bytes]:
+def _policy(plan: str, limit: int, length: int) -> tuple[tuple[bytes, bytes], str]:
     """The field that is the same for all subjects of a plan, and the plan's name as the other one has it."""
     name = _quoted(plan)
     policy = f"{name};q={limit};w={-(-length // SECOND)}"
-    return (b"ratelimit-policy", policy.encode("ascii")), name.encode("ascii")
+    return (b"ratelimit-policy", policy.encode("ascii")), name
 
 
 def _quoted(name: str) -> str:

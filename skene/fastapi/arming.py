@@ -16,7 +16,7 @@ from skene.definitions import Fault
 from skene.engine.program import CompiledStep, Program
 from skene.errors import ConfigurationError
 from skene.fastapi.answers import Refused
-from skene.fastapi.charging import Charging
+from skene.fastapi.charging import Charging, subject_text
 from skene.fastapi.coverage import Covered, Found, match_routes
 from skene.fastapi.visit import Visit
 from skene.fastapi.wrapping import (
@@ -203,7 +203,7 @@ class Arming:
         if not streams(marks.inner) and dependant.http_connection_param_name in (None, CONNECTION_PARAMETER):
             dependant.http_connection_param_name = CONNECTION_PARAMETER
             member = None if self._member is None else _own(dependant, self._member, MEMBER_PARAMETER)
-            sources = Sources(self._arrive, _own(dependant, self._subject, SUBJECT_PARAMETER), member)
+            sources = Sources(_own(dependant, self._subject, SUBJECT_PARAMETER), member)
         else:
             path = dependant.path or found.path
             dependant.dependencies.append(get_dependant(path=path, call=visit, name=VISIT_PARAMETER))
@@ -236,7 +236,7 @@ class _RouteCharge:
     """Charges the visits of one route."""
 
     def __init__(self, charging: Charging, route: Gated) -> None:
-        self._charging, self._route = charging, route
+        self._charging, self._route, self._header = charging, route, charging.raw_header
         # By method: the one step that asks, where calls for it may be plain.
         self._plain = {
             method: charging.plain_of(steps[0], route.path) if len(steps) == 1 and route.path else None
@@ -244,10 +244,26 @@ class _RouteCharge:
         }
 
     def at_once(self, visit: Visit) -> bool:
-        assert visit.connection is not None  # set on arrival
-        method = visit.connection.scope.get("method", "GET")
-        plain = self._plain.get(method if method in self._plain else ANY)
-        return plain is not None and self._charging.at_once(visit, *plain)
+        connection, subject = visit.connection, visit.subject
+        if connection is None or visit.charged or visit.member is not None:
+            return False
+        scope = connection.scope
+        method = scope.get("method", "GET")
+        found = self._plain.get(method if method in self._plain else ANY)
+        if found is None:
+            return False
+        for name, _ in scope["headers"]:
+            if name == self._header:  # a key makes a repetition free
+                return False
+        if type(subject) is not str:
+            subject = subject_text(subject) or ""
+        plain, cost = found
+        spent = plain.spend(subject, cost)
+        if spent is None:
+            return False
+        visit.charged, visit.plain = (plain.step.key,), (plain, subject, cost, spent)
+        visit.due = plain.warns and plain.due(spent)
+        return not visit.due
 
     async def __call__(self, visit: Visit) -> Response | None:
         assert visit.connection is not None  # set on arrival
@@ -274,7 +290,7 @@ class _ChargeByHand:
 
 
 def _own(dependant: Any, call: Callable[..., Any], name: str) -> str:
-    """The parameter that has what a dependency of the app's returns: the endpoint's own, or one that is added.
+    """The parameter that has what the app's dependency returns: the endpoint's own, or one that is added.
 
     A dependency that two ask for is called once, but FastAPI takes two turns at finding that out.
     """

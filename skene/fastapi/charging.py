@@ -9,9 +9,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from skene.engine.decide import tightest
-from skene.engine.decision import Decision, put_off
+from skene.engine.decision import Decision
 from skene.engine.program import CompiledStep, for_route
-from skene.engine.spent import decide_spent
 from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
 from skene.fastapi.fingerprint import Unrecognisable, fingerprint
@@ -30,33 +29,14 @@ class Charging:
     def __init__(self, gatekeeper: Gatekeeper, idempotency_header: str | None) -> None:
         self._gatekeeper = gatekeeper
         self._header = idempotency_header
-        self._raw_header = (idempotency_header or "").lower().encode("latin-1", "replace")
+        self.raw_header = (idempotency_header or "").lower().encode("latin-1", "replace")
 
     def plain_of(self, step: CompiledStep, route: str) -> tuple[Plain, int] | None:
-        """What is prepared for a step on a route, and the units that a call takes; None: see `Gatekeeper.plain`."""
-        plain = self._gatekeeper.plain(_on_route(step, route))
+        """What is prepared for a step on a route, and what a call takes; None: nothing is."""
+        plain = self._gatekeeper.plain.of(_on_route(step, route))
         return (
             (plain, step.cost) if plain is not None and isinstance(step.cost, int) and step.cost > 0 else None
         )
-
-    def at_once(self, visit: Visit, plain: Plain, cost: int) -> bool:
-        """Charge a visit without waiting, if that can be done. False: it is up to `charge` to go on from here."""
-        connection, subject = visit.connection, visit.subject
-        if visit.charged or visit.member is not None or connection is None:
-            return False
-        if type(subject) is not str:
-            subject = subject_text(subject) or ""
-        for name, _ in connection.scope["headers"]:
-            if name == self._raw_header:
-                return False
-        spent = plain.spend(subject, cost)
-        if spent is None:
-            return False
-        visit.charged = (plain.step.key,)
-        visit.decision = put_off((decide_spent, plain.step, subject, cost, spent))
-        visit.plain = (visit.decision, plain, subject, cost, spent)
-        visit.due = plain.warns and plain.due(spent)
-        return not visit.due
 
     async def charge(self, visit: Visit, steps: tuple[CompiledStep, ...], route: str) -> Response | None:
         """Charge a visit for the steps it has not been charged for yet.
@@ -70,9 +50,9 @@ class Charging:
             The answer to give instead of the handler's; None when the call may go on.
         """
         if visit.plain is not None and visit.due:
-            _, plain, subject, cost, spent = visit.plain
-            visit.plain, visit.decision, visit.due = None, None, False
-            return self._note(visit, await self._gatekeeper.warn(plain, subject, cost, spent))
+            plain, whom, cost, spent = visit.plain
+            visit.plain, visit.due = None, False  # `warn` gives it back from here on
+            return self._note(visit, await self._gatekeeper.warn(plain, whom, cost, spent))
         due = tuple(step for step in steps if step.key not in visit.charged)
         if not due:
             return None

@@ -47,7 +47,9 @@ class SettleMiddleware:
         try:
             await self._app(scope, receive, visit.send)
         finally:
-            # The request's scope has the visit: together they would stay until the garbage collector comes by.
+            # The visit holds what holds it, through the connection and the server's `send`: left like that, it
+            # all would stay until the garbage collector comes by.
             visit.connection = None
-            if visit.decision is not None:
-                await visit.end()
+            scope.pop(SCOPE_KEY, None)
+            if visit.open:
+                await visit.give_back()  # the request ended without an answer

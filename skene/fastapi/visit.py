@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Send
 
-from skene.engine.decision import Decision
-from skene.engine.spent import Spent
+from skene.engine.decision import Decision, put_off
+from skene.engine.spent import Spent, decide_spent
 from skene.fastapi.answers import plain_fields, rate_limit_fields
 from skene.runtime.gate import Admission, Gatekeeper
 from skene.runtime.spending import Plain
@@ -28,20 +28,18 @@ class Visit:
         connection: the request or websocket.
         charged: keys of the steps that were charged, so that none is charged twice.
         admissions: what to give back if the request fails.
-        plain: the same, of a plain call: its decision, the step, whom and how much it was charged, and how the
-            counter stands.
+        plain: the same, of a plain call: the step, whom and how much it was charged, how the counter stands.
         due: the plain call has made a warning due, which is to be recorded.
-        decision: the decision to report: the tightest so far.
         started: the answer has begun; from here on nothing is given back.
     """
 
     __slots__ = (
+        "_decision",
         "_gatekeeper",
         "_send",
         "admissions",
         "charged",
         "connection",
-        "decision",
         "due",
         "member",
         "plain",
@@ -56,46 +54,58 @@ class Visit:
         self.connection: HTTPConnection | None = None
         self.charged: tuple[str, ...] = ()
         self.admissions: tuple[Admission, ...] = ()
-        self.plain: tuple[Decision, Plain, str, int, Spent] | None = None
+        self.plain: tuple[Plain, str, int, Spent] | None = None
         self.due = False
-        self.decision: Decision | None = None
+        self._decision: Decision | None = None
         self.started = False
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision to report: the tightest so far; None: nothing was charged or looked at."""
+        if self._decision is None and self.plain is not None:
+            plain, subject, cost, spent = self.plain
+            self._decision = put_off((decide_spent, plain.step, subject, cost, spent))
+        return self._decision
+
+    @decision.setter
+    def decision(self, decision: Decision) -> None:
+        self._decision = decision
+
+    @property
+    def open(self) -> bool:
+        """Whether something was charged that may have to be given back."""
+        return not self.started and (self.plain is not None or bool(self.admissions))
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message of the answer on; when it is the first one, settle what was charged."""
-        if self.decision is not None and message["type"] == "http.response.start":
-            if self.plain is None or self.admissions or message["status"] >= FAILED:
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self.plain is not None and self._decision is None and message["status"] < FAILED:
+                self.started = True
+                message["headers"] = [*message.get("headers", ()), *plain_fields(self.plain[3])]
+            elif self.decision is not None:
                 return self._settle_and_send(message)
-            self.started = True
-            message["headers"] = [*message.get("headers", ()), *plain_fields(self.plain[4])]
-        elif message["type"] == "websocket.accept":
+        elif kind == "websocket.accept":
             self.started = True
         return self._send(message)
-
-    async def end(self) -> None:
-        """The request is over; without an answer it costs nothing."""
-        if not self.started:
-            await self._give_back()
 
     async def _settle_and_send(self, start: Message) -> None:
         given_back = 0
         if start["status"] >= FAILED:
-            given_back = await self._give_back()
+            given_back = await self.give_back()
         self.started = True
         assert self.decision is not None  # or there would be nothing to settle
         start["headers"] = [*start.get("headers", ()), *rate_limit_fields(self.decision, given_back)]
         await self._send(start)
 
-    async def _give_back(self) -> int:
+    async def give_back(self) -> int:
         """Give everything back; the units that count for the decision that is reported."""
         units = 0
         admissions, self.admissions = self.admissions, ()
-        if self.plain is not None:
-            decision, plain, subject, cost, spent = self.plain
-            admissions, self.plain = (
-                (*admissions, Admission(decision, subject, plain.receipts(cost, spent))),
-                None,
-            )
+        if self.plain is not None and self.decision is not None:
+            plain, subject, cost, spent = self.plain
+            mine = Admission(self.decision, subject, plain.receipts(cost, spent))
+            admissions, self.plain = (*admissions, mine), None
         for admission in admissions:
             await self._gatekeeper.release(admission)
             if self.decision is admission.decision:

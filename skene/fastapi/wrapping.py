@@ -10,7 +10,7 @@ import anyio.from_thread
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from skene.fastapi.visit import Visit
+from skene.fastapi.visit import Visit, visit_of
 
 __all__ = [
     "CONNECTION_PARAMETER",
@@ -49,25 +49,26 @@ class Sources:
     """How FastAPI hands an endpoint what the gate asks for, besides what is the endpoint's own.
 
     Attributes:
-        arrive: notes connection, subject and member in the request's visit.
         subject, member: the parameters that have them: hidden ones, or the endpoint's own where it asks for
             the same; no member: None.
     """
 
-    arrive: Callable[[HTTPConnection, object, object], Visit]
     subject: str
     member: str | None
 
     def take(self, values: dict[str, Any]) -> Visit | None:
-        """The visit; None when a test calls the endpoint directly. Takes what the endpoint did not ask for."""
-        connection = values.pop(CONNECTION_PARAMETER, None)
+        """The visit; None when a test calls the endpoint directly. Hidden parameters are gone afterwards."""
+        connection: HTTPConnection | None = values.pop(CONNECTION_PARAMETER, None)
         if connection is None:
             return _take_visit(values)
-        subject = values[self.subject]
-        member = None if self.member is None else values[self.member]
-        values.pop(SUBJECT_PARAMETER, None)
-        values.pop(MEMBER_PARAMETER, None)
-        return self.arrive(connection, subject, member)
+        visit = visit_of(connection)
+        visit.connection, visit.subject = connection, values[self.subject]
+        if self.subject == SUBJECT_PARAMETER:
+            del values[SUBJECT_PARAMETER]
+        if self.member is not None:
+            visit.member = values[self.member]
+            values.pop(MEMBER_PARAMETER, None)
+        return visit
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class PlainLimit:
-    """What a plain call is held against: a limit in windows that open with the first use and are equally long.
+    """What a plain call is held against: a limit in windows of one length, each opened by its first use.
 
     Attributes:
         meter: name of the counter.
@@ -234,9 +234,10 @@ class BilledUse:
 Spend: TypeAlias = Callable[[str, int], Spent | None]
 """Charges a call at once, without anybody having to wait, if `Counters.consume` would admit it.
 
-Takes a subject, as the app names it, and the units to take, 1 or more. Tells how the counter stands, if nothing
-more is to be said of it: no warning has been recorded for the window, no grant or limit of the subject's own has a
-part in it, the plan is known. None: nothing has happened, and `consume` has the answer, as for every refusal."""
+Takes a subject, as the app names it, and the units to take, 1 or more. Tells how the counter stands, if
+nothing more is to be said of it: no warning has been recorded for the window, no grant or limit of the
+subject's own has a part in it, the plan is known. None: nothing has happened, and `consume` has the answer;
+so it has for every refusal."""
 
 
 class Spender(Protocol):

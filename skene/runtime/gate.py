@@ -31,7 +31,7 @@ from skene.ports.ledger import Wall
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
-from skene.runtime.spending import Plain, plain_of
+from skene.runtime.spending import Plain, PlainSteps
 from skene.runtime.telling import wall_opened
 
 __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
@@ -70,27 +70,16 @@ class Gatekeeper:
     """Counts and decides.
 
     One round trip for an admitted call; a refusal writes only the first time in a window.
+
+    Attributes:
+        plain: what is prepared for steps whose calls may be admitted at once.
     """
 
     def __init__(self, parts: Parts, lookups: LookUps) -> None:
         self._parts = parts
         self._lookups = lookups
         self._single = SingleFlight()
-        self._plain: dict[CompiledStep, Plain | None] = {}
-
-    def plain(self, step: CompiledStep) -> Plain | None:
-        """What is prepared for a step's plain calls; None: it has none. For steps that stay."""
-        if step not in self._plain:
-            made = self._plain[step] = plain_of(step)
-            if made is not None:
-                made.prepare(self._parts)
-        return self._plain[step]
-
-    def prepare(self) -> None:
-        """Look at the back-ends again: others have taken their place."""
-        for plain in self._plain.values():
-            if plain is not None:
-                plain.prepare(self._parts)
+        self.plain = PlainSteps(parts)
 
     async def admit(
         self,

@@ -1,5 +1,7 @@
 """Plain calls, which most are: admitted at once where the storage can, by what was prepared at the start."""
 
+from typing import cast
+
 from skene.definitions import FixedPeriod
 from skene.engine.decide import crossed
 from skene.engine.program import CompiledStep
@@ -8,7 +10,7 @@ from skene.engine.window import Anchored
 from skene.ports.counters import Charge, Counted, PlainLimit, Receipt, Spend, Spender, Tally
 from skene.runtime.parts import Parts
 
-__all__ = ["Plain", "counted_of", "plain_of", "receipts_of"]
+__all__ = ["Plain", "PlainSteps"]
 
 
 class Plain:
@@ -29,9 +31,9 @@ class Plain:
     def prepare(self, parts: Parts) -> None:
         """Look at the back-ends; again when others have taken their place."""
         # Asked of the class: what stands around a storage and passes everything on must not be got round.
-        spender: Spender | None = parts.storage if hasattr(type(parts.storage), "spender") else None
-        spend = spender.spender(parts.default_plan, self._limit) if spender is not None else None
-        self.spend = spend or _never
+        able = hasattr(type(parts.storage), "spender")
+        spender = cast(Spender, parts.storage).spender if able else None
+        self.spend = (spender and spender(parts.default_plan, self._limit)) or _never
 
     def due(self, spent: Spent) -> bool:
         """Whether a call has made a warning due. None was recorded before, or it would be no plain call."""
@@ -59,8 +61,29 @@ def _never(subject: str, cost: int) -> None:
     """What a storage does that can charge nothing at once."""
 
 
-def plain_of(step: CompiledStep) -> Plain | None:
-    """What is prepared for a step; None where every one of its calls needs a closer look."""
+class PlainSteps:
+    """What is prepared for the steps of a program, and for those that routes have made of them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._made: dict[CompiledStep, Plain | None] = {}
+
+    def of(self, step: CompiledStep) -> Plain | None:
+        """What is prepared for a step that stays; None where every one of its calls needs a closer look."""
+        if step not in self._made:
+            made = self._made[step] = _plain_of(step)
+            if made is not None:
+                made.prepare(self._parts)
+        return self._made[step]
+
+    def prepare(self) -> None:
+        """Look at the back-ends again: others have taken their place."""
+        for plain in self._made.values():
+            if plain is not None:
+                plain.prepare(self._parts)
+
+
+def _plain_of(step: CompiledStep) -> Plain | None:
     window = step.window
     if not isinstance(window, FixedPeriod) or not step.enforce or step.feature is not None:
         return None

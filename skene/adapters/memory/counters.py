@@ -144,7 +144,7 @@ class MemoryCounters(Part):
                 now,
             )
             table = state.table(item.meter, plan)
-            counter = present(unpack(table.get(subject)), item.rule, now, cycle)
+            counter = present(unpack(table.leaf(subject).get(subject)), item.rule, now, cycle)
             granted = min(unspent(state.pots(subject, item.meter), now), LARGEST)
             fitting = fits(counter, limit, item.cost, granted)
             admitted = admitted and fitting

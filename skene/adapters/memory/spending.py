@@ -26,17 +26,22 @@ def spender(state: State, own: Mapping[str, object], default_plan: str, asked: P
     nanos, holders, grants, bills = state.nanos, state.holders, state.grants, state.bills
     meter, length = asked.meter, asked.length
     tables = {plan: (state.table(meter, plan), limit) for plan, limit in asked.limits.items()}
+    default = tables[default_plan]
 
     def spend(subject: str, cost: int) -> Spent | None:
         if type(subject) is not str or "consume" in own:
             return None
         now, plan = nanos(), default_plan
+        table, limit = default
         holder = holders.get(subject)
         if holder is not None:
-            plan = holder.plain_plan(plan, now)
-        if plan not in tables or (grants and subject in grants) or (bills and (meter, plan) in bills):
+            held = holder.plain_plan(plan, now)
+            if held is None or held not in tables:
+                return None
+            plan = held
+            table, limit = tables[plan]
+        if (grants and subject in grants) or (bills and (meter, plan) in bills):
             return None
-        table, limit = tables[plan]
         # `table.leaf(subject)`, spelt out: a call would take a tenth of all the time.
         mixed = hash(subject)
         place = mixed & table.narrow
@@ -57,7 +62,7 @@ def spender(state: State, own: Mapping[str, object], default_plan: str, asked: P
 
 
 def _open(table: Table[Packed], subject: str, opened: int) -> bool:
-    """Keep a window that a call has opened, unless it is one of a subject that cannot be kept under its name."""
+    """Keep a window that a call has opened, unless its subject cannot be kept under the name it was given."""
     if not subject or storable_id(subject) != subject:
         return False
     table[subject] = opened

@@ -29,7 +29,7 @@ from skene.ports.overrides import Overridden
 from skene.ports.syncs import SyncRun
 
 Packed = int | Counter
-"""A counter at rest. A plain window fits into one integer, a fifth of the object's size; see `engine.spent`."""
+"""A counter at rest. A plain window is one integer, a fifth of the object's size; see `engine.spent`."""
 
 
 def pack(counter: Counter) -> Packed:

@@ -18,8 +18,8 @@ class Table(MutableMapping[str, V]):
     taking turns, and all others stay as they are (linear hashing).
 
     Attributes:
-        leaves: the small dictionaries. Those before `turn` have been split already, and their keys are told
-            apart by the bits of `wide`, all other keys by those of `narrow`.
+        leaves: the small dictionaries. As many as `turn`, and the last ones, which came from these, hold keys
+            that are told apart by the bits of `wide`; the others by those of `narrow`.
     """
 
     __slots__ = ("_size", "leaves", "narrow", "turn", "wide")
@@ -34,10 +34,6 @@ class Table(MutableMapping[str, V]):
         mixed = hash(key)
         place = mixed & self.narrow
         return self.leaves[place if place >= self.turn else mixed & self.wide]
-
-    def get(self, key: str, default: V | None = None) -> V | None:  # type: ignore[override] # no other default is used
-        """The value of an entry; `default` if there is none."""
-        return self.leaf(key).get(key, default)
 
     def __getitem__(self, key: str) -> V:
         return self.leaf(key)[key]

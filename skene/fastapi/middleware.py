@@ -47,8 +47,8 @@ class SettleMiddleware:
         try:
             await self._app(scope, receive, visit.send)
         finally:
-            # The visit holds what holds it, through the connection and the server's `send`: left like that, it
-            # all would stay until the garbage collector comes by.
+            # The visit holds what holds it, through the connection and the server's `send`: left like that,
+            # all of it would stay until the garbage collector comes by.
             visit.connection = None
             scope.pop(SCOPE_KEY, None)
             if visit.open:

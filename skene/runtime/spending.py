@@ -30,10 +30,11 @@ class Plain:
 
     def prepare(self, parts: Parts) -> None:
         """Look at the back-ends; again when others have taken their place."""
+        default = parts.default_plan
         # Asked of the class: what stands around a storage and passes everything on must not be got round.
-        able = hasattr(type(parts.storage), "spender")
+        able = hasattr(type(parts.storage), "spender") and default in self._limit.limits
         spender = cast(Spender, parts.storage).spender if able else None
-        self.spend = (spender and spender(parts.default_plan, self._limit)) or _never
+        self.spend = (spender and spender(default, self._limit)) or _never
 
     def due(self, spent: Spent) -> bool:
         """Whether a call has made a warning due. None was recorded before, or it would be no plain call."""

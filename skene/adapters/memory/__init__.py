@@ -3,6 +3,8 @@
 from bisect import bisect_left
 from datetime import datetime, timedelta
 
+import anyio.lowlevel
+
 from skene.adapters.memory.bills import MemoryBills
 from skene.adapters.memory.contacts import MemoryContacts
 from skene.adapters.memory.counters import MemoryCounters
@@ -26,6 +28,8 @@ LOG_LENGTH = 1_000_000
 FIRINGS_LAST = timedelta(days=7)
 FIRING_KEYS_LAST = timedelta(days=90)
 TICKS_LAST = timedelta(days=400)
+AT_A_TIME = 100
+"""Subjects that are looked at before others have a turn."""
 
 
 class MemoryStorage(
@@ -62,16 +66,20 @@ class MemoryStorage(
     async def prune(self) -> int:
         """Delete what is only needed for a time."""
         now = self._state.clock.now()
-        return self._prune_keys(now) + self._prune_log(now) + self._prune_firings(now)
+        return await self._prune_keys(now) + self._prune_log(now) + self._prune_firings(now)
 
-    def _prune_keys(self, now: datetime) -> int:
+    async def _prune_keys(self, now: datetime) -> int:
         pruned = 0
-        for subject, keys in list(self._state.keys.items()):
+        for number, subject in enumerate(list(self._state.keys)):
+            if number % AT_A_TIME == 0:
+                await anyio.lowlevel.checkpoint()  # decisions come in between
+            keys = self._state.keys.get(subject, {})
             left = {name: key for name, key in keys.items() if key.at > now - KEYS_LAST}
             pruned += len(keys) - len(left)
-            self._state.keys[subject] = left
-            if not left:
-                del self._state.keys[subject]
+            if left:
+                self._state.keys[subject] = left
+            else:
+                self._state.keys.pop(subject, None)
         return pruned
 
     def _prune_log(self, now: datetime) -> int:

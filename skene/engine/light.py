@@ -17,7 +17,7 @@ def light(kind: type[T]) -> type[T]:
     twin = make_dataclass(
         kind.__name__,
         # Only what stands for itself: a default made by a factory belongs to no value of a single call.
-        [(one.name, object, field(default=one.default)) for one in fields(kind)],  # type: ignore[arg-type] # what it decorates
+        [(one.name, one.type, field(default=one.default)) for one in fields(kind)],  # type: ignore[arg-type] # what it decorates
     )
     setattr(kind, "__init__", vars(twin)["__init__"])  # noqa: B010 - a type checker forbids assigning methods
     del kind.__setattr__, kind.__delattr__

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
+import anyio.lowlevel
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 from starlette.requests import HTTPConnection
@@ -179,9 +180,18 @@ def uncollected() -> Iterator[list[int]]:
         gc.enable()
 
 
+class Awaited(MemoryStorage):
+    """Charges nothing at once, as a database."""
+
+    async def consume(self, call: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return await super().consume(call)
+
+
+@pytest.mark.parametrize("storage", [MemoryStorage, Awaited])
 @pytest.mark.parametrize("path", [PATH, "/api/features/sync", "/elsewhere"])
-async def test_a_request_leaves_nothing_to_the_garbage_collector(house, path):
-    h = house(freemium(1_000))
+async def test_a_request_leaves_nothing_to_the_garbage_collector(house, path, storage):
+    h = house(freemium(1_000), storage=storage())
     build(h)
 
     async def ask() -> None:

@@ -236,7 +236,7 @@ class Key:
 
 
 class State:
-    """Everything, in plain dictionaries. No verb awaits, so each is atomic among one event loop's tasks.
+    """Everything, in plain dictionaries. Only `prune` awaits, so each verb is atomic among one loop's tasks.
 
     Heaps may hold entries of rows that are due at another time by now, or gone; whoever takes them drops
     them.

@@ -162,10 +162,9 @@ def _synchronous(
         visit = take(values)
         if visit is not None:
             # FastAPI runs sync endpoints in a thread; the charge belongs to the event loop.
-            if not anyio.from_thread.run_sync(charge.at_once, visit):
-                answer = anyio.from_thread.run(charge, visit)
-                if answer is not None:
-                    return answer
+            answer = anyio.from_thread.run(_charged, charge, visit)
+            if answer is not None:
+                return answer
             if inject:
                 values.update(dict.fromkeys(inject, visit.decision))
         return inner(*args, **values)
@@ -198,6 +197,10 @@ def _stream(inner: Callable[..., Any], take: Take, inject: tuple[str, ...]) -> C
         yield from inner(*args, **values)
 
     return gated
+
+
+async def _charged(charge: Charge, visit: Visit) -> Response | None:
+    return None if charge.at_once(visit) else await charge(visit)
 
 
 def _take_visit(values: dict[str, Any]) -> Visit | None:

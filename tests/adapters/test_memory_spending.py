@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ class TestHistories:
                 assert isinstance(self.storage, MemoryStorage)
                 state = copy.copy(self.storage._state)
                 if blind == "time":
-                    state.nanos = lambda: nanos(START - EPOCH)
+                    state.ticks = SimpleNamespace(time_ns=lambda: nanos(START - EPOCH))
                 else:
                     setattr(state, blind, {})
                 return spender(state, {}, default_plan, asked)

@@ -23,7 +23,7 @@ def spender(state: State, own: Mapping[str, object], default_plan: str, asked: P
         own: the storage's attributes; a test may put a `consume` of its own among them.
         default_plan, asked: see there.
     """
-    nanos, holders, grants, bills = state.nanos, state.holders, state.grants, state.bills
+    ticks, holders, grants, bills = state.ticks, state.holders, state.grants, state.bills
     meter, length = asked.meter, asked.length
     tables = {plan: (state.table(meter, plan), limit) for plan, limit in asked.limits.items()}
     default = tables[default_plan]
@@ -31,7 +31,7 @@ def spender(state: State, own: Mapping[str, object], default_plan: str, asked: P
     def spend(subject: str, cost: int) -> Spent | None:
         if type(subject) is not str or "consume" in own:
             return None
-        now, plan = nanos(), default_plan
+        now, plan = ticks.time_ns(), default_plan
         table, limit = default
         holder = holders.get(subject)
         if holder is not None:

@@ -2,11 +2,11 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import heappush
-from typing import Any
+from typing import Any, Protocol
 
 from skene.adapters.memory.table import Table
 from skene.engine.bill import Bill
@@ -235,6 +235,22 @@ class Key:
     repeated: bool = False
 
 
+class Ticks(Protocol):
+    """Says the time as a number."""
+
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        ...
+
+
+class _Told:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def time_ns(self) -> int:
+        return nanos(self._clock.now() - EPOCH)
+
+
 class State:
     """Everything, in plain dictionaries. Only `prune` awaits, so each verb is atomic among one loop's tasks.
 
@@ -245,7 +261,7 @@ class State:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         # A clock that can say the time as a number is spared making an object of it.
-        self.nanos: Callable[[], int] = getattr(clock, "nanos", lambda: nanos(clock.now() - EPOCH))
+        self.ticks: Ticks = getattr(clock, "ticks", None) or _Told(clock)
         # By meter and plan, then by subject: a subject costs one entry and one integer.
         self.counters: dict[tuple[str, str], Table[Packed]] = {}
         self.keys = Table[dict[str, Key]]()  # by subject, then by idempotency key

@@ -23,7 +23,7 @@ from skene.adapters.postgres.engine import (
 )
 from skene.adapters.postgres.faults import FAULTS, Stale, is_worth_repeating, read_only, told
 from skene.adapters.postgres.flights import Flights
-from skene.adapters.postgres.lines import Lines, Rows, fetch
+from skene.adapters.postgres.lines import Lines, Rows, fetch_once
 from skene.adapters.postgres.queries import PostgresQueries
 from skene.adapters.postgres.together import LANES
 from skene.adapters.postgres.triggers import PostgresTriggers
@@ -118,7 +118,7 @@ class PostgresStorage(SqlStorage):
             self._let_go()
             seconds = MIGRATION_SECONDS if self._migrate else self._seconds
             self._engine = await self._answer(self._connect, seconds)
-            self._lines = Lines(self._engine, theirs=self._theirs is not None)
+            self._lines = Lines(self._engine)
             self._flights = Flights(
                 self._lines,
                 self._calls,
@@ -191,10 +191,7 @@ class PostgresStorage(SqlStorage):
             await self._answer(self._started)
             flights = self._flights
             assert flights is not None  # connected
-        answer = await flights.consume(call)
-        if answer.admitted and not answer.replayed:
-            await self._unless_cancelled(call, answer)
-        return answer
+        return await flights.consume(call)
 
     async def peek(self, call: Consume) -> Counted:
         """What `consume` would answer now, without charging."""
@@ -210,11 +207,14 @@ class PostgresStorage(SqlStorage):
     async def _alone(self, call: Consume, seconds: float, *, spend: bool = True) -> Counted:
         arguments = counting.consume_arguments(call, self._shapes, self._now(), spend=spend)
         rows = await self._answer(lambda: self._fetch(self._calls.alone, arguments), seconds)
-        return counting.counted(call, rows)
+        answer = counting.counted(call, rows)
+        if spend and answer.admitted and not answer.replayed:
+            await self._unless_cancelled(call, answer)
+        return answer
 
     async def _fetch(self, query: str, arguments: tuple[object, ...]) -> Rows:
         """Run one statement, a transaction by itself, on the driver's own connection."""
-        return await fetch(await self._started(), query, arguments)
+        return await fetch_once(await self._started(), query, arguments)
 
     def _now(self) -> datetime | None:
         return self._clock.now() if self._clock else None
@@ -289,7 +289,7 @@ class PostgresStorage(SqlStorage):
         return engine
 
     async def _connect(self) -> AsyncEngine:
-        engine = self._theirs or await make_engine(self._dsn, max(self._pool_size, LANES + 1), self._seconds)
+        engine = self._theirs or await make_engine(self._dsn, max(self._pool_size - LANES, 1), self._seconds)
         try:
             if self._migrate:
                 await self._upgrade(engine)

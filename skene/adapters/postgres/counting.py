@@ -42,12 +42,16 @@ class Queries:
     def under(cls, prefix: str) -> "Queries":
         """Those of one schema."""
         # As text: what an application makes of jsonb on its connections is its own affair.
+        call = "($1, $2, $3::text::jsonb, $4, $5, $6, $7)"
+        plain = "($1, $2, $3, $4, $5, $6, $7::text[]::jsonb[], $8, $9, $10)"
+        several = "($1, $2, $3, $4, $5, $6, $7)"
+        start = f"SELECT * FROM {prefix}skene_"  # noqa: S608 - a quoted name
         return cls(
-            plain=f"SELECT * FROM {prefix}skene_charge_plain_v1($1, $2, $3, $4, $5, $6, $7::text[]::jsonb[], $8, $9, $10)",  # noqa: S608 (a quoted name, here and below)
-            one=f"SELECT * FROM {prefix}skene_consume_v4($1, $2, $3::text::jsonb, $4, $5, $6, $7)",  # noqa: S608
-            alone=f"SELECT * FROM {prefix}skene_consume_v3($1, $2, $3::text::jsonb, $4, $5, $6, $7)",  # noqa: S608
-            many=f"SELECT * FROM {prefix}skene_consume_many_v3($1, $2, $3, $4, $5, $6, $7)",  # noqa: S608
-            refund=f"SELECT {prefix}skene_refund_v3($1, $2, $3, $4, $5, $6, $7)",
+            plain=f"{start}charge_plain_v1{plain}",
+            one=f"{start}consume_v4{call}",
+            alone=f"{start}consume_v3{call}",
+            many=f"{start}consume_many_v3{several}",
+            refund=f"SELECT {prefix}skene_refund_v3{several}",
         )
 
 

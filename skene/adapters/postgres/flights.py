@@ -1,18 +1,21 @@
-"""Deciding calls, all that wait in one statement or two: the ordinary ones by themselves, then whatever is left."""
+"""Deciding calls, all that wait in one statement or two: the ordinary ones first, then whatever is left."""
 
+import asyncio  # noqa: TID251 - asyncpg's event loop, whose clock costs a tenth of what anyio's does
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import anyio
-import asyncpg
 
+from skene.adapters.postgres.counters import CallsOnCounter
 from skene.adapters.postgres.counting import MOST, Queries, Shape, Shapes, consume_arguments, counted
 from skene.adapters.postgres.faults import FAULTS, explain, is_worth_repeating, sqlstate, told
 from skene.adapters.postgres.lines import Lines
 from skene.adapters.postgres.together import Together, Waiting
 from skene.errors import IdempotencyConflict, StorageUnavailable
-from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
+from skene.ports.counters import Consume, Counted, Receipt
 
 __all__ = ["Flights"]
 
@@ -23,29 +26,14 @@ LOCKED = {"55P03", "57014", "40P01"}
 _SUSPECTS = 10_000
 
 
-class Asked:
-    """A call, and its charge's shape if it is an ordinary one."""
-
-    __slots__ = ("call", "charge", "cost", "shape")
-
-    def __init__(self, call: Consume, shapes: Shapes) -> None:
-        self.call = call
-        self.charge = call.charges[0]
-        self.cost = self.charge.cost
-        self.shape: Shape | None = None
-        if len(call.charges) == 1 and call.idempotency_key is None and self.cost <= MOST:
-            shape = shapes.of(self.charge, call.default_plan)
-            self.shape = shape if shape.plain else None
-
-
-_Waiting: TypeAlias = Waiting[Asked, Counted | None]
+_Waiting: TypeAlias = Waiting[Consume, Counted | None]
 
 
 class Flights:
     """Decides calls. Belongs to one event loop.
 
-    A call is told None when it should be made by itself: its flight came to nothing because of one of its
-    calls, and nobody knows which. Those are kept apart until they get through, so that they hold up nobody else.
+    When a flight comes to nothing because of one of its calls, and nobody knows which, each is made alone.
+    Its subject is kept apart until it gets through, so that it holds up nobody else.
     """
 
     def __init__(
@@ -77,10 +65,11 @@ class Flights:
         self._apart = apart
         self._refund = refund
         self._seconds = seconds
-        self._together: Together[Asked, Counted | None] = Together(
+        self._together: Together[Consume, Counted | None] = Together(
             self._fly, undo=self._undo, patience=seconds * WAITING
         )
         self._suspects: dict[str, anyio.Lock] = {}
+        self._time = asyncio.get_running_loop().time
 
     async def consume(self, call: Consume) -> Counted:
         """Decide a call, with whatever else is waiting.
@@ -91,10 +80,10 @@ class Flights:
         """
         if call.subject in self._suspects:
             return await self._by_itself(call, self._seconds)
-        deadline = anyio.current_time() + self._seconds
-        answer = await self._together.send(Asked(call, self._shapes))
+        since = self._time()
+        answer = await self._together.send(call)
         if answer is None:
-            answer = await self._by_itself(call, max(0.1, deadline - anyio.current_time()))
+            answer = await self._by_itself(call, max(0.1, since + self._seconds - self._time()))
         return answer
 
     async def aclose(self) -> None:
@@ -102,7 +91,7 @@ class Flights:
         await self._together.aclose()
 
     async def _by_itself(self, call: Consume, seconds: float) -> Counted:
-        """Decide a call over another connection: one at a time of a subject, so that it takes no more of them."""
+        """Decide a call over another connection, one at a time of a subject, so that it takes up no more."""
         turn = self._suspects.get(call.subject)
         if turn is None:
             if len(self._suspects) >= _SUSPECTS:
@@ -128,7 +117,7 @@ class Flights:
                     await self._one(aboard[0])
                 else:
                     await self._several(aboard)
-        except (*FAULTS, UnicodeError, ValueError, TypeError) as error:
+        except FAULTS as error:
             alone = sqlstate(error) in LOCKED or is_worth_repeating(error)
             if not alone and (len(aboard) == 1 or isinstance(error, TimeoutError) or explain(error)):
                 raise told(error) from error
@@ -137,40 +126,52 @@ class Flights:
                     waiting.settle(None)
 
     async def _one(self, waiting: _Waiting) -> None:
-        call = waiting.item.call
-        arguments = consume_arguments(call, self._shapes, self._clock(), spend=True)
-        rows = await self._lines.fetch(self._queries.one, arguments)
-        _settle(waiting, rows)
+        arguments = consume_arguments(waiting.item, self._shapes, self._clock(), spend=True)
+        _settle(waiting, await self._lines.fetch(self._queries.one, arguments))
 
     async def _several(self, aboard: Sequence[_Waiting]) -> None:
-        counters: dict[tuple[str, str], _Counter] = {}
+        """Decide calls by their counters: those that are alike as one, as long as all of them fit."""
+        counters: dict[tuple[str, str], CallsOnCounter] = {}
+        others: set[tuple[str, str]] = set()  # counters with a call of another kind; what comes later waits for it
         for waiting in aboard:
-            asked = waiting.item
-            if asked.shape is None:
-                continue
-            key = (asked.call.subject, asked.charge.meter)
-            counter = counters.get(key)
-            if counter is None:
-                counters[key] = _Counter(asked.shape, waiting)
-            else:
-                counter.add(asked.shape, waiting)
-        if counters:
-            await self._plain([counters[key] for key in sorted(counters)])
+            call = waiting.item
+            charge = call.charges[0]
+            key = (call.subject, charge.meter)
+            if len(call.charges) > 1 or call.idempotency_key is not None or charge.cost > MOST:
+                others.update((call.subject, each.meter) for each in call.charges)
+            elif key not in others:
+                shape = self._shapes.of(charge, call.default_plan)
+                counter = counters.get(key)
+                if counter is None:
+                    counters[key] = CallsOnCounter(shape, waiting)
+                else:
+                    counter.add(shape, waiting)
+        if len(counters) == 1 and not others:
+            await self._one_counter(next(iter(counters.values())))
+        else:
+            plain = [counters[key] for key in sorted(counters) if counters[key].shape.plain]
+            if plain:
+                await self._plain(plain)
         left = [waiting for waiting in aboard if not waiting.settled]
         if left:
             await self._any(left)
 
-    async def _plain(self, counters: "Sequence[_Counter]") -> None:
+    async def _one_counter(self, counter: CallsOnCounter) -> None:
+        """Decide all calls on a counter as if they were one; unsettled are those that must not be."""
+        first = counter.waiting[0].item
+        whole = replace(first, charges=(replace(first.charges[0], cost=counter.total),))
+        arguments = consume_arguments(whole, self._shapes, self._clock(), spend=True)
+        counter.settle_as_one(counted(whole, await self._lines.fetch(self._queries.one, arguments)))
+
+    async def _plain(self, counters: Sequence[CallsOnCounter]) -> None:
         """Charge ordinary calls; those that turn out to be none are left unsettled."""
         shapes: dict[Shape, int] = {}
-        for counter in counters:
-            if counter.shape not in shapes:
-                shapes[counter.shape] = len(shapes) + 1
+        numbers = [shapes.setdefault(counter.shape, len(shapes) + 1) for counter in counters]
         rows = await self._lines.fetch(
             self._queries.plain,
             (
                 [counter.subject for counter in counters],
-                [shapes[counter.shape] for counter in counters],
+                numbers,
                 [counter.cost if counter.alike else counter.total for counter in counters],
                 [len(counter.waiting) if counter.alike else 1 for counter in counters],
                 [shape.charge.meter for shape in shapes],
@@ -188,7 +189,7 @@ class Flights:
         """Decide calls of every kind, one after the other in one transaction."""
         order = _in_lock_order(left)
         now = self._clock()
-        arguments = [consume_arguments(waiting.item.call, self._shapes, now, spend=True) for waiting in order]
+        arguments = [consume_arguments(waiting.item, self._shapes, now, spend=True) for waiting in order]
         *columns, _, _ = zip(*arguments, strict=True)
         rows = await self._lines.fetch(self._queries.many, (*map(list, columns), now, True))
         of_call: list[list[Sequence[Any]]] = [[] for _ in order]
@@ -197,71 +198,20 @@ class Flights:
         for waiting, its_rows in zip(order, of_call, strict=True):
             _settle(waiting, its_rows)
 
-    async def _undo(self, asked: Asked, answer: Counted | None) -> None:
+    async def _undo(self, call: Consume, answer: Counted | None) -> None:
         """Give back what a call took whose caller could not wait for the answer."""
         if answer is None:
             return
         receipts = tuple(tally.receipt for tally in answer.tallies if tally.receipt)
         if not receipts:  # else it was refused or repeated, and its key may be another call's by now
             return
-        try:
-            await self._refund(asked.call.subject, receipts, asked.call.idempotency_key)
-        except StorageUnavailable:
-            pass  # it stays charged, as when the process is killed here
-
-
-class _Counter:
-    """The calls on one counter, in the order they came in."""
-
-    __slots__ = ("alike", "closed", "cost", "shape", "subject", "total", "waiting")
-
-    def __init__(self, shape: Shape, first: _Waiting) -> None:
-        self.shape = shape
-        self.subject = first.item.call.subject
-        self.cost = self.total = first.item.cost
-        self.waiting = [first]
-        self.alike = True
-        self.closed = False
-
-    def add(self, shape: Shape, waiting: _Waiting) -> None:
-        """One more call; the database decides it later if it is asked in another way than those before it."""
-        cost = waiting.item.cost
-        if self.closed or shape is not self.shape or self.total + cost > MOST:
-            self.closed = True
-            return
-        self.alike = self.alike and cost == self.cost
-        self.total += cost
-        self.waiting.append(waiting)
-
-    def settle(self, row: Sequence[Any]) -> None:
-        """Tell the calls what became of them, but those that grants may pay for."""
-        _, charged, now, plan, customer, checked_at, limit, granted, used, start, end, notices, wall = row
-        if not self.alike and charged <= 0:
-            return  # some may fit by themselves
-        taken = len(self.waiting) if not self.alike else max(0, charged)
-        if taken < len(self.waiting) and (granted > 0 or limit is None):
-            wanted = self.waiting[:taken]
-        else:
-            wanted = self.waiting
-        named = tuple(notices) if notices else ()
-        after = used - (self.total if not self.alike else self.cost * taken)
-        for place, waiting in enumerate(wanted):
-            charge: Charge = waiting.item.charge
-            if place < taken:
-                after += charge.cost
-                receipt = Receipt(charge.meter, plan, start, charge.cost)
-                tally = Tally(charge, limit, after, True, start, end, named, None, receipt, granted)
-            else:
-                tally = Tally(charge, limit, used, False, start, end, named, wall, None, granted)
-            fits = place < taken
-            waiting.settle(
-                Counted(fits, False, now, plan, None, customer, checked_at, (tally,), self.subject)
-            )
+        with contextlib.suppress(StorageUnavailable):  # it stays charged, as when the process is killed here
+            await self._refund(call.subject, receipts, call.idempotency_key)
 
 
 def _settle(waiting: _Waiting, rows: Sequence[Sequence[Any]]) -> None:
     try:
-        waiting.settle(counted(waiting.item.call, rows))
+        waiting.settle(counted(waiting.item, rows))
     except IdempotencyConflict as error:
         waiting.fail(error)
 
@@ -273,10 +223,10 @@ def _in_lock_order(waiting: Sequence[_Waiting]) -> list[_Waiting]:
     once keeps it for all of its calls: should two processes meet the wrong way round, the lock's time-out
     and the repetition one by one settle it.
     """
-    several = {one.item.call.subject for one in waiting if len(one.item.call.charges) > 1}
+    several = {one.item.subject for one in waiting if len(one.item.charges) > 1}
 
     def lock(one: _Waiting) -> tuple[str, str]:
-        subject = one.item.call.subject
-        return subject, "" if subject in several else one.item.charge.meter
+        subject = one.item.subject
+        return subject, "" if subject in several else one.item.charges[0].meter
 
     return sorted(waiting, key=lock)

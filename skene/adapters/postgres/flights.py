@@ -21,6 +21,8 @@ __all__ = ["Flights"]
 
 WAITING, FLYING = 0.6, 0.4
 """A call waits for its take-off, and then for its flight: shares of the time that an answer may take."""
+ENOUGH = 0.6
+"""A call is made by itself only if this share is left: it would go on at the server beyond its time."""
 LOCKED = {"55P03", "57014", "40P01"}
 """A stranger's lock, a time-out, a deadlock: nothing was charged, and not every call is to blame."""
 _SUSPECTS = 10_000
@@ -83,7 +85,7 @@ class Flights:
         since = self._time()
         answer = await self._together.send(call)
         if answer is None:
-            answer = await self._by_itself(call, max(0.1, since + self._seconds - self._time()))
+            answer = await self._by_itself(call, since + self._seconds - self._time())
         return answer
 
     async def aclose(self) -> None:
@@ -97,16 +99,12 @@ class Flights:
             if len(self._suspects) >= _SUSPECTS:
                 self._suspects.clear()
             turn = self._suspects[call.subject] = anyio.Lock()
-        deadline = anyio.current_time() + seconds
-        try:
-            with anyio.fail_after(seconds):
-                await turn.acquire()
-        except TimeoutError:
-            raise StorageUnavailable("somebody holds a lock on a counter for long") from None
-        try:
-            answer = await self._apart(call, max(0.1, deadline - anyio.current_time()))
-        finally:
-            turn.release()
+        deadline = self._time() + seconds
+        async with turn:
+            left = deadline - self._time()
+            if left < self._seconds * ENOUGH:
+                raise StorageUnavailable("somebody holds a lock on a counter for long")
+            answer = await self._apart(call, left)
         self._suspects.pop(call.subject, None)  # it was not this one
         return answer
 
@@ -132,7 +130,9 @@ class Flights:
     async def _several(self, aboard: Sequence[_Waiting]) -> None:
         """Decide calls by their counters: those that are alike as one, as long as all of them fit."""
         counters: dict[tuple[str, str], CallsOnCounter] = {}
-        others: set[tuple[str, str]] = set()  # counters with a call of another kind; what comes later waits for it
+        others: set[tuple[str, str]] = (
+            set()
+        )  # counters with a call of another kind; what comes later waits for it
         for waiting in aboard:
             call = waiting.item
             charge = call.charges[0]
@@ -183,7 +183,7 @@ class Flights:
             ),
         )
         for row in rows:
-            counters[row[0] - 1].settle(row)
+            counters[int(row[0]) - 1].settle(row)
 
     async def _any(self, left: Sequence[_Waiting]) -> None:
         """Decide calls of every kind, one after the other in one transaction."""
@@ -194,7 +194,7 @@ class Flights:
         rows = await self._lines.fetch(self._queries.many, (*map(list, columns), now, True))
         of_call: list[list[Sequence[Any]]] = [[] for _ in order]
         for row in rows:
-            of_call[row[0] - 1].append(row[1:])
+            of_call[int(row[0]) - 1].append(row[1:])
         for waiting, its_rows in zip(order, of_call, strict=True):
             _settle(waiting, its_rows)
 
@@ -220,10 +220,10 @@ def _in_lock_order(waiting: Sequence[_Waiting]) -> list[_Waiting]:
     """Some calls in the order in which they lock their rows: the same in every process.
 
     Calls on the same counter keep the order they arrived in. A subject with a call on several counters at
-    once keeps it for all of its calls: should two processes meet the wrong way round, the lock's time-out
-    and the repetition one by one settle it.
+    once, or under a key, keeps it for all of its calls: should two processes meet the wrong way round, the
+    lock's time-out and the repetition one by one settle it.
     """
-    several = {one.item.subject for one in waiting if len(one.item.charges) > 1}
+    several = {one.item.subject for one in waiting if len(one.item.charges) > 1 or one.item.idempotency_key}
 
     def lock(one: _Waiting) -> tuple[str, str]:
         subject = one.item.subject

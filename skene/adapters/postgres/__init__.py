@@ -118,7 +118,8 @@ class PostgresStorage(SqlStorage):
             self._let_go()
             seconds = MIGRATION_SECONDS if self._migrate else self._seconds
             self._engine = await self._answer(self._connect, seconds)
-            self._lines = Lines(self._engine)
+            self._lines = Lines(self._engine, theirs=self._theirs is not None)
+            await self._answer(self._lines.open)
             self._flights = Flights(
                 self._lines,
                 self._calls,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import asyncpg
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
@@ -27,12 +28,23 @@ class Lines:
     There are as many as there are statements at once; each is opened when it is first needed.
 
     Args:
-        engine: knows how to connect. Its pool is left to others.
+        engine: knows how to connect.
+        theirs: it is the application's, whose pool is left to the application.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = create_async_engine("postgresql+asyncpg://", pool=engine.pool.recreate())
+    def __init__(self, engine: AsyncEngine, *, theirs: bool) -> None:
+        self._engine = engine
+        if theirs:
+            self._engine = create_async_engine("postgresql+asyncpg://", pool=engine.pool.recreate())
         self._free: list[Driver] = []
+
+    async def open(self) -> None:
+        """Open the first, so that the first call need not wait for it.
+
+        Raises:
+            one of `faults.FAULTS`: why there is none.
+        """
+        self._free.append(await self._open())
 
     async def fetch(self, query: str, arguments: Sequence[object]) -> Rows:
         """Run one statement, a transaction by itself.
@@ -74,9 +86,7 @@ class Lines:
         self._free = []
 
     async def _open(self) -> "Driver":
-        held = await self._engine.raw_connection()
-        driver: Driver | None = held.driver_connection
-        assert driver is not None
+        held, driver = await _take(self._engine)
         held.detach()
         return driver
 
@@ -87,13 +97,7 @@ async def fetch_once(engine: AsyncEngine, query: str, arguments: Sequence[object
     Raises:
         one of `faults.FAULTS`: as `Lines.fetch`.
     """
-    while True:
-        held = await engine.raw_connection()
-        driver: Driver | None = held.driver_connection
-        assert driver is not None
-        if not driver.is_closed():
-            break
-        await greenlet_spawn(held.invalidate)  # it died while it lay idle; nothing was sent
+    held, driver = await _take(engine)
     sound = False
     try:
         rows: Any = await driver.fetch(query, *arguments)
@@ -109,6 +113,17 @@ async def fetch_once(engine: AsyncEngine, query: str, arguments: Sequence[object
             driver.terminate()
             with anyio.CancelScope(shield=True):
                 await greenlet_spawn(held.invalidate)
+
+
+async def _take(engine: AsyncEngine) -> "tuple[PoolProxiedConnection, Driver]":
+    """A connection of an engine's pool that is known to be open."""
+    while True:
+        held = await engine.raw_connection()
+        driver: Driver | None = held.driver_connection
+        assert driver is not None
+        if not driver.is_closed():
+            return held, driver
+        await greenlet_spawn(held.invalidate)  # it died while it lay idle; nothing was sent
 
 
 def _is_sound(driver: "Driver", error: asyncpg.PostgresError) -> bool:

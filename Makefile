@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Or pyright would ask the network whether there is a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test oldest check format constraints clean
+.PHONY: help demo test oldest bench check format constraints clean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -22,6 +22,7 @@ help:
 	@echo "make demo         the freemium loop from the first call to a customer who paid, in this terminal"
 	@echo "make test         every test"
 	@echo "make oldest       every test, with the oldest releases that pyproject.toml allows"
+	@echo "make bench        what skene does beside what people use today: writes docs/benchmarks.md, takes half an hour"
 	@echo "make check        format, lint, layers, types, and full coverage of the definitions and the engine"
 	@echo "make format       rewrite the code as make check wants it"
 	@echo "make constraints  pin the newest release of everything in constraints.txt"
@@ -43,6 +44,12 @@ oldest:
 	@$(VENV)-oldest/bin/python -m pip install -qq -r $(VENV)-oldest/oldest.txt
 	@$(VENV)-oldest/bin/python -m pytest -q -n $(WORKERS) --dist worksteal
 
+# QUICK=1 only shows that everything runs, FULL=1 adds 10,000,000 subjects, GROUPS="memory http" runs these alone.
+bench:
+	@$(MAKE) $(VENV)-bench/.ready VENV=$(VENV)-bench GROUP=bench
+	@$(VENV)-bench/bin/python -m tests.benchmarks $(GROUPS) \
+		$(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ROUNDS),--rounds=$(ROUNDS))
+
 check: $(READY)
 	@echo "== format";   $(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
 	@echo "== lint";     $(BIN)/ruff check --quiet .
@@ -61,12 +68,14 @@ format: $(READY)
 # A new environment without any pins shows what fits together today.
 constraints:
 	@rm -rf $(VENV)-new; touch constraints.txt
-	@$(MAKE) $(VENV)-new/.ready VENV=$(VENV)-new PINS=
+	@$(MAKE) $(VENV)-new/.ready VENV=$(VENV)-new GROUP=bench PINS=
 	@$(VENV)-new/bin/python -m pip freeze --exclude-editable > constraints.txt
 	@rm -rf $(VENV)-new
 	@echo "constraints.txt: $$(wc -l < constraints.txt) releases pinned"
 
 PINS ?= --constraint constraints.txt
+# Which of the dependency groups in pyproject.toml; bench has everything that dev has.
+GROUP ?= dev
 
 # Dependency groups need pip 25.1, which Python 3.11 does not bring along.
 $(READY): pyproject.toml constraints.txt
@@ -86,10 +95,10 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@echo "== installing into $(VENV)"
 	@$(BIN)/python -m pip install -qq --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install -qq $(PINS) --editable . --group dev
+	@$(BIN)/python -m pip install -qq $(PINS) --editable . --group $(GROUP)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-new $(VENV)-oldest .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-new $(VENV)-oldest .benchmarks .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

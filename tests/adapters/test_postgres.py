@@ -102,7 +102,7 @@ async def test_missing_tables_are_named(postgres_dsn: str) -> None:
     await storage.start()
     await storage.start()
     connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute("DROP FUNCTION skene_consume_v3; DROP TABLE skene_walls")
+    await connection.execute("DROP FUNCTION skene_consume_v4; DROP TABLE skene_walls")
     await connection.close()
     with pytest.raises(SchemaOutdated, match="skene db upgrade"):
         await storage.consume(call())

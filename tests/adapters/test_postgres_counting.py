@@ -89,7 +89,8 @@ async def test_a_call_is_one_round_trip(
     """Plan included; the first call of a connection prepares the statement."""
     async with wire(f"{postgres_server.socket_dir}/.s.PGSQL.{postgres_server.port}") as between:
         storage = PostgresStorage(between.dsn(migrated_database), pool_size=1)
-        await storage.peek(call())
+        for verb in (storage.consume, storage.peek):
+            await verb(call(subject="somebody"))
         before = between.round_trips
         for verb in (storage.consume, storage.peek):
             await verb(CALLS[name])

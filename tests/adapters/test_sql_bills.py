@@ -41,14 +41,14 @@ class Before:
         self.connection, self.clock = connection, clock
 
     async def consume(self, asked: Consume) -> None:
-        query = counting.consume_query("").replace("_v3", "_v2")
-        arguments = counting.consume_arguments(asked, self.clock.now(), spend=True)
+        query = "SELECT * FROM skene_consume_v2($1, $2, $3::text::jsonb, $4, $5, $6, $7)"
+        arguments = counting.consume_arguments(asked, counting.Shapes(), self.clock.now(), spend=True)
         assert (await self.connection.fetch(query, *arguments))[0]["outcome"] == "admitted"
 
     async def give_back(self, counted: Counted) -> None:
         receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
         arguments = counting.refund_arguments("ada", receipts, None, self.clock.now())
-        await self.connection.execute(counting.refund_query("").replace("_v3", "_v2"), *arguments)
+        await self.connection.execute(counting.Queries.under("").refund.replace("_v3", "_v2"), *arguments)
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ class Before:
         self.connection, self.clock = connection, clock
 
     async def consume(self, asked: Consume) -> bool:
-        query = counting.consume_query("").replace("_v3", "_v1")
-        arguments = counting.consume_arguments(asked, self.clock.now(), spend=True)
+        query = "SELECT * FROM skene_consume_v1($1, $2, $3::text::jsonb, $4, $5, $6, $7)"
+        arguments = counting.consume_arguments(asked, counting.Shapes(), self.clock.now(), spend=True)
         return (await self.connection.fetch(query, *arguments))[0]["outcome"] == "admitted"
 
     async def admitted(self, asked: Consume, times: int) -> int:

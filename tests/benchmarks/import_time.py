@@ -1,18 +1,24 @@
 """How long `import skene` takes, beside what it is built on.
 
-Not a test: a number that depends on the machine fails for the wrong reasons. Run it by hand:
+Not a test: a number that depends on the machine fails for the wrong reasons. By itself:
 
     python -m tests.benchmarks.import_time [runs]
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+
+import anyio
+
+from tests.benchmarks.frame.measuring import Figures, Heat, Turn, run_heat
+
+__all__ = ["SUBJECTS", "measure"]
 
 _TIMED = "import time; began = time.perf_counter(); {what}; print(time.perf_counter() - began)"
-_SUBJECTS = {
+SUBJECTS = {
     "import pydantic": "import pydantic",
     "pydantic.BaseModel": "import pydantic; pydantic.BaseModel",
     "one small model": "import pydantic; pydantic.create_model('Small', x=int)",
@@ -21,7 +27,7 @@ _SUBJECTS = {
 
 
 def once(what: str, env: dict[str, str]) -> float:
-    """Seconds that a statement takes in a fresh interpreter, the interpreter's own start left out."""
+    """Milliseconds that a statement takes in a fresh interpreter, the interpreter's own start left out."""
     done = subprocess.run(
         [sys.executable, "-c", _TIMED.format(what=what)],
         capture_output=True,
@@ -29,27 +35,38 @@ def once(what: str, env: dict[str, str]) -> float:
         check=True,
         env=env,
     )
-    return float(done.stdout)
+    return float(done.stdout) * 1000
 
 
-def main(runs: int = 15) -> None:
+async def measure(runs: int, tell: Callable[[str], None] = lambda _: None) -> Heat:
     """Measure all in turn, so that whatever slows the machine down slows all of them down."""
-    taken: dict[str, list[float]] = {name: [] for name in _SUBJECTS}
     with tempfile.TemporaryDirectory() as cache:
         # Everything is measured compiled, as pip installs it, whether or not this checkout is.
         env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
-        for what in _SUBJECTS.values():
+
+        def turn_of(what: str) -> Turn:
+            async def turn() -> Figures:
+                return {"ms": once(what, env)}
+
+            return turn
+
+        for what in SUBJECTS.values():
             once(what, env)
-        for _ in range(runs):
-            for name, what in _SUBJECTS.items():
-                taken[name].append(once(what, env))
-    medians = {name: statistics.median(times) * 1000 for name, times in taken.items()}
-    for name, median in medians.items():
-        print(f"{name:18} {median:7.1f} ms")  # noqa: T201 - what it is for
-    skene = medians.pop("import skene")
-    for name, median in medians.items():
-        print(f"skene beyond {name}: {skene - median:+.1f} ms, {skene / median:.2f} times as long")  # noqa: T201 - as above
+        return await run_heat({name: turn_of(what) for name, what in SUBJECTS.items()}, runs, tell)
+
+
+async def main(runs: int = 15) -> None:
+    heat = await measure(runs)
+    for name in SUBJECTS:
+        spread = heat.figure(name, "ms")
+        assert spread is not None
+        print(f"{name:18} {spread.median:7.1f} ms")
+    for name in list(SUBJECTS)[:-1]:
+        beyond, ratio = heat.difference("import skene", name, "ms"), heat.ratio("import skene", name, "ms")
+        assert beyond is not None
+        assert ratio is not None
+        print(f"skene beyond {name}: {beyond.median:+.1f} ms, {ratio.median:.2f} times as long")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    anyio.run(main, *map(int, sys.argv[1:]))

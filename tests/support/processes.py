@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -26,8 +26,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator[list[str]]:
-    """Serve `module:app` from `count` processes, each with a port of its own.
+def uvicorn_processes(
+    app: str, count: int, env: Mapping[str, str], options: Sequence[str] = ()
+) -> Generator[list[str]]:
+    """Serve `module:app` from `count` processes, each with a port of its own; `options` are uvicorn's.
 
     Yields:
         Their addresses, when all of them answer.
@@ -35,7 +37,7 @@ def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator
     ports = [free_port() for _ in range(count)]
     # Into files: a pipe that nobody reads fills up, and then the server stands still.
     logs = [TemporaryFile() for _ in ports]  # noqa: SIM115 - closed below, with their processes
-    started = [_start(app, port, env, log) for port, log in zip(ports, logs, strict=True)]
+    started = [_start(app, port, env, log, options) for port, log in zip(ports, logs, strict=True)]
     try:
         for process, port, log in zip(started, ports, logs, strict=True):
             _wait(process, port, log)
@@ -53,8 +55,10 @@ def uvicorn_processes(app: str, count: int, env: Mapping[str, str]) -> Generator
             log.close()
 
 
-def _start(app: str, port: int, env: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+def _start(
+    app: str, port: int, env: Mapping[str, str], log: IO[bytes], options: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning", *options]
     whole = {**os.environ, **env}
     return subprocess.Popen(command, cwd=ROOT, env=whole, stderr=log)
 

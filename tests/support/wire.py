@@ -39,7 +39,7 @@ class Wire:
                 if not counting:
                     continue
                 buffer += data
-                while len(buffer) > 4 + begun:
+                while len(buffer) >= 4 + begun:
                     # The first message has no type; every other one begins with a letter.
                     length = int.from_bytes(buffer[begun : 4 + begun], "big") + begun
                     if len(buffer) < length:

@@ -1,17 +1,14 @@
 """A storage in PostgreSQL: exact over any number of processes and machines, one round trip for a call."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 
 import anyio
-import asyncpg
 from anyio.lowlevel import RunVar
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import greenlet_spawn
 
 from skene.adapters.postgres import counting
 from skene.adapters.postgres.dsn import asyncpg_dsn
@@ -24,14 +21,16 @@ from skene.adapters.postgres.engine import (
     make_engine,
     refuse_trio,
 )
-from skene.adapters.postgres.faults import FAULTS, Stale, explain, is_worth_repeating, read_only, sqlstate
+from skene.adapters.postgres.faults import FAULTS, Stale, is_worth_repeating, read_only, told
+from skene.adapters.postgres.flights import Flights
+from skene.adapters.postgres.lines import Lines, Rows, fetch_once
 from skene.adapters.postgres.queries import PostgresQueries
-from skene.adapters.postgres.together import Together
+from skene.adapters.postgres.together import LANES
 from skene.adapters.postgres.triggers import PostgresTriggers
 from skene.adapters.sql.migrate import revision_of, upgrade, verify
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.system import SystemClock
-from skene.errors import ConfigurationError, IdempotencyConflict, SchemaOutdated, StorageUnavailable
+from skene.errors import ConfigurationError, SchemaOutdated
 from skene.ports.clock import Clock
 from skene.ports.counters import Consume, Counted, Receipt
 
@@ -40,21 +39,8 @@ __all__ = ["PostgresStorage"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WAITING, FLYING = 0.6, 0.4
-"""A call waits for a lane, and then for its flight: shares of the time that an answer may take."""
 MIGRATION_SECONDS = 60.0
 TRIES = 4
-ALONE = {"55P03", "57014", "40P01", "40001"}
-"""A stranger's lock, a time-out, deadlock, conflict: nothing was charged, and not every call is to blame."""
-
-_Rows = Sequence[Sequence[Any]]
-"""One for each charge of a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    call: Consume
-    arguments: tuple[object, ...]
 
 
 class PostgresStorage(SqlStorage):
@@ -66,9 +52,11 @@ class PostgresStorage(SqlStorage):
     Args:
         dsn_or_engine: an address (`postgresql://user@host/database`, with all that asyncpg understands), or
             an `AsyncEngine` over asyncpg that the application has already; its pool is used, and not closed.
+            Besides, two connections made in the same way are held, for the calls that count.
         schema: where skene's tables are; the connection's own schema if left out.
         clock: where time comes from, for tests; the server's clock if left out.
-        pool_size: connections per process, for an address.
+        pool_size: connections per process, for an address; at least 3, since two are held for the calls that
+            count.
         migrate: bring the tables up to date at start. Without it, `skene db upgrade` does so.
         timeout: how long any answer may take; the port promises one within 2 s.
 
@@ -104,10 +92,10 @@ class PostgresStorage(SqlStorage):
         self._patience = {name: f"{self._seconds * share * 1000:.0f}" for name, share in shares.items()}
         self._migrate = migrate
         prefix = f'"{schema.replace(chr(34), chr(34) * 2)}".' if schema else ""
-        self._consume = counting.consume_query(prefix)
-        self._consume_many = counting.consume_many_query(prefix)
-        self._refund = counting.refund_query(prefix)
-        self._together: Together[_Asked, _Rows | None] | None = None
+        self._calls = counting.Queries.under(prefix)
+        self._shapes = counting.Shapes()
+        self._lines: Lines | None = None
+        self._flights: Flights | None = None
         self._engine: AsyncEngine | None = None
         self._home: Home | None = None
         self._starting: RunVar[anyio.Lock] = RunVar("skene_postgres_starting")
@@ -130,20 +118,33 @@ class PostgresStorage(SqlStorage):
             self._let_go()
             seconds = MIGRATION_SECONDS if self._migrate else self._seconds
             self._engine = await self._answer(self._connect, seconds)
-            self._together = Together(self._fly, abandoned=self._take_back)
+            self._lines = Lines(self._engine, theirs=self._theirs is not None)
+            await self._answer(self._lines.open)
+            self._flights = Flights(
+                self._lines,
+                self._calls,
+                self._shapes,
+                clock=self._now,
+                apart=self._alone,
+                refund=self.refund,
+                seconds=self._seconds,
+            )
             self._home = Home()
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice; the storage can be started again, in any event loop."""
-        engine, home = self._engine, self._home
+        engine, home, flights, lines = self._engine, self._home, self._flights, self._lines
         await self.queries.aclose()
         await self.triggers.aclose()
         if engine is None or home is None or not home.is_here():
             self._let_go()
             return
-        self._engine = self._home = None
-        if self._theirs is None:
-            with anyio.move_on_after(self._seconds, shield=True):
+        self._engine = self._home = self._flights = self._lines = None
+        with anyio.move_on_after(self._seconds, shield=True):
+            if flights is not None and lines is not None:
+                await flights.aclose()
+                await lines.aclose()
+            if self._theirs is None:
                 await engine.dispose()
 
     async def migrate(self) -> list[str]:
@@ -185,103 +186,39 @@ class PostgresStorage(SqlStorage):
     # --- counters ---
 
     async def consume(self, call: Consume) -> Counted:
-        """Charge a call if every one of its counters admits it, in one round trip."""
-        now = self._clock.now() if self._clock else None
-        asked = _Asked(call, counting.consume_arguments(call, now, spend=True))
-        deadline = anyio.current_time() + self._seconds
-        rows = await self._answer(lambda: self._send(asked), self._seconds * WAITING)
-        if rows is None:  # somebody holds a lock for long: only those that need it wait for it
-            answer = await self._alone(asked, max(0.1, deadline - anyio.current_time()))
-        else:
-            answer = counting.counted(call, rows)
-        if answer.admitted and not answer.replayed:
-            await self._unless_cancelled(call, answer)
-        return answer
+        """Charge a call if every one of its counters admits it, in one round trip, with others that wait."""
+        flights = self._flights
+        if flights is None or self._home is None or not self._home.is_here():
+            await self._answer(self._started)
+            flights = self._flights
+            assert flights is not None  # connected
+        return await flights.consume(call)
 
     async def peek(self, call: Consume) -> Counted:
         """What `consume` would answer now, without charging."""
-        now = self._clock.now() if self._clock else None
-        arguments = counting.consume_arguments(call, now, spend=False)
-        return counting.counted(call, await self._answer(lambda: self._fetch(self._consume, arguments)))
+        return await self._alone(call, self._seconds, spend=False)
 
     async def refund(
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give back charged units in the window they were charged in."""
-        now = self._clock.now() if self._clock else None
-        arguments = counting.refund_arguments(subject, receipts, idempotency_key, now)
-        await self._answer(lambda: self._fetch(self._refund, arguments))
+        arguments = counting.refund_arguments(subject, receipts, idempotency_key, self._now())
+        await self._answer(lambda: self._fetch(self._calls.refund, arguments))
 
-    async def _send(self, asked: "_Asked") -> _Rows | None:
-        """Send a call together with those that wait; None if it should be made by itself."""
-        await self._started()
-        assert self._together is not None  # connected
-        return await self._together.send(asked)
+    async def _alone(self, call: Consume, seconds: float, *, spend: bool = True) -> Counted:
+        arguments = counting.consume_arguments(call, self._shapes, self._now(), spend=spend)
+        rows = await self._answer(lambda: self._fetch(self._calls.alone, arguments), seconds)
+        answer = counting.counted(call, rows)
+        if spend and answer.admitted and not answer.replayed:
+            await self._unless_cancelled(call, answer)
+        return answer
 
-    async def _alone(self, asked: "_Asked", seconds: float) -> Counted:
-        rows = await self._answer(lambda: self._fetch(self._consume, asked.arguments), seconds)
-        return counting.counted(asked.call, rows)
-
-    async def _fly(self, asked: "Sequence[_Asked]") -> "Sequence[_Rows | None]":
-        # Its leader's deadline is not that of the others.
-        with anyio.fail_after(self._seconds * FLYING, shield=True):
-            if len(asked) == 1:
-                return [await self._fetch(self._consume, asked[0].arguments)]
-            order = counting.flight_order([one.call for one in asked])
-            arguments = counting.consume_many_arguments([asked[place].arguments for place in order])
-            try:
-                rows = await self._fetch(self._consume_many, arguments)
-            except asyncpg.PostgresError as error:
-                if sqlstate(error) not in ALONE:
-                    raise
-                return [None] * len(asked)
-        flown: dict[int, list[Sequence[Any]]] = {place: [] for place in order}
-        for row in rows:
-            flown[order[int(row[0]) - 1]].append(row[1:])
-        return [flown[place] for place in range(len(asked))]
-
-    async def _take_back(self, asked: "_Asked", rows: _Rows | None) -> None:
-        """Undo a call whose caller could not wait for the answer."""
-        if rows is None:
-            return
-        with contextlib.suppress(IdempotencyConflict, StorageUnavailable):
-            answer = counting.counted(asked.call, rows)
-            receipts = tuple(tally.receipt for tally in answer.tallies if tally.receipt)
-            if receipts:  # else it was refused or repeated, and its key may be another call's by now
-                await self.refund(asked.call.subject, receipts, asked.call.idempotency_key)
-
-    async def _fetch(self, query: str, arguments: tuple[object, ...]) -> _Rows:
+    async def _fetch(self, query: str, arguments: tuple[object, ...]) -> Rows:
         """Run one statement, a transaction by itself, on the driver's own connection."""
-        async with self._driver() as driver:
-            rows: Any = await driver.fetch(query, *arguments)  # records are sequences, but not to the type
-            return cast(_Rows, rows)
+        return await fetch_once(await self._started(), query, arguments)
 
-    @contextlib.asynccontextmanager
-    async def _driver(self) -> "AsyncGenerator[asyncpg.Connection[asyncpg.Record], None]":
-        """A connection that is known to be open. It goes back to the pool only if it can be used again."""
-        engine = await self._started()
-        while True:
-            held = await engine.raw_connection()
-            driver: asyncpg.Connection[asyncpg.Record] | None = held.driver_connection
-            assert driver is not None
-            if not driver.is_closed():
-                break
-            await greenlet_spawn(held.invalidate)  # it died while it lay idle; nothing was sent
-        sound = False
-        try:
-            yield driver
-            sound = True
-        except asyncpg.PostgresError as error:
-            sound = not driver.is_closed() and not read_only(error)
-            raise
-        finally:
-            if sound:
-                await greenlet_spawn(held.close)
-            else:
-                # Interrupted: what the server does with the statement is not known any more.
-                driver.terminate()
-                with anyio.CancelScope(shield=True):
-                    await greenlet_spawn(held.invalidate)
+    def _now(self) -> datetime | None:
+        return self._clock.now() if self._clock else None
 
     # --- everything else ---
 
@@ -331,11 +268,9 @@ class PostgresStorage(SqlStorage):
                         if tries == TRIES or not is_worth_repeating(error):
                             raise
                         await anyio.sleep(self._chance() * 0.02 * tries)
-        except TimeoutError as error:
-            raise StorageUnavailable("PostgreSQL did not answer in time") from error
         except FAULTS as error:
-            known = explain(error)
-            if known is None:
+            known = told(error)
+            if known is error:
                 raise
             raise known from error
 
@@ -355,7 +290,7 @@ class PostgresStorage(SqlStorage):
         return engine
 
     async def _connect(self) -> AsyncEngine:
-        engine = self._theirs or await make_engine(self._dsn, self._pool_size, self._seconds)
+        engine = self._theirs or await make_engine(self._dsn, max(self._pool_size - LANES, 1), self._seconds)
         try:
             if self._migrate:
                 await self._upgrade(engine)
@@ -381,7 +316,10 @@ class PostgresStorage(SqlStorage):
 
     def _let_go(self) -> None:
         """Drop connections of another process or event loop without touching them."""
-        engine, self._engine, self._home = self._engine, None, None
+        engine, lines = self._engine, self._lines
+        self._engine = self._home = self._flights = self._lines = None
+        if lines is not None:
+            lines.drop()
         if engine is not None and self._theirs is None:
             engine.sync_engine.dispose(close=False)
 

@@ -1,9 +1,9 @@
-"""The calls of the functions in `0004_counting.postgresql.sql`: what goes in, and what comes out."""
+"""The calls of the functions in `0006_together.postgresql.sql`: what goes in, and what comes out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from skene.adapters.sql.types import to_text
@@ -11,62 +11,115 @@ from skene.engine.window import Anchored, Edges, Rolling, WindowRule
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
 
-__all__ = [
-    "consume_arguments",
-    "consume_many_arguments",
-    "consume_many_query",
-    "consume_query",
-    "counted",
-    "flight_order",
-    "refund_arguments",
-    "refund_query",
-]
+__all__ = ["MOST", "Queries", "Shape", "Shapes", "consume_arguments", "counted", "refund_arguments"]
 
 MOST = 2**63 - 1
 """The greatest number a column holds."""
 
+_SHAPES = 4096
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def consume_query(prefix: str) -> str:
-    """The statement that `consume_arguments` are for. `prefix` is the schema's name and a dot, or nothing."""
-    # As text: what an application makes of jsonb on its connections is its own affair.
-    return f"SELECT * FROM {prefix}skene_consume_v3($1, $2, $3::text::jsonb, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """The statements. `prefix` is the schema's name and a dot, or nothing.
 
-
-def consume_many_query(prefix: str) -> str:
-    """The statement that `consume_many_arguments` are for; its rows begin with the number of their call."""
-    return f"SELECT * FROM {prefix}skene_consume_many_v3($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 (a quoted name)
-
-
-def flight_order(calls: Sequence[Consume]) -> list[int]:
-    """The places of some calls in the order in which they lock their rows: the same in every process.
-
-    Calls on the same counter keep the order they arrived in. A subject with a call on several counters at
-    once keeps it for all of its calls: should two processes meet the wrong way round, the lock's time-out
-    and the repetition one by one settle it.
+    Attributes:
+        plain: ordinary calls on any number of counters, each counter once; see `flights.Flight`.
+        one: one call of any kind, which `consume_arguments` are for.
+        alone: the same, and waits longer for a lock.
+        many: the same for several; its rows begin with the number of their call.
+        refund: what `refund_arguments` are for.
     """
-    several = {call.subject for call in calls if len(call.charges) > 1}
-    locks = [(call.subject, "" if call.subject in several else call.charges[0].meter) for call in calls]
-    return sorted(range(len(calls)), key=locks.__getitem__)
+
+    plain: str
+    one: str
+    alone: str
+    many: str
+    refund: str
+
+    @classmethod
+    def under(cls, prefix: str) -> "Queries":
+        """Those of one schema."""
+        # As text: what an application makes of jsonb on its connections is its own affair.
+        call = "($1, $2, $3::text::jsonb, $4, $5, $6, $7)"
+        plain = "($1, $2, $3, $4, $5, $6, $7::text[]::jsonb[], $8, $9, $10)"
+        several = "($1, $2, $3, $4, $5, $6, $7)"
+        start = f"SELECT * FROM {prefix}skene_"  # noqa: S608 - a quoted name
+        return cls(
+            plain=f"{start}charge_plain_v1{plain}",
+            one=f"{start}consume_v4{call}",
+            alone=f"{start}consume_v3{call}",
+            many=f"{start}consume_many_v3{several}",
+            refund=f"SELECT {prefix}skene_refund_v3{several}",
+        )
 
 
-def consume_many_arguments(arguments: Sequence[tuple[object, ...]]) -> tuple[object, ...]:
-    """The parameters of several calls, from those of each; they share the clock, and all of them spend."""
-    *columns, nows, spends = zip(*arguments, strict=True)
-    return *map(list, columns), nows[0], spends[0]
+class Shape:
+    """What all calls of a step on one counter have in common, as the database is told it.
+
+    Attributes:
+        charge: one of these calls' charges.
+        default_plan: of these calls.
+        text: all of a charge but its cost, as the inside of a JSON object.
+        limits: the limits by plan as JSON.
+        edges: where windows begin, as an array's text; None where their lengths say all.
+        plain: the ordinary way knows such calls: what they are compared with lies in one row.
+    """
+
+    __slots__ = ("charge", "default_plan", "edges", "limits", "plain", "text")
+
+    def __init__(self, charge: Charge, default_plan: str) -> None:
+        self.charge = charge
+        self.default_plan = default_plan
+        self.text = _unchanging(charge)
+        self.limits = json.dumps(dict(charge.limits))
+        rule = charge.rule
+        self.edges: str | None = None
+        if isinstance(rule, Edges):
+            self.edges = f"{{{','.join(to_text(edge) for edge in rule.edges)}}}"
+        one_row = isinstance(rule, Anchored) or (isinstance(rule, Edges) and not rule.billing_cycle)
+        self.plain = one_row and charge.feature is None and not charge.billed
+
+    def is_of(self, charge: Charge) -> bool:
+        """Whether a charge with the same step and meter is like these."""
+        mine = self.charge
+        return mine is charge or (
+            (mine.limits is charge.limits or mine.limits == charge.limits)
+            and (mine.rule is charge.rule or mine.rule == charge.rule)
+            and mine.feature == charge.feature
+            and mine.billed == charge.billed
+            and mine.watched == charge.watched
+        )
 
 
-def refund_query(prefix: str) -> str:
-    """The statement that `refund_arguments` are for."""
-    return f"SELECT {prefix}skene_refund_v3($1, $2, $3, $4, $5, $6, $7)"
+class Shapes:
+    """Remembers the shapes of the calls that are made again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], Shape] = {}
+
+    def of(self, charge: Charge, default_plan: str) -> Shape:
+        """The shape of a charge; made anew when its step has changed, as months do."""
+        key = (charge.step, charge.meter, default_plan)
+        shape = self._known.get(key)
+        if shape is None or not shape.is_of(charge):
+            if len(self._known) >= _SHAPES:  # counters of single members and routes come and go
+                self._known.clear()
+            shape = self._known[key] = Shape(charge, default_plan)
+        return shape
 
 
-def consume_arguments(call: Consume, now: datetime | None, *, spend: bool) -> tuple[object, ...]:
+def consume_arguments(
+    call: Consume, shapes: Shapes, now: datetime | None, *, spend: bool
+) -> tuple[object, ...]:
     """The parameters of a call. `now` is None for the server's own clock."""
-    charges = ",".join([_charge(charge) for charge in call.charges])
+    texts = [
+        f'{{"cost":{min(charge.cost, MOST)},{shapes.of(charge, call.default_plan).text}}}'
+        for charge in call.charges
+    ]
     key, fingerprint = call.idempotency_key, call.fingerprint
-    return call.subject, call.default_plan, f"[{charges}]", key, fingerprint, now, spend
+    return call.subject, call.default_plan, f"[{','.join(texts)}]", key, fingerprint, now, spend
 
 
 def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
@@ -74,7 +127,7 @@ def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
 
     Args:
         call: what was asked.
-        rows: one for each charge, without the number that rows of `consume_many_query` begin with.
+        rows: one for each charge, without the number that rows of `Queries.many` begin with.
 
     Raises:
         IdempotencyConflict: the key was admitted before with another fingerprint.
@@ -88,7 +141,8 @@ def counted(call: Consume, rows: Sequence[Sequence[Any]]) -> Counted:
         limit, granted, used, fits, start, end, notices, wall, charged_plan, charged_at = row[7:]
         receipt = Receipt(charge.meter, charged_plan, charged_at, charge.cost) if charged_at else None
         fits = fits or replayed
-        tallies.append(Tally(charge, limit, used, fits, start, end, tuple(notices), wall, receipt, granted))
+        named = tuple(notices) if notices else ()
+        tallies.append(Tally(charge, limit, used, fits, start, end, named, wall, receipt, granted))
     admitted = outcome != "refused"
     return Counted(admitted, replayed, now, plan, held_plan, customer, checked_at, tuple(tallies), subject)
 
@@ -108,30 +162,19 @@ def refund_arguments(
     )
 
 
-def _charge(charge: Charge) -> str:
-    limits = tuple(charge.limits.items())
-    more = (charge.feature, charge.billed, charge.watched)
-    rest = _unchanging(charge.step, charge.meter, limits, charge.rule, *more)
-    return f'{{"cost":{min(charge.cost, MOST)},{rest}}}'
-
-
-@lru_cache(maxsize=512)
-def _unchanging(
-    step: str,
-    meter: str,
-    limits: tuple[tuple[str, int | None], ...],
-    rule: WindowRule,
-    feature: str | None,
-    billed: tuple[str, ...],
-    watched: bool,
-) -> str:
-    """All of a charge but its cost: the same for every call, until the next month or so."""
-    fields: dict[str, object] = {"step": step, "meter": meter, "limits": dict(limits), "rule": _rule(rule)}
-    if feature is not None:
-        fields["feature"] = feature
-    if billed:
-        fields["billed"] = billed
-    if watched:
+def _unchanging(charge: Charge) -> str:
+    limits: Mapping[str, int | None] = dict(charge.limits)
+    fields: dict[str, object] = {
+        "step": charge.step,
+        "meter": charge.meter,
+        "limits": limits,
+        "rule": _rule(charge.rule),
+    }
+    if charge.feature is not None:
+        fields["feature"] = charge.feature
+    if charge.billed:
+        fields["billed"] = charge.billed
+    if charge.watched:
         fields["watched"] = True
     return json.dumps(fields)[1:-1]
 

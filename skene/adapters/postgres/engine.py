@@ -1,12 +1,13 @@
 """Connecting: an engine that suits what stands between us and the server."""
 
+import asyncio  # noqa: TID251 - asyncpg's event loop; to ask anyio for it takes as long as a tenth of a call
 import functools
 import os
 import time
 
 import asyncpg
 import sqlalchemy as sa
-from anyio.lowlevel import EventLoopToken, current_token
+from anyio.lowlevel import current_token
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from skene.errors import ConfigurationError
@@ -22,11 +23,14 @@ class Home:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.loop: EventLoopToken = current_token()
+        self.loop = asyncio.get_running_loop()
 
     def is_here(self) -> bool:
         """Whether this is it."""
-        return self.pid == os.getpid() and self.loop.native_token is current_token().native_token
+        try:
+            return self.loop is asyncio.get_running_loop() and self.pid == os.getpid()
+        except RuntimeError:  # trio's
+            return False
 
     def is_left_behind(self) -> bool:
         """Whether this process was forked off since."""

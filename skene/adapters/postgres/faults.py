@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from skene.errors import SchemaOutdated, StorageError, StorageUnavailable
 
-__all__ = ["FAULTS", "Stale", "explain", "is_worth_repeating", "read_only", "sqlstate"]
+__all__ = ["FAULTS", "Stale", "explain", "is_worth_repeating", "read_only", "sqlstate", "told"]
 
 
 class Stale(Exception):
@@ -76,6 +76,13 @@ def explain(error: BaseException) -> StorageError | None:
     if code in _UNAVAILABLE or code[:2] in _UNAVAILABLE_CLASSES or _is_connection_fault(error):
         return StorageUnavailable(f"PostgreSQL cannot answer: {_in_short(error)}")
     return None
+
+
+def told(error: Exception) -> Exception:
+    """What to raise for one of `FAULTS`: the port's error for it, or itself if it is a mistake of ours."""
+    if isinstance(error, TimeoutError):
+        return StorageUnavailable("PostgreSQL did not answer in time")
+    return explain(error) or error
 
 
 def _is_connection_fault(error: BaseException) -> bool:

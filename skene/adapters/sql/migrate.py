@@ -10,7 +10,7 @@ from skene.errors import SchemaOutdated
 __all__ = ["HEAD", "VERSION_TABLE", "lock_words", "revision_of", "upgrade", "verify"]
 
 VERSION_TABLE = "skene_schema_version"
-KNOWN: tuple[str, ...] = ("0001", "0002", "0003", "0004")
+KNOWN: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0006")
 """Every version of the schema, oldest first. Kept here so that a start-up check needs no Alembic."""
 HEAD = KNOWN[-1]
 

@@ -1,0 +1,1 @@
+"""The groups of rows, each to be run by itself."""

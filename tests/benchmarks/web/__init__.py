@@ -1,0 +1,1 @@
+"""The same endpoint behind different gates, and what sends requests to it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Decision", "Reason", "put_off"]
 
@@ -35,18 +35,6 @@ class _PutOff:
 
     __slots__ = ("_making",)
     _making: "Making"
-
-    if not TYPE_CHECKING:  # else any misspelt attribute would pass for one
-
-        def __getattr__(self, name: str) -> Any:
-            """Called for a slot that is empty: fills them all."""
-            if name not in _NAMES:
-                raise AttributeError(f"a Decision has no attribute {name!r}", name=name, obj=self)
-            make, *of = self._making
-            made = make(*of)
-            for one, fill in _FILL:
-                fill(self, getattr(made, one))
-            return getattr(made, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +101,21 @@ _NAMES = frozenset(one.name for one in fields(Decision))
 _FILL: tuple[tuple[str, Callable[[Decision, object], None]], ...] = tuple(
     (one.name, vars(Decision)[one.name].__set__) for one in fields(Decision)
 )
+
+
+def _made(decision: Decision, name: str) -> Any:
+    """What a slot has that was empty when somebody looked. Fills them all."""
+    if name not in _NAMES:
+        raise AttributeError(f"a Decision has no attribute {name!r}", name=name, obj=decision)
+    make, *of = decision._making
+    made = make(*of)
+    for one, fill in _FILL:
+        fill(decision, getattr(made, one))
+    return getattr(made, name)
+
+
+# Said like this, since type checkers would take any misspelt attribute for one if they knew of it.
+setattr(_PutOff, "__getattr__", _made)  # noqa: B010 - as above
 _new = object.__new__
 _put: Callable[[Decision, object], None] = vars(_PutOff)["_making"].__set__
 _allow: Callable[[Decision, object], None] = vars(Decision)["allowed"].__set__

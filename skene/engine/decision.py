@@ -107,7 +107,7 @@ def _made(decision: Decision, name: str) -> Any:
     """What a slot has that was empty when somebody looked. Fills them all."""
     if name not in _NAMES:
         raise AttributeError(f"a Decision has no attribute {name!r}", name=name, obj=decision)
-    make, *of = decision._making
+    make, *of = decision._making  # pyright: ignore[reportPrivateUsage] # the rest of it is here
     made = make(*of)
     for one, fill in _FILL:
         fill(decision, getattr(made, one))

@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import time
 from base64 import b32hexencode
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,9 @@ _chance = random.SystemRandom()
 
 class SystemClock:
     """This machine's clock and its source of randomness; see `ports.clock.Clock`."""
+
+    ticks = time
+    """`time_ns` of it is the present in nanoseconds since 1970, in a third of the time that `now` takes."""
 
     def now(self) -> datetime:
         """The present, aware UTC."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from skene.definitions.units import LARGEST
+from skene.engine.light import light
 from skene.engine.window import Edges, Rolling, WindowRule, window_at
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
 Parts = tuple[tuple[datetime, int], ...]
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Counter:
     """A running window and what was used in it.

@@ -1,10 +1,14 @@
 """The answer to "may this subject do this now?", as a value."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, TypeAlias
 
-__all__ = ["Decision", "Reason"]
+__all__ = ["Decision", "Reason", "put_off"]
+
+Making: TypeAlias = "tuple[Callable[..., Decision], *tuple[Any, ...]]"
 
 
 class Reason(StrEnum):
@@ -26,8 +30,15 @@ class Reason(StrEnum):
     """Let through uncounted, because the storage was away and `on_storage_error="allow"`."""
 
 
+class _PutOff:
+    """A slot for what makes the decision once somebody asks: most callers look at one or two attributes."""
+
+    __slots__ = ("_making",)
+    _making: "Making"
+
+
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(_PutOff):
     """What was decided for one subject at one instant, and on what grounds.
 
     Attributes:
@@ -84,3 +95,39 @@ class Decision:
     def __bool__(self) -> bool:
         """A decision is not a truth value: `if decision:` would let refused calls through silently."""
         raise TypeError("a Decision is neither true nor false; ask decision.allowed")
+
+
+_NAMES = frozenset(one.name for one in fields(Decision))
+_FILL: tuple[tuple[str, Callable[[Decision, object], None]], ...] = tuple(
+    (one.name, vars(Decision)[one.name].__set__) for one in fields(Decision)
+)
+
+
+def _made(decision: Decision, name: str) -> Any:
+    """What a slot has that was empty when somebody looked. Fills them all."""
+    if name not in _NAMES:
+        raise AttributeError(f"a Decision has no attribute {name!r}", name=name, obj=decision)
+    make, *of = decision._making  # pyright: ignore[reportPrivateUsage] # the rest of it is here
+    made = make(*of)
+    for one, fill in _FILL:
+        fill(decision, getattr(made, one))
+    return getattr(made, name)
+
+
+# Said like this, since type checkers would take any misspelt attribute for one if they knew of it.
+setattr(_PutOff, "__getattr__", _made)  # noqa: B010 - as above
+_new = object.__new__
+_put: Callable[[Decision, object], None] = vars(_PutOff)["_making"].__set__
+_allow: Callable[[Decision, object], None] = vars(Decision)["allowed"].__set__
+
+
+def put_off(making: Making) -> Decision:
+    """A decision that allows a call. The rest is made when somebody looks, as if it had been made at once.
+
+    Args:
+        making: a function that makes it, and what it is called with: values that do not change.
+    """
+    decision = _new(Decision)
+    _put(decision, making)
+    _allow(decision, True)
+    return decision

@@ -104,9 +104,9 @@ class CompiledStep:
         """How this step's windows lie around `now`; a few minutes' error in `now` does not matter."""
         window = self.window
         if isinstance(window, FixedPeriod):
-            return Anchored(window.length)
+            return _anchored(window.length)
         if isinstance(window, RollingPeriod):
-            return Rolling(window.length)
+            return _rolling(window.length)
         if isinstance(window, CalendarPeriod):
             return _calendar(window.unit, window.timezone, now.date())
         if isinstance(window, LifetimePeriod):
@@ -124,6 +124,7 @@ def _as_text(period: Period) -> str:
 
 
 _LIFETIME = Edges(())
+_anchored, _rolling = lru_cache(maxsize=256)(Anchored), lru_cache(maxsize=256)(Rolling)
 
 
 @lru_cache(maxsize=256)

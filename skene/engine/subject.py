@@ -14,6 +14,8 @@ def storable_id(subject: str) -> str:
     are replaced by `sha256:` and their digest. Nothing is normalised: é in one code point and in two are two
     subjects.
     """
+    if subject.isascii() and len(subject) <= MAX_SUBJECT_BYTES and "\0" not in subject:
+        return subject
     encoded = subject.encode("utf-8", "surrogatepass")
     if len(encoded) <= MAX_SUBJECT_BYTES and "\0" not in subject and not _has_surrogate(subject):
         return subject

@@ -2,14 +2,27 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from skene.engine.decision import Decision, Reason
+from skene.engine.spent import MASK, UNITS, WIDTH, Spent
 
-__all__ = ["Refused", "as_json", "problem", "rate_limit_fields", "refusal", "unavailable", "unknown_subject"]
+__all__ = [
+    "Refused",
+    "as_json",
+    "plain_fields",
+    "problem",
+    "rate_limit_fields",
+    "refusal",
+    "unavailable",
+    "unknown_subject",
+]
+
+SECOND = 1_000_000_000
 
 MEDIA_TYPE = "application/problem+json"
 DOCS = "https://github.com/skene-sdk/skene/blob/main/docs/reference/http.md"
@@ -119,6 +132,25 @@ def rate_limit_fields(decision: Decision, given_back: int = 0) -> list[tuple[byt
         policy += f";w={_seconds(decision.resets_at, decision.window_start)}"
         state += f";t={_seconds(decision.resets_at, decision.decided_at)}"
     return [(b"ratelimit-policy", policy.encode("ascii")), (b"ratelimit", state.encode("ascii"))]
+
+
+def plain_fields(spent: Spent) -> tuple[tuple[bytes, bytes], ...]:
+    """The same for a plain call, from its numbers."""
+    plan, limit, counter, now = spent
+    if limit is None:
+        return ()
+    end = counter & MASK
+    policy, name = _policy(plan, limit, end - (counter >> WIDTH & MASK))
+    state = f"{name};r={limit - (counter >> UNITS)};t={-((now - end) // SECOND)}"
+    return policy, (b"ratelimit", state.encode("ascii"))
+
+
+@lru_cache(maxsize=1024)
+def _policy(plan: str, limit: int, length: int) -> tuple[tuple[bytes, bytes], str]:
+    """The field that is the same for all subjects of a plan, and the plan's name as the other one has it."""
+    name = _quoted(plan)
+    policy = f"{name};q={limit};w={-(-length // SECOND)}"
+    return (b"ratelimit-policy", policy.encode("ascii")), name
 
 
 def _quoted(name: str) -> str:

@@ -16,14 +16,26 @@ from skene.definitions import Fault
 from skene.engine.program import CompiledStep, Program
 from skene.errors import ConfigurationError
 from skene.fastapi.answers import Refused
-from skene.fastapi.charging import Charging
+from skene.fastapi.charging import Charging, subject_text
 from skene.fastapi.coverage import Covered, Found, match_routes
 from skene.fastapi.visit import Visit
-from skene.fastapi.wrapping import VISIT_PARAMETER, Charge, Marks, gated, marks_of, streams
+from skene.fastapi.wrapping import (
+    CONNECTION_PARAMETER,
+    MEMBER_PARAMETER,
+    SUBJECT_PARAMETER,
+    VISIT_PARAMETER,
+    Charge,
+    Marks,
+    Sources,
+    gated,
+    marks_of,
+    streams,
+)
 
 __all__ = ["Arming", "Gated"]
 
 ANY = "*"
+HIDDEN = (VISIT_PARAMETER, SUBJECT_PARAMETER, MEMBER_PARAMETER)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +74,8 @@ class Arming:
         charging: Charging,
         signature: inspect.Signature,
         arrive: Callable[[HTTPConnection, object, object], Visit],
+        subject: Callable[..., Any],
+        member: Callable[..., Any] | None,
     ) -> None:
         """Know nothing yet.
 
@@ -71,12 +85,14 @@ class Arming:
             charging: charges visits.
             signature: of a dependency that gets the connection, the subject and perhaps the member.
             arrive: notes them in the request's visit.
+            subject, member: the app's dependencies that tell them.
         """
         self._gate = gate
         self._program = program
         self._charging = charging
         self._signature = signature
         self._arrive = arrive
+        self._subject, self._member = subject, member
         self._by_route: dict[int, Gated] = {}
         self._enforced: dict[str, str] = {}
         self._reached: set[str] = set()
@@ -105,12 +121,7 @@ class Arming:
         """An endpoint gated by hand, before any app knows it; several names add up."""
         before = marks_of(endpoint)
         route = Gated("", {ANY: self._program.named(name)}, None, "")
-        charge = self._charger(route)
-
-        async def charge_all(visit: Visit) -> Response | None:
-            answer = await before.charge(visit) if before.charge else None
-            return answer if answer is not None else await charge(visit)
-
+        charge_all = _ChargeByHand(before.charge, _RouteCharge(self._charging, route))
         self._enforced[_name(endpoint)] = name
         self._by_hand.append((before.inner, name))
         marks = Marks(before.inner, (*before.names, name), (), charge_all)
@@ -168,7 +179,7 @@ class Arming:
             if marks.inner is not dependant.call:
                 # Described afresh, from a route that is gated where it is included elsewhere.
                 dependant.call = marks.inner
-                dependant.dependencies[:] = [d for d in dependant.dependencies if d.name != VISIT_PARAMETER]
+                dependant.dependencies[:] = [d for d in dependant.dependencies if d.name not in HIDDEN]
             return None
         by_method = {ANY: by_hand}
         for method in found.methods:
@@ -184,29 +195,24 @@ class Arming:
 
     def _put_on(self, found: Found, gated_route: Gated, marks: Marks) -> None:
         dependant, route = found.dependant, found.route
-        charge = self._charger(gated_route)
+        charge = _RouteCharge(self._charging, gated_route)
         visit = self._bringing_visit(charge, streams(marks.inner))
-        endpoint = gated(marks, charge, Depends(visit))
-        hidden = get_dependant(path=dependant.path or found.path, call=visit, name=VISIT_PARAMETER)
-        filled_in = (VISIT_PARAMETER, *marks.inject)
-        dependant.dependencies[:] = [d for d in dependant.dependencies if d.name not in filled_in] + [hidden]
+        filled_in = (*HIDDEN, *marks.inject)
+        dependant.dependencies[:] = [d for d in dependant.dependencies if d.name not in filled_in]
+        sources = None
+        if not streams(marks.inner) and dependant.http_connection_param_name in (None, CONNECTION_PARAMETER):
+            dependant.http_connection_param_name = CONNECTION_PARAMETER
+            member = None if self._member is None else _own(dependant, self._member, MEMBER_PARAMETER)
+            sources = Sources(_own(dependant, self._subject, SUBJECT_PARAMETER), member)
+        else:
+            path = dependant.path or found.path
+            dependant.dependencies.append(get_dependant(path=path, call=visit, name=VISIT_PARAMETER))
+        endpoint = gated(marks, charge, Depends(visit), sources)
         dependant.call = endpoint
         self._by_route[id(route)] = _merge(self._by_route.get(id(route)), gated_route)
         if isinstance(route, APIRoute | APIWebSocketRoute):
             # FastAPI describes an inclusion afresh when its router changes: it then starts from here.
             route.endpoint = endpoint
-
-    def _charger(self, route: Gated) -> Charge:
-        async def charge(visit: Visit) -> Response | None:
-            assert visit.connection is not None  # set on arrival
-            scope = visit.connection.scope
-            path = route.path or str(getattr(scope.get("route"), "path", ""))
-            answer = await self._charging.charge(visit, route.steps_for(scope), path)
-            if answer is not None and scope["type"] == "websocket":
-                raise Refused(answer)
-            return answer
-
-        return charge
 
     def _bringing_visit(self, charge: Charge, stream: bool) -> Callable[..., Any]:
         """The dependency that brings the visit to the endpoint.
@@ -224,6 +230,76 @@ class Arming:
 
         setattr(bring, "__signature__", self._signature)  # noqa: B010 - unknown to the function's type
         return bring
+
+
+class _RouteCharge:
+    """Charges the visits of one route."""
+
+    def __init__(self, charging: Charging, route: Gated) -> None:
+        self._charging, self._route, self._header = charging, route, charging.raw_header
+        # By method: the one step that asks, where calls for it may be plain.
+        self._plain = {
+            method: charging.plain_of(steps[0], route.path) if len(steps) == 1 and route.path else None
+            for method, steps in route.by_method.items()
+        }
+
+    def at_once(self, visit: Visit) -> bool:
+        connection, subject = visit.connection, visit.subject
+        if connection is None or visit.charged or visit.member is not None:
+            return False
+        scope = connection.scope
+        method = scope.get("method", "GET")
+        found = self._plain.get(method if method in self._plain else ANY)
+        if found is None:
+            return False
+        for name, _ in scope["headers"]:
+            if name == self._header:  # a key makes a repetition free
+                return False
+        if type(subject) is not str:
+            subject = subject_text(subject) or ""
+        plain, cost = found
+        spent = plain.spend(subject, cost)
+        if spent is None:
+            return False
+        visit.charged, visit.plain = (plain.step.key,), (plain, subject, cost, spent)
+        visit.due = plain.warns and plain.due(spent)
+        return not visit.due
+
+    async def __call__(self, visit: Visit) -> Response | None:
+        assert visit.connection is not None  # set on arrival
+        scope = visit.connection.scope
+        path = self._route.path or str(getattr(scope.get("route"), "path", ""))
+        answer = await self._charging.charge(visit, self._route.steps_for(scope), path)
+        if answer is not None and scope["type"] == "websocket":
+            raise Refused(answer)
+        return answer
+
+
+class _ChargeByHand:
+    """Charges what stands beside an endpoint, one after the other, until the app knows its route."""
+
+    def __init__(self, before: Charge | None, charge: Charge) -> None:
+        self._before, self._charge = before, charge
+
+    def at_once(self, visit: Visit) -> bool:
+        return False
+
+    async def __call__(self, visit: Visit) -> Response | None:
+        answer = await self._before(visit) if self._before is not None else None
+        return answer if answer is not None else await self._charge(visit)
+
+
+def _own(dependant: Any, call: Callable[..., Any], name: str) -> str:
+    """The parameter that has what the app's dependency returns: the endpoint's own, or one that is added.
+
+    A dependency that two ask for is called once, but FastAPI takes two turns at finding that out.
+    """
+    for one in dependant.dependencies:
+        scopes = getattr(one, "own_oauth_scopes", None) or getattr(one, "parent_oauth_scopes", None)
+        if one.call is call and one.name is not None and one.use_cache and not scopes and one.scope is None:
+            return str(one.name)
+    dependant.dependencies.append(get_dependant(path=dependant.path or "", call=call, name=name))
+    return name
 
 
 def _name(endpoint: object) -> str:

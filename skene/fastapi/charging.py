@@ -1,6 +1,7 @@
 """Charges a request: from what FastAPI knows of it to what the runtime is asked."""
 
 import inspect
+from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
 from skene.fastapi.fingerprint import Unrecognisable, fingerprint
 from skene.fastapi.visit import Visit
-from skene.runtime.gate import Ask, Gatekeeper, asks_of
+from skene.runtime.gate import Admission, Ask, Gatekeeper, asks_of
+from skene.runtime.spending import Plain
 
 __all__ = ["Charging", "subject_text"]
 
@@ -27,6 +29,14 @@ class Charging:
     def __init__(self, gatekeeper: Gatekeeper, idempotency_header: str | None) -> None:
         self._gatekeeper = gatekeeper
         self._header = idempotency_header
+        self.raw_header = (idempotency_header or "").lower().encode("latin-1", "replace")
+
+    def plain_of(self, step: CompiledStep, route: str) -> tuple[Plain, int] | None:
+        """What is prepared for a step on a route, and what a call takes; None: nothing is."""
+        plain = self._gatekeeper.plain.of(_on_route(step, route))
+        return (
+            (plain, step.cost) if plain is not None and isinstance(step.cost, int) and step.cost > 0 else None
+        )
 
     async def charge(self, visit: Visit, steps: tuple[CompiledStep, ...], route: str) -> Response | None:
         """Charge a visit for the steps it has not been charged for yet.
@@ -39,6 +49,10 @@ class Charging:
         Returns:
             The answer to give instead of the handler's; None when the call may go on.
         """
+        if visit.plain is not None and visit.due:
+            plain, whom, cost, spent = visit.plain
+            visit.plain, visit.due = None, False  # `warn` gives it back from here on
+            return self._note(visit, await self._gatekeeper.warn(plain, whom, cost, spent))
         due = tuple(step for step in steps if step.key not in visit.charged)
         if not due:
             return None
@@ -84,17 +98,23 @@ class Charging:
         member = subject_text(visit.member)
         asks: list[Ask] = []
         for step in due:
-            asks += asks_of(for_route(step, route), await _cost(step, connection), member)
+            asks += asks_of(_on_route(step, route), await _cost(step, connection), member)
         paid = [ask for ask in asks if ask.cost > 0]
-        visit.charged.update(step.key for step in due)
+        visit.charged += tuple(step.key for step in due)
         if not paid:
             seen = await self._gatekeeper.look(subject, asks)
             visit.decision = _report(visit.decision, seen[tightest(seen)])
             return None
         admission = await self._gatekeeper.admit(subject, paid, idempotency_key=key, fingerprint=same)
-        visit.admissions.append(admission)
+        return self._note(visit, admission)
+
+    def _note(self, visit: Visit, admission: Admission) -> Response | None:
+        visit.admissions += (admission,)
         visit.decision = _report(visit.decision, admission.decision)
         return None if admission.decision.allowed else refusal(admission.decision)
+
+
+_on_route = lru_cache(maxsize=1024)(for_route)
 
 
 def subject_text(subject: object) -> str | None:

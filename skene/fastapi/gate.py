@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, TypeVar, cast
 
 from fastapi import Depends, FastAPI, params
@@ -17,6 +17,7 @@ from skene.fastapi.answers import Refused
 from skene.fastapi.arming import Arming, Gated
 from skene.fastapi.charging import Charging
 from skene.fastapi.coverage import RoutesSeen, find_routes
+from skene.fastapi.freezing import frozen
 from skene.fastapi.middleware import SettleMiddleware
 from skene.fastapi.openapi import describe_refusals
 from skene.fastapi.routes import make_routes
@@ -82,7 +83,9 @@ class Gate:
                 inspect.Parameter("member", inspect.Parameter.KEYWORD_ONLY, default=Depends(member))
             )
         self.__signature__ = inspect.Signature(parameters)
-        self._arming = Arming(self, skene.program, self._charging, self.__signature__, self._arrive)
+        self._arming = Arming(
+            self, skene.program, self._charging, self.__signature__, self._arrive, subject, member
+        )
         self._app: FastAPI | None = None
         self._routes_seen: RoutesSeen | None = None
         self._started_on: Storage | None = None
@@ -150,13 +153,18 @@ class Gate:
 
     # -- on an app -------------------------------------------------------------------------------------------
 
-    def install(self, app: FastAPI) -> None:
+    def install(self, app: FastAPI, *, freeze: bool = True) -> None:
         """Gate every route that a pattern covers, and mount skene's own routes.
 
         Call it once, anywhere before start-up.
 
         Routes are looked at when the app starts, so the order of declarations does not matter. Joins the
         app's lifespan: opens the back-ends, runs the recovery worker.
+
+        Args:
+            app: the FastAPI app; routers that it includes come with it.
+            freeze: once the app has started, set everything it has loaded aside from garbage collection
+                (`gc.freeze()`), until it ends: the collector's longest pauses come from looking at it.
 
         Raises:
             ConfigurationError: the app is serving already, or has a gate, or is no FastAPI app.
@@ -174,7 +182,7 @@ class Gate:
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
 
         def build_with_gate() -> ASGIApp:
-            return SettleMiddleware(build(), self.skene.gatekeeper, self._before_request)
+            return SettleMiddleware(build(), self.skene.gatekeeper, self._ready, self._before_request)
 
         @asynccontextmanager
         async def lifespan_with_skene(running: FastAPI) -> AsyncGenerator[Mapping[str, Any] | None]:
@@ -183,7 +191,8 @@ class Gate:
                 self._started_on = self.skene.storage
                 try:
                     async with lifespan(running) as state:
-                        yield state
+                        with frozen() if freeze else nullcontext():
+                            yield state
                 finally:
                     self._started_on = None
 
@@ -224,6 +233,11 @@ class Gate:
             if gated.app is not None and gated.app is not app:
                 gated.app.exception_handlers.setdefault(Refused, answer_refused)
         self._routes_seen = RoutesSeen(app)
+
+    def _ready(self) -> bool:
+        """Whether nothing is to be done before a request."""
+        seen = self._routes_seen
+        return self._started_on is self.skene.storage and seen is not None and not seen.changed()
 
     async def _before_request(self) -> None:
         """Gate routes that were added after start-up, and start an app that runs without a lifespan."""

@@ -1,15 +1,31 @@
 """Counting: the port's hot verbs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from skene.engine.light import light
+from skene.engine.spent import Spent
 from skene.engine.window import WindowRule
 
-__all__ = ["BilledUse", "Charge", "Consume", "Counted", "Counters", "Draft", "Notice", "Receipt", "Tally"]
+__all__ = [
+    "BilledUse",
+    "Charge",
+    "Consume",
+    "Counted",
+    "Counters",
+    "Draft",
+    "Notice",
+    "PlainLimit",
+    "Receipt",
+    "Spend",
+    "Spender",
+    "Tally",
+]
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Charge:
     """One counter that a call takes units from.
@@ -37,6 +53,22 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainLimit:
+    """What a plain call is held against: a limit in windows of one length, each opened by its first use.
+
+    Attributes:
+        meter: name of the counter.
+        limits: as in a `Charge`.
+        length: of a window, in nanoseconds.
+    """
+
+    meter: str
+    limits: Mapping[str, int | None]
+    length: int
+
+
+@light
+@dataclass(frozen=True, slots=True)
 class Consume:
     """A call that wants to be counted.
 
@@ -55,6 +87,7 @@ class Consume:
     fingerprint: str = ""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Names what was charged, so that it can be given back in the same window (or part of a rolling one)."""
@@ -65,6 +98,7 @@ class Receipt:
     cost: int
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How one counter stands after the decision.
@@ -95,6 +129,7 @@ class Tally:
     granted: int = 0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Counted:
     """The storage's answer.
@@ -194,6 +229,28 @@ class BilledUse:
     plan: str
     included: int
     billing_meter: str
+
+
+Spend: TypeAlias = Callable[[str, int], Spent | None]
+"""Charges a call at once, without anybody having to wait, if `Counters.consume` would admit it.
+
+Takes a subject, as the app names it, and the units to take, 1 or more. Tells how the counter stands, if
+nothing more is to be said of it: no warning has been recorded for the window, no grant or limit of the
+subject's own has a part in it, the plan is known. None: nothing has happened, and `consume` has the answer;
+so it has for every refusal."""
+
+
+class Spender(Protocol):
+    """What a storage may be able to do besides: charge plain calls at once, as a cache or a lease allows."""
+
+    def spender(self, default_plan: str, asked: PlainLimit) -> Spend | None:
+        """What charges calls for one limit, by no idempotency key; None: nothing but `consume` does.
+
+        Args:
+            default_plan: the plan of subjects who hold none.
+            asked: the limit.
+        """
+        ...
 
 
 class Counters(Protocol):

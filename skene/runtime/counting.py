@@ -1,16 +1,18 @@
 """Counting by name, outside HTTP: what jobs, websockets and scripts call."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
 from skene.definitions.units import LARGEST
 from skene.engine.decide import tightest
-from skene.engine.decision import Decision
+from skene.engine.decision import Decision, put_off
+from skene.engine.spent import decide_spent
 from skene.errors import MeterUnknown, QuotaExceeded
 from skene.runtime.gate import Admission, Ask, Gatekeeper, asks_of
 from skene.runtime.hold import Hold
 from skene.runtime.parts import Parts
+from skene.runtime.spending import Plain
 
 __all__ = ["CountingVerbs", "whole_units"]
 
@@ -20,6 +22,7 @@ class CountingVerbs:
 
     _parts: Parts
     _gatekeeper: Gatekeeper
+    _plain: Mapping[str, Plain]
 
     async def check(self, subject: str, meter: str, units: int = 1, *, member: str | None = None) -> Decision:
         """Decide without charging: would `units` be admitted now?
@@ -58,6 +61,13 @@ class CountingVerbs:
             StorageUnavailable: nothing is known to be charged.
             ValueError: units that cannot be counted, or an empty key.
         """
+        plain = self._plain.get(meter)
+        if plain is not None and member is None and idempotency_key is None and type(units) is int:
+            spent = plain.spend(subject, units) if 0 < units <= LARGEST else None
+            if spent is not None:
+                if plain.warns and plain.due(spent):
+                    return (await self._gatekeeper.warn(plain, subject, units, spent)).decision
+                return put_off((decide_spent, plain.step, subject, units, spent))
         return (await self._admit(subject, meter, units, member, idempotency_key)).decision
 
     @asynccontextmanager

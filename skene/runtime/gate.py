@@ -20,7 +20,9 @@ from skene.engine.decide import (
 from skene.engine.decision import Decision, Reason
 from skene.engine.effects import message_data, subject_digest
 from skene.engine.keys import unique_key
+from skene.engine.light import light
 from skene.engine.program import CompiledStep, for_member
+from skene.engine.spent import Spent
 from skene.engine.subject import storable_id
 from skene.engine.window import Rolling
 from skene.errors import StorageUnavailable, SubjectInvalid
@@ -30,6 +32,7 @@ from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
+from skene.runtime.spending import Plain, PlainSteps
 from skene.runtime.telling import wall_opened
 
 __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
@@ -37,6 +40,7 @@ __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
 REFUND_TIMEOUT = 2.0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A step that is asked, and the units it is asked for."""
@@ -45,6 +49,7 @@ class Ask:
     cost: int
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Admission:
     """A decision, and what it takes to undo it.
@@ -66,6 +71,9 @@ class Gatekeeper:
     """Counts and decides.
 
     One round trip for an admitted call; a refusal writes only the first time in a window.
+
+    Attributes:
+        plain: what is prepared for steps whose calls may be admitted at once.
     """
 
     def __init__(self, parts: Parts, lookups: LookUps, leases: Leases) -> None:
@@ -73,6 +81,7 @@ class Gatekeeper:
         self._lookups = lookups
         self._counters = leases  # between the gate and the storage's counters
         self._single = SingleFlight()
+        self.plain = PlainSteps(parts)
 
     async def admit(
         self,
@@ -100,7 +109,7 @@ class Gatekeeper:
             counted = await self._counters.consume(call, only)
             if not counted.admitted and await self._lookups.learned_of_payment(counted):
                 counted = await self._counters.consume(call, only)
-            return await self._conclude(subject, asks, call, counted)
+            return await self._conclude(subject, asks, idempotency_key, counted)
         except StorageUnavailable:
             if parts.on_storage_error != "allow":
                 raise
@@ -108,8 +117,14 @@ class Gatekeeper:
             first = asks[0]
             return Admission(unavailable(first.step, subject, parts.default_plan, first.cost), call.subject)
 
+    async def warn(self, plain: Plain, subject: str, cost: int, spent: Spent) -> Admission:
+        """Record the warnings that a plain call has made due; gives its units back if it is cut off."""
+        return await self._conclude(
+            subject, (Ask(plain.step, cost),), None, plain.counted(subject, cost, spent)
+        )
+
     async def _conclude(
-        self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted
+        self, subject: str, asks: Sequence[Ask], key: str | None, counted: Counted
     ) -> Admission:
         """From the count to the answer, recording the warnings or the wall that follow from it."""
         if counted.held_plan is not None:
@@ -120,7 +135,7 @@ class Gatekeeper:
         keep = {ask.step.meter for ask in asks if ask.step.charge == "attempt"}
         receipts = tuple(t.receipt for t in counted.tallies if t.receipt and t.charge.meter not in keep)
         subject = counted.subject  # from here on whom an anonymous one was merged into
-        admission = Admission(decisions[index], subject, receipts, call.idempotency_key)
+        admission = Admission(decisions[index], subject, receipts, key)
         try:
             if counted.admitted and not counted.replayed:
                 await self._notice(asks, subject, decisions, counted)

@@ -119,6 +119,11 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         self._leases = Leases(self._parts)
         self._parts.unleased = self._leases.unleased
         self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync), self._leases)
+        # By meter: several steps that share one mean the same by it, and the first of them answers.
+        first = {step.meter: step for step in reversed(self.program.steps)}
+        self._plain = {
+            meter: plain for meter, step in first.items() if (plain := self._gatekeeper.plain.of(step))
+        }
         self._syncing = Syncing(self._parts, self._sync, sync_every)
         evaluation = Evaluation(self._parts, Asking(self._parts, self._gatekeeper))
         self._worker = Worker(self._parts, evaluation, self._syncing.run_if_due)
@@ -339,12 +344,14 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         elif notifiers is not None:
             names = {*parts.notifiers, *providers(self.program)} or {"default"}
             parts.notifiers = dict.fromkeys(sorted(names), notifiers)
+        self._gatekeeper.plain.prepare()
         try:
             yield
         finally:
             parts.storage, parts.billing, parts.notifiers, _, parts.profile, parts.paused = before
             parts.own_queries, parts.hooks = own_queries, own_hooks
             self._use_clock(before[3])
+            self._gatekeeper.plain.prepare()
 
     def _use_clock(self, clock: Clock) -> None:
         self._parts.clock = clock

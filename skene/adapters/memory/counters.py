@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from skene.adapters.memory import bills
+from skene.adapters.memory.spending import spender
 from skene.adapters.memory.state import Key, Packed, Part, pack, unpack
+from skene.adapters.memory.table import Table
 from skene.definitions.units import LARGEST
 from skene.engine.counter import (
     Counter,
@@ -21,11 +23,11 @@ from skene.engine.grants import draw, put_back, unspent
 from skene.engine.limits import applied_plan, limit_for
 from skene.engine.window import Rolling, WindowRule
 from skene.errors import IdempotencyConflict
-from skene.ports.counters import Charge, Consume, Counted, Notice, Receipt, Tally
+from skene.ports.counters import Charge, Consume, Counted, Notice, PlainLimit, Receipt, Spend, Tally
 
 __all__ = ["MemoryCounters"]
 
-_Row = tuple[Charge, str, int | None, dict[str, Packed], Counter, int, bool]
+_Row = tuple[Charge, str, int | None, Table[Packed], Counter, int, bool]
 """A charge, its plan and limit, where its counter lies and how it stands, its granted units, if it fits."""
 
 
@@ -35,6 +37,12 @@ class MemoryCounters(Part):
     async def consume(self, call: Consume) -> Counted:
         """Charge a call if every one of its counters admits it."""
         return self._count(call, charging=True)
+
+    def spender(self, default_plan: str, asked: PlainLimit) -> Spend | None:
+        """What charges plain calls without waiting."""
+        if type(self).consume is not MemoryCounters.consume:
+            return None  # whoever counts otherwise is not got round
+        return spender(self._state, vars(self), default_plan, asked)
 
     async def peek(self, call: Consume) -> Counted:
         """What `consume` would answer now, without charging."""
@@ -66,9 +74,9 @@ class MemoryCounters(Part):
     def _give_back(self, subject: str, receipt: Receipt, merged_at: datetime | None = None) -> bool:
         """Give units back to a subject's running window. False: it is not the one they were charged in."""
         state, at = self._state, receipt.at
-        table = state.counters.get((receipt.meter, receipt.plan), {})
-        counter = unpack(table.get(subject))
-        if counter is None:
+        table = state.counters.get((receipt.meter, receipt.plan))
+        counter = unpack(table.get(subject)) if table is not None else None
+        if table is None or counter is None:
             return False
         if merged_at is not None:
             at = after_merge(counter, at, merged_at)
@@ -84,10 +92,10 @@ class MemoryCounters(Part):
     async def record_notice(self, notice: Notice) -> bool:
         """Record warnings for a running window and their messages, once."""
         now = self._state.clock.now()
-        table = self._state.counters.get((notice.meter, notice.plan), {})
+        table = self._state.counters.get((notice.meter, notice.plan))
         subject, _ = self._state.resolve(notice.subject)
-        counter = unpack(table.get(subject))
-        if counter is None or counter.start != notice.window_start or now >= counter.end:
+        counter = unpack(table.get(subject)) if table is not None else None
+        if table is None or counter is None or counter.start != notice.window_start or now >= counter.end:
             return False
         new = tuple(name for name in notice.names if name not in counter.notices)
         if not new:
@@ -99,7 +107,7 @@ class MemoryCounters(Part):
     def set_used(self, subject: str, meter: str, plan: str, rule: WindowRule, used: int) -> None:
         """For tests: put a counter to `used` units, in the running window or in one that opens now."""
         now = self._state.clock.now()
-        table = self._state.counters.setdefault((meter, plan), {})
+        table = self._state.table(meter, plan)
         holder = self._state.holders.get(subject)
         running = None if isinstance(rule, Rolling) else unpack(table.get(subject))
         counter = present(running, rule, now, holder.cycle if holder else ())
@@ -135,10 +143,8 @@ class MemoryCounters(Part):
                 None if item.watched else own.get(item.meter),
                 now,
             )
-            table = state.counters.get((item.meter, plan))
-            if table is None:
-                table = state.counters.setdefault((item.meter, plan), {})
-            counter = present(unpack(table.get(subject)), item.rule, now, cycle)
+            table = state.table(item.meter, plan)
+            counter = present(unpack(table.leaf(subject).get(subject)), item.rule, now, cycle)
             granted = min(unspent(state.pots(subject, item.meter), now), LARGEST)
             fitting = fits(counter, limit, item.cost, granted)
             admitted = admitted and fitting

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import heappush
-from typing import Any
+from typing import Any, Protocol
 
+from skene.adapters.memory.table import Table
 from skene.engine.bill import Bill
 from skene.engine.counter import Counter
 from skene.engine.grants import Pot
 from skene.engine.limits import OwnLimit
+from skene.engine.spent import MASK, UNITS, WIDTH, instant, nanos
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
@@ -26,28 +28,22 @@ from skene.ports.outbox import MessageState
 from skene.ports.overrides import Overridden
 from skene.ports.syncs import SyncRun
 
-_MICROSECOND = timedelta(microseconds=1)
-_WIDTH = 60
-_MASK = (1 << _WIDTH) - 1
-
 Packed = int | Counter
-"""A counter at rest. A plain window fits into one integer, a fifth of the object's size."""
+"""A counter at rest. A plain window is one integer, a fifth of the object's size; see `engine.spent`."""
 
 
 def pack(counter: Counter) -> Packed:
     """Fold a counter; one with parts, notices or grants, of which there are few, stays as it is."""
     if counter.parts or counter.notices or counter.extra or counter.start < EPOCH:
         return counter
-    start, end = (counter.start - EPOCH) // _MICROSECOND, (counter.end - EPOCH) // _MICROSECOND
-    return (counter.used << _WIDTH | start) << _WIDTH | end
+    return counter.used << UNITS | nanos(counter.start - EPOCH) << WIDTH | nanos(counter.end - EPOCH)
 
 
 def unpack(packed: Packed | None) -> Counter | None:
     """The counter that was packed."""
     if not isinstance(packed, int):
         return packed
-    start, end = packed >> _WIDTH & _MASK, packed & _MASK
-    return Counter(EPOCH + timedelta(0, 0, start), EPOCH + timedelta(0, 0, end), packed >> 2 * _WIDTH)
+    return Counter(instant(packed >> WIDTH & MASK), instant(packed & MASK), packed >> UNITS)
 
 
 @dataclass(slots=True)
@@ -67,6 +63,20 @@ class Holder:
     own_limits: dict[str, OwnLimit] | None = None  # by meter
     merged_into: str | None = None
     merged_at: datetime | None = None
+
+    def plain_plan(self, default: str, now: int) -> str | None:
+        """The plan that counts, if nothing else that is known of the subject does; None: look closer.
+
+        Args:
+            default: the plan of those who hold none.
+            now: nanoseconds since 1970.
+        """
+        if self.merged_into is not None or self.own_limits is not None:
+            return None
+        standing = self.standing
+        if standing is None:
+            return default
+        return standing.plan if standing.until is None or now < nanos(standing.until - EPOCH) else None
 
     def standing_at(self, now: datetime) -> Standing | None:
         """What the subject holds at `now`."""
@@ -225,8 +235,24 @@ class Key:
     repeated: bool = False
 
 
+class Ticks(Protocol):
+    """Says the time as a number."""
+
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        ...
+
+
+class _Told:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def time_ns(self) -> int:
+        return nanos(self._clock.now() - EPOCH)
+
+
 class State:
-    """Everything, in plain dictionaries. No verb awaits, so each is atomic among one event loop's tasks.
+    """Everything, in plain dictionaries. Only `prune` awaits, so each verb is atomic among one loop's tasks.
 
     Heaps may hold entries of rows that are due at another time by now, or gone; whoever takes them drops
     them.
@@ -234,9 +260,11 @@ class State:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        # A clock that can say the time as a number is spared making an object of it.
+        self.ticks: Ticks = getattr(clock, "ticks", None) or _Told(clock)
         # By meter and plan, then by subject: a subject costs one entry and one integer.
-        self.counters: dict[tuple[str, str], dict[str, Packed]] = {}
-        self.keys: dict[str, dict[str, Key]] = {}  # by subject, then by idempotency key
+        self.counters: dict[tuple[str, str], Table[Packed]] = {}
+        self.keys = Table[dict[str, Key]]()  # by subject, then by idempotency key
         self.grants: dict[str, list[GrantRow]] = {}  # by subject, oldest first
         self.last_grant = 0
         self.overrides: dict[str, list[Overridden]] = {}  # by subject, oldest first
@@ -277,6 +305,13 @@ class State:
         self.changes = 0  # of plans that watchers heard of
         self.log: deque[DecisionRow] = deque()
         self.sync: SyncRow | None = None
+
+    def table(self, meter: str, plan: str) -> Table[Packed]:
+        """The counters of a meter, of those who hold a plan."""
+        found = self.counters.get((meter, plan))
+        if found is None:
+            found = self.counters[meter, plan] = Table()
+        return found
 
     def living(self, subject: str) -> str:
         """Whom a subject counts as: itself, unless it was merged into somebody."""

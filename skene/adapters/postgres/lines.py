@@ -1,5 +1,6 @@
 """The driver's own connections: a few that are held for counting, and those of a pool for one statement."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +10,7 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from skene.adapters.postgres.faults import read_only
+from skene.adapters.postgres.faults import FAULTS, read_only
 
 if TYPE_CHECKING:
     Driver = asyncpg.Connection[asyncpg.Record]
@@ -73,7 +74,7 @@ class Lines:
         """Close them all."""
         free, self._free = self._free, []
         for driver in free:
-            with anyio.move_on_after(CLOSING_SECONDS, shield=True):
+            with anyio.move_on_after(CLOSING_SECONDS, shield=True), contextlib.suppress(*FAULTS):
                 await driver.close()
             driver.terminate()
 

@@ -126,8 +126,9 @@ class Skene(Runtime):
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
 
-        `DATABASE_URL` (else the SQLite file `skene.db`), `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else
-        plans set by hand), `RESEND_API_KEY` and `SKENE_SENDER` (else e-mails are written to `./outbox`),
+        `DATABASE_URL` (else the SQLite file `skene.db`), `VALKEY_URL` (else the database counts, too),
+        `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else plans set by hand), `RESEND_API_KEY` and
+        `SKENE_SENDER` (else e-mails are written to `./outbox`),
         `RESEND_WEBHOOK_SECRET` (else Resend's reports of bounces and complaints are refused),
         `SKENE_PUBLIC_URL`, `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
 
@@ -151,7 +152,7 @@ class Skene(Runtime):
             raise ConfigurationError(faults)
         made = cls(
             *loops,
-            storage=storage_from(given["DATABASE_URL"]),
+            storage=_counting_in(given["VALKEY_URL"], storage_from(given["DATABASE_URL"])),
             billing=_stripe(given, loops, plans) or _by_hand(loops, plans),
             notifiers={**_notifiers(given, loops, frozenset(notifiers or ())), **(notifiers or {})},
             profile=profile,
@@ -177,6 +178,7 @@ class Skene(Runtime):
 
 _VARIABLES = (
     "DATABASE_URL",
+    "VALKEY_URL",
     "STRIPE_API_KEY",
     "STRIPE_WEBHOOK_SECRET",
     "RESEND_API_KEY",
@@ -210,6 +212,17 @@ def storage_from(url: str) -> Storage:
     else:  # without a scheme it may begin with a password
         given = f"an address that begins with {scheme!r}" if colon else "an address without a scheme"
     raise ConfigurationError([Fault("DATABASE_URL", given, "postgresql://… or sqlite:///file.db", None)])
+
+
+def _counting_in(url: str, storage: Storage) -> Storage:
+    if not url:
+        return storage
+    try:
+        from skene.adapters.valkey import ValkeyStorage
+    except ModuleNotFoundError as error:
+        told = Fault("VALKEY_URL", "an address", 'the extra: pip install "skene-sdk[valkey]"', None)
+        raise ConfigurationError([told]) from error
+    return ValkeyStorage(url, storage=storage)
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests.support.shared_postgres import shared_postgres
 
 # A developer's own keys and databases must be out of reach of every test.
 for name in list(os.environ):
-    ours = name == "DATABASE_URL" or name.startswith(("STRIPE_", "RESEND_", "SKENE_"))
+    ours = name in ("DATABASE_URL", "VALKEY_URL") or name.startswith(("STRIPE_", "RESEND_", "SKENE_"))
     if ours and not name.startswith("SKENE_TEST_"):
         del os.environ[name]
 

@@ -81,6 +81,7 @@ BACK_ENDS = {  # and what only some loops need
     "starlette",
     "stripe",
     "uvicorn",
+    "valkey",
 }
 
 

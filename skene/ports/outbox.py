@@ -170,6 +170,17 @@ class MessageRow:
 class Outbox(Protocol):
     """Hands messages to workers, each to one at a time."""
 
+    async def post(self, drafts: tuple[Draft, ...]) -> None:
+        """Put messages into the outbox by themselves, each key once.
+
+        Verbs that have messages write them in their own transaction. This one is for a storage that counts
+        somewhere else and keeps its outbox in this one.
+
+        Raises:
+            StorageUnavailable: nothing is known to be written; posting again is right.
+        """
+        ...
+
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
         """Take up to `limit` messages that are due, or whose lease has ended: those due longest.
 

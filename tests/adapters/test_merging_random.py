@@ -1,7 +1,9 @@
 """Random histories of two names that turn out to be one, against a model that knows it all along."""
 
 import tempfile
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
 from skene.adapters.sqlite import SqliteStorage
+from skene.adapters.valkey import ValkeyStorage
 from skene.ports.counters import Receipt
 from skene.ports.grants import Grant
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import call, charge, used
+from tests.support.valkey import ValkeyServer
 
+_numbers = count(1)
 NAMES = ("visitor", "ada")
 LIMIT = 20
 WHO = st.sampled_from(NAMES)
@@ -99,10 +104,16 @@ async def play(storage: Storage, clock: ManualClock, history: list[tuple[str, st
     assert await used(storage, item, "ada") == model.used["ada"]
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "valkey"])
 @given(history=st.lists(STEP, max_size=25))
 @settings(max_examples=30, deadline=None)
-def test_one_subject_that_was_two(kind: str, history: list[Any]) -> None:
+def test_one_subject_that_was_two(kind: str, valkey: ValkeyServer, history: list[Any]) -> None:
     """All that was admitted is counted, once, and not one unit more is admitted than the sum leaves."""
 
     async def run() -> None:
@@ -112,6 +123,9 @@ def test_one_subject_that_was_two(kind: str, history: list[Any]) -> None:
             if kind == "sqlite":
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
                 storage = SqliteStorage(Path(folder) / "skene.db", clock=clock)
+            elif kind == "valkey":
+                prefix = f"history {next(_numbers)}"
+                storage = ValkeyStorage(valkey.url, storage=storage, clock=clock, prefix=prefix)
             await storage.start()
             stack.push_async_callback(storage.aclose)
             await play(storage, clock, history)

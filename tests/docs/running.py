@@ -168,6 +168,7 @@ def environment() -> dict[str, str]:
     """For commands: the tests' own tools first, and nothing that configures skene."""
     bare = {k: v for k, v in os.environ.items() if not k.startswith(("SKENE_", "STRIPE_", "RESEND_"))}
     bare.pop("DATABASE_URL", None)
+    bare.pop("VALKEY_URL", None)
     tools = Path(sys.executable).parent
     return {
         **bare,

@@ -40,6 +40,7 @@ from skene.adapters.sql.migrate import VERSION_TABLE
 from skene.adapters.sql.tables import METADATA
 from skene.adapters.sqlite import SqliteStorage
 from skene.adapters.stripe import StripeBilling
+from skene.adapters.valkey import ValkeyStorage
 from skene.adapters.webhook import StandardWebhookSource, WebhookNotifier
 from skene.cli.app import app as commands
 from skene.definitions import Definition, parse_duration
@@ -89,6 +90,7 @@ DESCRIBED = {
     "Gate": Gate,
     "PostgresStorage": PostgresStorage,
     "SqliteStorage": SqliteStorage,
+    "ValkeyStorage": ValkeyStorage,
     "MemoryStorage": MemoryStorage,
     "StripeBilling": StripeBilling,
     "PaddleBilling": PaddleBilling,

@@ -1,5 +1,6 @@
 """Parts of the wrong kind, and settings that cannot mean anything: said where they are handed over."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,19 @@ def test_everything_of_the_wrong_kind_is_in_one_error() -> None:
 def test_an_address_of_no_file_is_not_taken_for_the_default(url: str) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL: got an address without a file"):
         Skene.from_env(freemium(), env={"DATABASE_URL": url})
+
+
+def test_counting_in_valkey_is_one_variable() -> None:
+    skene = Skene.from_env(freemium(), env={"VALKEY_URL": "valkey://:hunter2@localhost"})
+    assert repr(skene.storage) == "ValkeyStorage(…, storage=SqliteStorage('skene.db'))"
+    with pytest.raises(ConfigurationError, match="valkey://host:port"):
+        Skene.from_env(freemium(), env={"VALKEY_URL": "localhost:6379"})
+
+
+def test_counting_in_valkey_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skene.adapters.valkey", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "skene-sdk\[valkey\]"'):
+        Skene.from_env(freemium(), env={"VALKEY_URL": "valkey://localhost"})
 
 
 @pytest.mark.parametrize("url", ["ada:hunter2@db.test/app", "hunter2"])

@@ -17,7 +17,7 @@ from skene.ports.firings import Entry, Firing, Journey, Outcome
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.happening import DAY, fired, mail, open_tick, take_firing
 
-__all__ = ["STEP", "Opener", "Sql", "Statements", "counts", "open_sql", "tick", "whole"]
+__all__ = ["PATIENT", "STEP", "Opener", "Sql", "Statements", "counts", "open_sql", "tick", "whole"]
 
 PATIENT = timedelta(seconds=20)
 STEP = "digest.0"

@@ -34,6 +34,10 @@ NO_RULES = Rules()
 class MemoryOutbox(Part):
     """The port `Outbox`."""
 
+    async def post(self, drafts: tuple[Draft, ...]) -> None:
+        """Put messages into the outbox, each key once."""
+        self._state.post(drafts, self._state.clock.now())
+
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
         """Take messages that are due, or whose lease has ended: marketing last, those due longest first."""
         state, now = self._state, self._state.clock.now()

@@ -210,6 +210,11 @@ class SqlStorage(SqlSyncs):
 
     # --- outbox ---
 
+    async def post(self, drafts: tuple[Draft, ...]) -> None:
+        """Put messages into the outbox, each key once."""
+        if drafts:
+            await self._write(outbox.post, drafts)
+
     async def claim(self, limit: int, lease: timedelta) -> tuple[Claimed, ...]:
         """Take messages that are due, or whose lease has ended, oldest first."""
         return await self._write(outbox.claim, limit, lease)

@@ -27,6 +27,16 @@ SETTLED = (MessageState.DEAD, MessageState.PARKED, MessageState.SKIPPED, Message
 class OutboxConformance(ConformanceBase):
     """For people."""
 
+    async def test_messages_that_no_verb_has_decided(self, storage: Storage, clock: ManualClock) -> None:
+        """Contract of `post`: each key once, and delivered like any other."""
+        one, other = mail("m1"), mail("m2")
+        await storage.post(())
+        await storage.post((one,))
+        await storage.post((replace(one, subject="bob"), other))
+        assert [row[0] for row in await storage.messages()] == [one, other]
+        assert [claimed.draft for claimed in await storage.claim(1, LEASE)] == [one]
+        assert [row.created_at for row in await storage.outbox_rows()] == [clock.now()] * 2
+
     async def test_a_message_as_people_see_it(self, storage: Storage, clock: ManualClock) -> None:
         """Decision 26: a dead letter can be listed, with its body as it would have been sent."""
         created = clock.now()

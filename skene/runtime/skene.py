@@ -119,11 +119,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         self._leases = Leases(self._parts)
         self._parts.unleased = self._leases.unleased
         self._gatekeeper = Gatekeeper(self._parts, LookUps(self._parts, self._sync.sync), self._leases)
-        # By meter: several steps that share one mean the same by it, and the first of them answers.
-        first = {step.meter: step for step in reversed(self.program.steps)}
-        self._plain = {
-            meter: plain for meter, step in first.items() if (plain := self._gatekeeper.plain.of(step))
-        }
+        self._plain = self._gatekeeper.plain.by_meter(self.program.steps)
         self._syncing = Syncing(self._parts, self._sync, sync_every)
         evaluation = Evaluation(self._parts, Asking(self._parts, self._gatekeeper))
         self._worker = Worker(self._parts, evaluation, self._syncing.run_if_due)

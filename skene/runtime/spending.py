@@ -1,5 +1,6 @@
 """Plain calls, which most are: admitted at once where the storage can, by what was prepared at the start."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from skene.definitions import FixedPeriod
@@ -76,6 +77,11 @@ class PlainSteps:
             if made is not None:
                 made.prepare(self._parts)
         return self._made[step]
+
+    def by_meter(self, steps: Sequence[CompiledStep]) -> dict[str, Plain]:
+        """What is prepared for calls that name a meter. Of steps that share one, the first answers."""
+        first = {step.meter: step for step in reversed(steps)}
+        return {meter: plain for meter, step in first.items() if (plain := self.of(step))}
 
     def prepare(self) -> None:
         """Look at the back-ends again: others have taken their place."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from skene.adapters.memory import MemoryStorage
-from skene.adapters.memory.state import pack, unpack
+from skene.adapters.memory.packed import pack, unpack
 from skene.engine.counter import Counter
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH, FOREVER, Anchored, Edges, Rolling, WindowRule

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
-from skene.adapters.memory.state import unpack
+from skene.adapters.memory.packed import unpack
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql.tables import grants, history, usage
 from skene.adapters.sqlite import SqliteStorage

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
-from skene.adapters.memory.state import unpack
+from skene.adapters.memory.packed import unpack
 from skene.adapters.valkey import ValkeyStorage, wire
 from skene.engine.bill import Bill
 from skene.engine.counter import Counter

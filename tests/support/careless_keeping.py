@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from skene.adapters.memory import MemoryStorage
-from skene.adapters.memory.state import unpack
+from skene.adapters.memory.packed import unpack
 from skene.ports.counters import Draft, Notice
 from skene.ports.ledger import Wall
 from skene.ports.merging import Merged

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from skene.adapters.memory.state import Part, PastWindow, State, unpack
+from skene.adapters.memory.packed import unpack
+from skene.adapters.memory.state import Part, PastWindow, State
 from skene.engine.bill import Bill, added, charged, given_back, past, settled
 from skene.engine.counter import Counter
 from skene.ports.bills import BilledWindow, usage_draft

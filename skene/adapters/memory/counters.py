@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from skene.adapters.memory import bills
+from skene.adapters.memory.packed import Packed, pack, unpack
 from skene.adapters.memory.spending import spender
-from skene.adapters.memory.state import Key, Packed, Part, pack, unpack
+from skene.adapters.memory.state import Key, Part
 from skene.adapters.memory.table import Table
 from skene.definitions.units import LARGEST
 from skene.engine.counter import (

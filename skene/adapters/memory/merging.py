@@ -8,8 +8,9 @@ from heapq import heappush
 from skene.adapters.memory.accounts import MemoryAccounts
 from skene.adapters.memory.bills import keep_past
 from skene.adapters.memory.overrides import MemoryOverrides
+from skene.adapters.memory.packed import pack, unpack
 from skene.adapters.memory.spells import Terms, end_spell
-from skene.adapters.memory.state import Holder, MessageRow, PastWindow, Recipient, pack, unpack
+from skene.adapters.memory.state import Holder, MessageRow, PastWindow, Recipient
 from skene.engine.bill import Bill
 from skene.engine.merging import Billing, Meter, bring_together, other_key, unite
 from skene.ports.counters import Draft

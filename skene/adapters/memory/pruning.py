@@ -6,7 +6,8 @@ from datetime import datetime
 
 from anyio.lowlevel import checkpoint
 
-from skene.adapters.memory.state import Part, unpack
+from skene.adapters.memory.packed import unpack
+from skene.adapters.memory.state import Part
 from skene.ports.outbox import MessageState
 from skene.ports.retention import (
     FIRINGS_GUARD,

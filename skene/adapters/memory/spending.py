@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from skene.adapters.memory.state import Packed, State
+from skene.adapters.memory.packed import Packed
+from skene.adapters.memory.state import State
 from skene.adapters.memory.table import Table
 from skene.engine.spent import MASK, UNITS, WIDTH, Spent
 from skene.engine.subject import storable_id

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from heapq import heappush
 from typing import Any, Protocol
 
+from skene.adapters.memory.packed import Packed
 from skene.adapters.memory.table import Table
 from skene.engine.bill import Bill
-from skene.engine.counter import Counter
 from skene.engine.grants import Pot
 from skene.engine.limits import OwnLimit
-from skene.engine.spent import MASK, UNITS, WIDTH, instant, nanos
+from skene.engine.spent import nanos
 from skene.engine.standing import Standing
 from skene.engine.window import EPOCH
 from skene.ports.accounts import Update
@@ -27,23 +27,6 @@ from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
 from skene.ports.overrides import Overridden
 from skene.ports.syncs import SyncRun
-
-Packed = int | Counter
-"""A counter at rest. A plain window is one integer, a fifth of the object's size; see `engine.spent`."""
-
-
-def pack(counter: Counter) -> Packed:
-    """Fold a counter; one with parts, notices or grants, of which there are few, stays as it is."""
-    if counter.parts or counter.notices or counter.extra or counter.start < EPOCH:
-        return counter
-    return counter.used << UNITS | nanos(counter.start - EPOCH) << WIDTH | nanos(counter.end - EPOCH)
-
-
-def unpack(packed: Packed | None) -> Counter | None:
-    """The counter that was packed."""
-    if not isinstance(packed, int):
-        return packed
-    return Counter(instant(packed >> WIDTH & MASK), instant(packed & MASK), packed >> UNITS)
 
 
 @dataclass(slots=True)

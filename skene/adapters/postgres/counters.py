@@ -45,28 +45,21 @@ class CallsOnCounter:
         self.waiting.append(waiting)
 
     def settle(self, row: Sequence[Any]) -> None:
-        """Tell them what a row of `Queries.plain` says, but those that grants may pay for."""
-        _, charged, now, plan, customer, checked_at, limit, granted, used, start, end, notices, wall = row
-        taken = max(0, charged) if self.alike else len(self.waiting) * charged
-        if taken < len(self.waiting) and not self.alike:
-            return  # some may fit by themselves
-        after = used - (self.cost * taken if self.alike else self.total)
-        named = tuple(notices) if notices else ()
-        for waiting in self.waiting[:taken]:
-            charge = waiting.item.charges[0]
-            after += charge.cost
-            receipt = Receipt(charge.meter, plan, start, charge.cost)
-            tally = Tally(charge, limit, after, True, start, end, named, None, receipt, granted)
-            waiting.settle(
-                Counted(True, False, now, plan, None, customer, checked_at, (tally,), self.subject)
-            )
-        if granted > 0 or limit is None:
+        """Tell them what a row of `Queries.plain` says; of two, the first."""
+        if self.waiting[0].settled:
             return
-        for waiting in self.waiting[taken:]:
+        _, charged, now, plan, customer, checked_at, limit, granted, used, start, end, notices, wall = row
+        named = tuple(notices) if notices else ()
+        after = used - self.total if charged else used
+        for waiting in self.waiting:
             charge = waiting.item.charges[0]
-            tally = Tally(charge, limit, used, False, start, end, named, wall, None, granted)
+            receipt = None
+            if charged:
+                after += charge.cost
+                receipt = Receipt(charge.meter, plan, start, charge.cost)
+            tally = Tally(charge, limit, after, charged, start, end, named, wall, receipt, granted)
             waiting.settle(
-                Counted(False, False, now, plan, None, customer, checked_at, (tally,), self.subject)
+                Counted(charged, False, now, plan, None, customer, checked_at, (tally,), self.subject)
             )
 
     def settle_as_one(self, whole: Counted) -> None:

@@ -172,8 +172,8 @@ class Flights:
             (
                 [counter.subject for counter in counters],
                 numbers,
-                [counter.cost if counter.alike else counter.total for counter in counters],
-                [len(counter.waiting) if counter.alike else 1 for counter in counters],
+                [counter.total for counter in counters],
+                [counter.cost if counter.alike else None for counter in counters],
                 [shape.charge.meter for shape in shapes],
                 [shape.charge.step for shape in shapes],
                 [shape.limits for shape in shapes],

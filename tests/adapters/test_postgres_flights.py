@@ -177,7 +177,7 @@ async def test_many_calls_take_few_statements(postgres: str) -> None:
         return await fetch(query, arguments)
 
     lines.fetch = watched  # type: ignore[method-assign, assignment] # looks on
-    subjects = [f"subject {number}" for number in range(200)]
+    subjects = [f"subject {number}" for number in range(100)]
     for expected in (
         ["charge_plain_v1", "consume_many_v3"],  # the first of their windows
         ["charge_plain_v1"],

@@ -140,11 +140,12 @@ class PostgresStorage(SqlStorage):
             self._let_go()
             return
         self._engine = self._home = self._flights = self._lines = None
-        with anyio.move_on_after(self._seconds, shield=True):
-            if flights is not None and lines is not None:
+        if flights is not None and lines is not None:
+            with anyio.move_on_after(self._seconds, shield=True):
                 await flights.aclose()
-                await lines.aclose()
-            if self._theirs is None:
+            await lines.aclose()
+        if self._theirs is None:
+            with anyio.move_on_after(self._seconds, shield=True):
                 await engine.dispose()
 
     async def migrate(self) -> list[str]:

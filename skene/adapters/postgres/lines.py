@@ -38,6 +38,7 @@ class Lines:
         if theirs:
             self._engine = create_async_engine("postgresql+asyncpg://", pool=engine.pool.recreate())
         self._free: list[Driver] = []
+        self._busy: set[Driver] = set()
 
     async def open(self) -> None:
         """Open the first, so that the first call need not wait for it.
@@ -57,6 +58,7 @@ class Lines:
         if driver.is_closed():  # it died while it lay idle; nothing was sent
             driver = await self._open()
         sound = False
+        self._busy.add(driver)
         try:
             rows: Any = await driver.fetch(query, *arguments)  # records are sequences, but not to the type
             sound = True
@@ -65,13 +67,16 @@ class Lines:
             sound = _is_sound(driver, error)
             raise
         finally:
+            self._busy.discard(driver)
             if sound:
                 self._free.append(driver)
             else:  # interrupted: what the server does with the statement is not known any more
                 driver.terminate()
 
     async def aclose(self) -> None:
-        """Close them all."""
+        """Close them all, those in use too."""
+        for driver in self._busy:
+            driver.terminate()
         free, self._free = self._free, []
         for driver in free:
             with anyio.move_on_after(CLOSING_SECONDS, shield=True), contextlib.suppress(*FAULTS):
@@ -83,8 +88,8 @@ class Lines:
 
         They are not even let go of: whoever collects them would close them in the other's event loop.
         """
-        _LEFT_ALONE.append(self._free)
-        self._free = []
+        _LEFT_ALONE.append((self._free, self._busy))
+        self._free, self._busy = [], set()
 
     async def _open(self) -> "Driver":
         held, driver = await _take(self._engine)

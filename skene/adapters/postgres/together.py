@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 
 LANES = 2
 """Statements in flight at once."""
+BATCH = 128
+"""Calls in one statement: while it is in flight, the next one of as many is made up."""
 CROWD = 64
 """With so many waiting, a second flight is worth its share of the database."""
 LATE = 0.05
@@ -66,7 +68,7 @@ class Together(Generic[Item, Result]):
         undo: Callable[[Item, Result], Coroutine[Any, Any, None]],
         patience: float,
         lanes: int = LANES,
-        batch: int = 256,
+        batch: int = BATCH,
         room: int = 4096,
     ) -> None:
         """Nothing is in flight yet.

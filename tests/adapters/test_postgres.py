@@ -141,6 +141,7 @@ async def test_the_users_engine_is_used_and_left_open(postgres: str) -> None:
     finally:
         async with engine.connect() as connection:
             await connection.execute(sa.text("ALTER TABLE gone RENAME TO skene_outbox"))
+    await storage.aclose()  # it was started again
     await engine.dispose()
 
 

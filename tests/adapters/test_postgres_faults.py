@@ -139,6 +139,20 @@ async def test_a_strangers_lock_is_waited_for_in_vain_but_not_long(
     assert await storage.messages() == ()
 
 
+async def test_a_give_back_waits_out_a_lock(dsn: str) -> None:
+    """Or the units of a failed call would stay charged because of a rush."""
+    storage = PostgresStorage(dsn, timeout=timedelta(seconds=20))
+    receipt = (await storage.consume(call())).tallies[0].receipt
+    assert receipt is not None
+    async with stranger(dsn) as lock, anyio.create_task_group() as group:
+        async with lock.transaction():
+            await lock.execute("SELECT FROM skene_usage FOR UPDATE")
+            group.start_soon(storage.refund, "ada", (receipt,))
+            await anyio.sleep(1.3)  # longer than a statement waits
+    assert await used(storage) == 0
+    await storage.aclose()
+
+
 async def test_a_full_pool_is_waited_for_in_vain_but_not_long(dsn: str) -> None:
     """F9."""
     storage = PostgresStorage(dsn, pool_size=2)

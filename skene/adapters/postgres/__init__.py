@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 import anyio
+import asyncpg
 from anyio.lowlevel import RunVar
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -204,7 +205,14 @@ class PostgresStorage(SqlStorage):
     ) -> None:
         """Give back charged units in the window they were charged in."""
         arguments = counting.refund_arguments(subject, receipts, idempotency_key, self._now())
-        await self._answer(lambda: self._fetch(self._calls.refund, arguments))
+
+        async def attempt() -> None:
+            try:
+                await self._fetch(self._calls.refund, arguments)
+            except asyncpg.LockNotAvailableError as error:  # a rush on the counter: units would stay charged
+                raise Stale("nothing was given back yet") from error
+
+        await self._answer(attempt)
 
     async def _alone(self, call: Consume, seconds: float, *, spend: bool = True) -> Counted:
         arguments = counting.consume_arguments(call, self._shapes, self._now(), spend=spend)

@@ -10,7 +10,7 @@ __all__ = ["FAULTS", "Stale", "explain", "is_worth_repeating", "read_only", "sql
 
 
 class Stale(Exception):
-    """The connection was dead before anything could be committed: the work may be done over another one."""
+    """Nothing was done, since the connection was dead or the lock not to be had: the work may be done over."""
 
 
 FAULTS: tuple[type[Exception], ...] = (

@@ -144,11 +144,10 @@ async def test_a_give_back_waits_out_a_lock(dsn: str) -> None:
     storage = PostgresStorage(dsn, timeout=timedelta(seconds=20))
     receipt = (await storage.consume(call())).tallies[0].receipt
     assert receipt is not None
-    async with stranger(dsn) as lock, anyio.create_task_group() as group:
-        async with lock.transaction():
-            await lock.execute("SELECT FROM skene_usage FOR UPDATE")
-            group.start_soon(storage.refund, "ada", (receipt,))
-            await anyio.sleep(1.3)  # longer than a statement waits
+    async with stranger(dsn) as lock, anyio.create_task_group() as group, lock.transaction():
+        await lock.execute("SELECT FROM skene_usage FOR UPDATE")
+        group.start_soon(storage.refund, "ada", (receipt,))
+        await anyio.sleep(1.3)  # longer than a statement waits
     assert await used(storage) == 0
     await storage.aclose()
 

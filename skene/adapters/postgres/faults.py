@@ -10,7 +10,7 @@ __all__ = ["FAULTS", "Stale", "explain", "is_worth_repeating", "read_only", "sql
 
 
 class Stale(Exception):
-    """Nothing was done, since the connection was dead or the lock not to be had: the work may be done over."""
+    """Nothing was done, for a dead connection or a lock that is not to be had: it may be done over."""
 
 
 FAULTS: tuple[type[Exception], ...] = (

@@ -156,6 +156,11 @@ class Counted:
     tallies: tuple[Tally, ...]
     subject: str
 
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """What was charged, to be given back; empty after a refusal or a replay."""
+        return tuple(tally.receipt for tally in self.tallies if tally.receipt)
+
 
 _MAILS = ("upgrade_prompt", "usage_warning", "email")
 

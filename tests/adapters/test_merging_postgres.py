@@ -51,7 +51,7 @@ async def race(two: list[PostgresStorage], merge: Merge, rounds: int) -> tuple[C
         for number in range(rounds):
             counted = await storage.consume(call(*charges, subject=subject))
             if number % 5 == 4:  # one that fails
-                receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+                receipts = counted.receipts
                 for receipt in receipts:
                     await storage.refund(counted.subject, (receipt,))
             else:

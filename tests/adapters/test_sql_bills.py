@@ -46,7 +46,7 @@ class Before:
         assert (await self.connection.fetch(query, *arguments))[0]["outcome"] == "admitted"
 
     async def give_back(self, counted: Counted) -> None:
-        receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+        receipts = counted.receipts
         arguments = counting.refund_arguments("ada", receipts, None, self.clock.now())
         await self.connection.execute(counting.Queries.under("").refund.replace("_v3", "_v2"), *arguments)
 

@@ -159,7 +159,7 @@ async def test_spending_and_giving_back_do_not_deadlock(postgres: str) -> None:
     async def worker(storage: PostgresStorage, asked: Consume) -> None:
         for _ in range(20):
             counted = await storage.consume(asked)
-            receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+            receipts = counted.receipts
             assert receipts
             await storage.refund("ada", receipts)
 

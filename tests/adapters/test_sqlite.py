@@ -6,8 +6,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from skene.testing.conformance.base import call, charge, draft, used, wall
+from tests.support.sqlite_locks import write_lock
 
 pytestmark = pytest.mark.anyio
 
@@ -60,15 +61,6 @@ async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
     await storage.start()
     yield storage
     await storage.aclose()
-
-
-@contextmanager
-def write_lock(path: Path) -> Iterator[None]:
-    """Hold what every writer needs, as a stranger with an open transaction does."""
-    stranger = sqlite3.connect(path, isolation_level=None)
-    stranger.execute("BEGIN IMMEDIATE")
-    yield
-    stranger.close()
 
 
 @pytest.mark.parametrize("name", [":memory:", "", "file::memory:?cache=shared", "file:x?mode=memory"])

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from skene.adapters.sqlite.flight import Asked, GivenBack
 from skene.errors import IdempotencyConflict, StorageUnavailable
 from skene.ports.counters import Consume, Counted
 from skene.testing.conformance.base import call, charge, used
+from tests.support.sqlite_locks import write_lock
 
 pytestmark = pytest.mark.anyio
 
@@ -36,15 +37,6 @@ async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
     await storage.start()
     yield storage
     await storage.aclose()
-
-
-@contextmanager
-def write_lock(path: Path) -> Iterator[None]:
-    """Hold what every writer needs, as another process in a transaction does."""
-    stranger = sqlite3.connect(path, isolation_level=None)
-    stranger.execute("BEGIN IMMEDIATE")
-    yield
-    stranger.close()
 
 
 @asynccontextmanager

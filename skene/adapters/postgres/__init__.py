@@ -31,6 +31,7 @@ from skene.adapters.postgres.triggers import PostgresTriggers
 from skene.adapters.sql.migrate import revision_of, upgrade, verify
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.system import SystemClock
+from skene.adapters.undoing import unless_cancelled
 from skene.errors import ConfigurationError, SchemaOutdated
 from skene.ports.clock import Clock
 from skene.ports.counters import Consume, Counted, Receipt
@@ -218,9 +219,7 @@ class PostgresStorage(SqlStorage):
         arguments = counting.consume_arguments(call, self._shapes, self._now(), spend=spend)
         rows = await self._answer(lambda: self._fetch(self._calls.alone, arguments), seconds)
         answer = counting.counted(call, rows)
-        if spend and answer.admitted and not answer.replayed:
-            await self._unless_cancelled(call, answer)
-        return answer
+        return await unless_cancelled(self, call, answer) if spend else answer
 
     async def _fetch(self, query: str, arguments: tuple[object, ...]) -> Rows:
         """Run one statement, a transaction by itself, on the driver's own connection."""

@@ -49,18 +49,11 @@ class CallsOnCounter:
         if self.waiting[0].settled:
             return
         _, charged, now, plan, customer, checked_at, limit, granted, used, start, end, notices, wall = row
-        named = tuple(notices) if notices else ()
-        after = used - self.total if charged else used
-        for waiting in self.waiting:
-            charge = waiting.item.charges[0]
-            receipt = None
-            if charged:
-                after += charge.cost
-                receipt = Receipt(charge.meter, plan, start, charge.cost)
-            tally = Tally(charge, limit, after, charged, start, end, named, wall, receipt, granted)
-            waiting.settle(
-                Counted(charged, False, now, plan, None, customer, checked_at, (tally,), self.subject)
-            )
+        charge, named = self.waiting[0].item.charges[0], tuple(notices) if notices else ()
+        receipt = Receipt(charge.meter, plan, start, self.total) if charged else None
+        tally = Tally(charge, limit, used, charged, start, end, named, wall, receipt, granted)
+        about = (charged, False, now, plan, None, customer, checked_at, (tally,), self.subject)
+        self._tell(Counted(*about))
 
     def settle_as_one(self, whole: Counted) -> None:
         """Tell them what became of one call that takes what all of them take.
@@ -68,37 +61,30 @@ class CallsOnCounter:
         Args:
             whole: the answer to it. If it was refused, those that may fit by themselves are left unsettled.
         """
-        tally = whole.tallies[0]
-        receipt, limit, after = tally.receipt, tally.limit, tally.used
-        if receipt is None and (limit is None or not self.alike or self.cost <= limit - tally.used):
+        (tally,) = whole.tallies
+        fitting = tally.limit is None or not self.alike or self.cost <= tally.limit - tally.used
+        if whole.admitted or not fitting:
+            self._tell(whole)
+
+    def _tell(self, whole: Counted) -> None:
+        """Tell each its part of what became of all: admitted, each is told the count as it was after it."""
+        if len(self.waiting) == 1:
+            self.waiting[0].settle(whole)
             return
-        after -= self.total if receipt else 0
+        (tally,), receipt = whole.tallies, None
+        used = tally.used - self.total if tally.receipt else tally.used
         for waiting in self.waiting:
             charge = waiting.item.charges[0]
-            mine = Receipt(receipt.meter, receipt.plan, receipt.at, charge.cost) if receipt else None
-            after += charge.cost if receipt else 0
+            if tally.receipt:
+                used += charge.cost
+                receipt = Receipt(charge.meter, tally.receipt.plan, tally.receipt.at, charge.cost)
             told = Tally(
-                charge,
-                limit,
-                after,
-                tally.fits,
-                tally.start,
-                tally.end,
-                tally.notices,
-                tally.wall,
-                mine,
-                tally.granted,
+                *(charge, tally.limit, used, tally.fits, tally.start, tally.end),
+                *(tally.notices, tally.wall, receipt, tally.granted),
             )
             waiting.settle(
                 Counted(
-                    whole.admitted,
-                    False,
-                    whole.now,
-                    whole.plan,
-                    whole.held_plan,
-                    whole.customer,
-                    whole.checked_at,
-                    (told,),
-                    whole.subject,
+                    *(whole.admitted, False, whole.now, whole.plan, whole.held_plan, whole.customer),
+                    *(whole.checked_at, (told,), whole.subject),
                 )
             )

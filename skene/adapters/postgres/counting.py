@@ -1,7 +1,7 @@
 """The calls of the functions in `0006_together.postgresql.sql`: what goes in, and what comes out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ class Queries:
     """The statements. `prefix` is the schema's name and a dot, or nothing.
 
     Attributes:
-        plain: ordinary calls on any number of counters, each counter once; see `flights.Flight`.
+        plain: ordinary calls on any number of counters, each counter once; see `flights.Flights`.
         one: one call of any kind, which `consume_arguments` are for.
         alone: the same, and waits longer for a lock.
         many: the same for several; its rows begin with the number of their call.
@@ -163,11 +163,10 @@ def refund_arguments(
 
 
 def _unchanging(charge: Charge) -> str:
-    limits: Mapping[str, int | None] = dict(charge.limits)
     fields: dict[str, object] = {
         "step": charge.step,
         "meter": charge.meter,
-        "limits": limits,
+        "limits": dict(charge.limits),
         "rule": _rule(charge.rule),
     }
     if charge.feature is not None:

@@ -202,7 +202,7 @@ class Flights:
         """Give back what a call took whose caller could not wait for the answer."""
         if answer is None:
             return
-        receipts = tuple(tally.receipt for tally in answer.tallies if tally.receipt)
+        receipts = answer.receipts
         if not receipts:  # else it was refused or repeated, and its key may be another call's by now
             return
         with contextlib.suppress(StorageUnavailable):  # it stays charged, as when the process is killed here

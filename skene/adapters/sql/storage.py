@@ -5,9 +5,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
-
 from skene.adapters.sql import (
     accounts,
     attempts,
@@ -33,7 +30,7 @@ from skene.adapters.sql.transacting import Work
 from skene.engine.standing import Standing
 from skene.ports.accounts import Applied, Credit, Customer, Ticket, Update
 from skene.ports.contacts import Suppressed, Suppression
-from skene.ports.counters import BilledUse, Consume, Counted, Draft, Notice, Receipt
+from skene.ports.counters import BilledUse, Draft, Notice, Receipt
 from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
@@ -59,16 +56,6 @@ class SqlStorage(SqlSyncs):
         self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
     ) -> None:
         """Give back charged units in the window they were charged in."""
-
-    async def _unless_cancelled(self, call: Consume, counted: Counted) -> None:
-        """Give the units back if the caller was cancelled meanwhile, and so never learns of them."""
-        try:
-            await checkpoint_if_cancelled()
-        except BaseException:
-            receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
-            with anyio.CancelScope(shield=True):
-                await self.refund(call.subject, receipts, call.idempotency_key)
-            raise
 
     async def meters(self, subject: str) -> tuple[str, ...]:
         """The names of all counters that are kept for a subject."""

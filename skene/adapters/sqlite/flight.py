@@ -64,7 +64,7 @@ class Asked(Errand):
         counted = self.outcome
         if not isinstance(counted, Counted) or not counted.admitted or counted.replayed or not self.spend:
             return None
-        receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+        receipts = counted.receipts
         back = GivenBack(self.call.subject, receipts, self.call.idempotency_key)
         back.deadline += UNDO_SECONDS  # nobody waits for it
         return back

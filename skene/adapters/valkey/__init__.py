@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
 
+from skene.adapters.undoing import unless_cancelled
 from skene.adapters.valkey import erasing, wire
 from skene.adapters.valkey.beside import Beside
 from skene.adapters.valkey.billing import Reports
@@ -103,23 +103,11 @@ class ValkeyStorage(Beside):
         """Charge a call if every one of its counters admits it, in one round trip."""
         with anyio.fail_after(None, shield=True):  # each of its steps ends in time
             counted = await self._decide(call, spend=True)
-        if counted.admitted and not counted.replayed:
-            await self._unless_cancelled(call, counted)
-        return counted
+        return await unless_cancelled(self, call, counted)
 
     async def peek(self, call: Consume) -> Counted:
         """What `consume` would answer now, without charging."""
         return await self._decide(call, spend=False)
-
-    async def _unless_cancelled(self, call: Consume, counted: Counted) -> None:
-        """Give the units back if the caller was cancelled meanwhile, and so never learns of them."""
-        try:
-            await checkpoint_if_cancelled()
-        except BaseException:
-            receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
-            with anyio.CancelScope(shield=True):
-                await self.refund(call.subject, receipts, call.idempotency_key)
-            raise
 
     async def _decide(self, call: Consume, *, spend: bool) -> Counted:
         subject, alone, brought, version = call.subject, False, "", ""

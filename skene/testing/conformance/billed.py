@@ -64,7 +64,7 @@ async def report(storage: Storage, included: int = 0) -> int:
 
 async def give_back(storage: Storage, counted: Counted, subject: str = "ada") -> None:
     """Give back what a call was charged."""
-    receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+    receipts = counted.receipts
     assert receipts
     await storage.refund(subject, receipts)
 

@@ -87,7 +87,7 @@ class GrantReturnConformance(ConformanceBase):
         for _ in range(100):
             counted = await storage.consume(call(*pair))
             assert counted.admitted
-            await storage.refund("ada", tuple(tally.receipt for tally in counted.tallies if tally.receipt))
+            await storage.refund("ada", counted.receipts)
         assert await spent(storage) == {"invited": 0}
         assert (await storage.consume(call(*pair))).admitted
         assert not (await storage.consume(call(*pair))).admitted
@@ -213,7 +213,7 @@ class GrantConcurrencyConformance(ConformanceBase):
         async def turn(storage: Storage, items: Sequence[Charge], fails: bool) -> int:
             counted = await storage.consume(call(*items))
             if counted.admitted and fails:
-                receipts = tuple(tally.receipt for tally in counted.tallies if tally.receipt)
+                receipts = counted.receipts
                 await storage.refund("ada", receipts)
             return int(counted.admitted and not fails)
 

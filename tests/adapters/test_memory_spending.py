@@ -23,15 +23,14 @@ from skene.testing.conformance.base import call, charge
 from tests.support.histories import (
     LIMITS,
     START,
-    TOO_LATE,
     Ask,
     Charging,
     Give,
     Hold,
     Player,
     Step,
-    Wait,
     WaitForTheEnd,
+    in_step,
     rules,
     steps,
 )
@@ -79,16 +78,7 @@ async def compare(kind: type[AtOnce], history: list[Step], rules: tuple[Any, Any
     clock = ManualClock(START)
     model = Player(MemoryStorage(clock=clock), clock, "ada", rules)
     player = kind(MemoryStorage(clock=clock), clock, "ada", rules)
-    for each in (model, player):
-        if customer:
-            await each.bill()
-    for step in history:
-        if isinstance(step, Wait):
-            clock.advance(step.pause)
-        elif isinstance(step, WaitForTheEnd) and model.last and model.last.tallies[-1].end < TOO_LATE:
-            clock.set(model.last.tallies[-1].end + step.off)
-        await model.play(step)
-        await player.play(step)
+    async for _ in in_step(clock, history, model, player, customer=customer):
         assert [_known(one) for one in player.answers[-1:]] == [_known(one) for one in model.answers[-1:]]
     assert player.receipts == model.receipts
     assert kept(player) == kept(model)

@@ -23,14 +23,12 @@ from skene.engine.window import WindowRule
 from skene.testing.clock import ManualClock
 from tests.support.histories import (
     START,
-    TOO_LATE,
     Charging,
     Player,
     Step,
-    Wait,
-    WaitForTheEnd,
     billing_steps,
     edged_rules,
+    in_step,
     rules,
     steps,
 )
@@ -156,16 +154,7 @@ async def _replay(
     memory = MemoryStorage(clock=clock)
     model = Player(memory, clock, subject, rules)
     player = Player(storage, clock, subject, rules)
-    for each in (model, player):
-        if customer:
-            await each.bill()
-    for step in history:
-        if isinstance(step, Wait):
-            clock.advance(step.pause)
-        elif isinstance(step, WaitForTheEnd) and model.last and model.last.tallies[-1].end < TOO_LATE:
-            clock.set(model.last.tallies[-1].end + step.off)
-        await model.play(step)
-        await player.play(step)
+    async for _ in in_step(clock, history, model, player, customer=customer):
         assert player.answers[-1:] == model.answers[-1:]
     assert player.receipts == model.receipts
     assert await kept_in_sql(storage, subject) == kept_in_memory(memory, subject)

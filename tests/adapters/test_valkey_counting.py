@@ -17,14 +17,12 @@ from skene.engine.window import WindowRule
 from skene.testing.clock import ManualClock
 from tests.support.histories import (
     START,
-    TOO_LATE,
     Charging,
     Player,
     Step,
-    Wait,
-    WaitForTheEnd,
     billing_steps,
     edged_rules,
+    in_step,
     rules,
     steps,
 )
@@ -91,19 +89,13 @@ async def replay(
     subject = f"subject {next(subjects)}"
     memory = MemoryStorage(clock=clock)
     model, player = (Player(one, clock, subject, rules) for one in (memory, storage))
+
+    async def prune() -> None:
+        if await memory.prune():  # idempotency keys end by themselves in Valkey, but not here
+            await storage.prune()
+
     try:
-        for each in (model, player):
-            if customer:
-                await each.bill()
-        for step in history:
-            if isinstance(step, Wait):
-                clock.advance(step.pause)
-            elif isinstance(step, WaitForTheEnd) and model.last and model.last.tallies[-1].end < TOO_LATE:
-                clock.set(model.last.tallies[-1].end + step.off)
-            if await memory.prune():  # idempotency keys end by themselves in Valkey, but not here
-                await storage.prune()
-            await model.play(step)
-            await player.play(step)
+        async for _ in in_step(clock, history, model, player, customer=customer, moved=prune):
             assert player.answers[-1:] == model.answers[-1:]
         assert player.receipts == model.receipts
         ours, theirs = await kept_in_valkey(storage, subject), kept_in_memory(memory, subject)

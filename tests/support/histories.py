@@ -1,5 +1,6 @@
 """Random histories of calls, plans, grants, overrides and reports, and who plays them on a storage."""
 
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -27,6 +28,7 @@ __all__ = [
     "WaitForTheEnd",
     "billing_steps",
     "edged_rules",
+    "in_step",
     "rules",
     "steps",
 ]
@@ -333,3 +335,36 @@ class Player:
         )
         drafts = (Draft(wall.id, "upgrade_prompt", "loop", "loop.0", self.subject, "free", "mail", "t", {}),)
         return await self.storage.open_wall(wall, drafts)
+
+
+async def in_step(
+    clock: ManualClock,
+    history: Sequence[Step],
+    model: Player,
+    player: Player,
+    *,
+    customer: bool,
+    moved: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncGenerator[None]:
+    """Play a history twice at once; yields after each step, for a look at what both were told.
+
+    Args:
+        clock: that of both.
+        history: what happens.
+        model, player: who play it.
+        customer: both are one at the billing service.
+        moved: what is to be done after the clock was moved, before anybody plays.
+    """
+    for each in (model, player):
+        if customer:
+            await each.bill()
+    for step in history:
+        if isinstance(step, Wait):
+            clock.advance(step.pause)
+        elif isinstance(step, WaitForTheEnd) and model.last and model.last.tallies[-1].end < TOO_LATE:
+            clock.set(model.last.tallies[-1].end + step.off)
+        if moved is not None:
+            await moved()
+        await model.play(step)
+        await player.play(step)
+        yield

@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Or pyright would ask the network whether there is a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test oldest bench check format constraints clean
+.PHONY: help demo test oldest bench docs check format constraints clean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -23,6 +23,7 @@ help:
 	@echo "make test         every test"
 	@echo "make oldest       every test, with the oldest releases that pyproject.toml allows"
 	@echo "make bench        what skene does beside what people use today: writes docs/benchmarks.md, takes half an hour"
+	@echo "make docs         the site in build/docs, without a warning"
 	@echo "make check        format, lint, layers, types, and full coverage of the definitions and the engine"
 	@echo "make format       rewrite the code as make check wants it"
 	@echo "make constraints  pin the newest release of everything in constraints.txt"
@@ -49,6 +50,10 @@ bench:
 	@$(MAKE) $(VENV)-bench/.ready VENV=$(VENV)-bench GROUP=bench
 	@$(VENV)-bench/bin/python -m tests.benchmarks $(GROUPS) \
 		$(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ROUNDS),--rounds=$(ROUNDS))
+
+docs: $(READY)
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/README.html"
 
 check: $(READY)
 	@echo "== format";   $(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }

@@ -22,7 +22,7 @@ html_title = "skene"
 
 myst_heading_anchors = 4  # links to headings, as the hosts of repositories make them
 default_role = "literal"  # what docstrings set in single backticks
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -40,16 +40,21 @@ class Skene(Runtime):
 
     Args:
         loops: what `define_loop` or `load_loop` made.
-        storage, billing: your database; who pays for what (None: plans are set by hand).
+        storage: your database.
+        billing: who pays for what; None: plans are set by hand.
         notifiers: who sends messages, by the name that loops call them (`provider=`).
-        profile, clock: a subject's id to its `Profile` (None: the customer's address); for tests.
-        public_url, prefix: where people reach your app (`http://localhost:8000` if None) and skene in it.
-        secret, link_lifetime: signs links in messages (None: derived from billing's own); how long for.
+        profile: a subject's id to its `Profile`; None: the customer's address.
+        clock: another one than the database's, for tests.
+        public_url: where people reach your app; None: `http://localhost:8000`.
+        secret: signs links in messages; None: derived from billing's own.
+        prefix: where skene's routes are in your app.
         on_storage_error: `deny` answers 503 while nothing can be counted, `allow` lets calls through.
         enforce: False only watches: everything is counted and recorded, nobody is refused or written to.
         worker: run the recovery worker in this process; False when `skene worker` does it elsewhere.
+        link_lifetime: how long links in messages work.
         queries: runs the queries of conditions, if your tables are in another database than `storage`.
-        sources, mail: who sends signed webhooks, by name; how much marketing mail people get, and when.
+        sources: who sends signed webhooks, by name.
+        mail: how much marketing mail people get, and when.
         offer: says which plan to sell, from subject, plan held and refusing step; None: the next better.
         sync_every: how often a worker puts right plans that are not what billing says; None: never.
         hooks: your other systems that hear of what happens, by name.

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from skene.engine.decision import Decision, Reason
-from skene.engine.spent import MASK, UNITS, WIDTH, Spent
+from skene.engine.spent import MASK, UNITS, WIDTH
 
 __all__ = [
     "Refused",
@@ -134,23 +134,22 @@ def rate_limit_fields(decision: Decision, given_back: int = 0) -> list[tuple[byt
     return [(b"ratelimit-policy", policy.encode("ascii")), (b"ratelimit", state.encode("ascii"))]
 
 
-def plain_fields(spent: Spent) -> tuple[tuple[bytes, bytes], ...]:
-    """The same for a plain call, from its numbers."""
-    plan, limit, counter, now = spent
+def plain_fields(plan: str, limit: int | None, counter: int, now: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The same for a plain call, from its numbers: those of a `Spent`."""
     if limit is None:
         return ()
     end = counter & MASK
-    policy, name = _policy(plan, limit, end - (counter >> WIDTH & MASK))
-    state = f"{name};r={limit - (counter >> UNITS)};t={-((now - end) // SECOND)}"
-    return policy, (b"ratelimit", state.encode("ascii"))
+    policy, state = _policy(plan, limit, end - (counter >> WIDTH & MASK))
+    return policy, (b"ratelimit", state % (limit - (counter >> UNITS), -((now - end) // SECOND)))
 
 
 @lru_cache(maxsize=1024)
-def _policy(plan: str, limit: int, length: int) -> tuple[tuple[bytes, bytes], str]:
-    """The field that is the same for all subjects of a plan, and the plan's name as the other one has it."""
+def _policy(plan: str, limit: int, length: int) -> tuple[tuple[bytes, bytes], bytes]:
+    """The field that is the same for all subjects of a plan, and what the other one is made of."""
     name = _quoted(plan)
     policy = f"{name};q={limit};w={-(-length // SECOND)}"
-    return (b"ratelimit-policy", policy.encode("ascii")), name
+    state = f"{name.replace('%', '%%')};r=%d;t=%d"
+    return (b"ratelimit-policy", policy.encode("ascii")), state.encode("ascii")
 
 
 def _quoted(name: str) -> str:

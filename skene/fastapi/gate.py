@@ -20,7 +20,7 @@ from skene.fastapi.coverage import RoutesSeen, find_routes
 from skene.fastapi.freezing import frozen
 from skene.fastapi.middleware import SettleMiddleware
 from skene.fastapi.openapi import describe_refusals
-from skene.fastapi.routes import make_routes
+from skene.fastapi.routes import include, make_routes
 from skene.fastapi.visit import Visit, visit_of
 from skene.ports.storage import Storage
 from skene.runtime.skene import Runtime
@@ -178,7 +178,7 @@ class Gate:
         app.state.skene_gate = self  # `skene check --app` looks here
         self.skene.guarded = True
         app.add_exception_handler(Refused, answer_refused)
-        app.include_router(make_routes(self.skene, self._subject, self._member), prefix=self.skene.prefix)
+        include(make_routes(self.skene, self._subject, self._member), app, self.skene.prefix)
         build, lifespan, openapi = app.build_middleware_stack, app.router.lifespan_context, app.openapi
 
         def build_with_gate() -> ASGIApp:

@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from skene.errors import (
     BillingUnavailable,
@@ -20,13 +22,14 @@ from skene.fastapi.returning import return_page
 from skene.runtime.returning import Returned
 from skene.runtime.skene import Runtime
 
-__all__ = ["make_routes"]
+__all__ = ["include", "make_routes"]
 
 Receive = Callable[[bytes, Mapping[str, str]], Awaitable[object]]
 
 MAX_WEBHOOK = 1_048_576
 """Bytes. Stripe's events are far smaller; more is refused while it is still being read."""
 SETTLING = 3
+_ELSEWHERE: tuple[Match, Scope] = (Match.NONE, {})
 
 
 def make_routes(
@@ -61,6 +64,19 @@ def make_routes(
     router.add_api_route("/portal", portal, methods=["GET"])
     router.add_api_route("/usage", usage, methods=["GET"])
     return router
+
+
+def include(router: APIRouter, app: FastAPI, prefix: str) -> None:
+    """Give an app the routes; requests that are meant for others are not looked up among them."""
+    app.include_router(router, prefix=prefix)
+    included, under = app.routes[-1], f"{prefix}/"
+    matches = included.matches
+
+    def matches_under(scope: Scope) -> tuple[Match, Scope]:
+        # Wherever the app itself is mounted, the path has the prefix in it.
+        return matches(scope) if under in scope["path"] else _ELSEWHERE
+
+    setattr(included, "matches", matches_under)  # noqa: B010 - a type checker forbids assigning methods
 
 
 class _WebhookRoutes:

@@ -78,11 +78,13 @@ class Visit:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message of the answer on; when it is the first one, settle what was charged."""
+        if self.started:
+            return self._send(message)
         kind = message["type"]
         if kind == "http.response.start":
             if self.plain is not None and self._decision is None and message["status"] < FAILED:
                 self.started = True
-                message["headers"] = [*message.get("headers", ()), *plain_fields(self.plain[3])]
+                message["headers"] = [*message.get("headers", ()), *plain_fields(*self.plain[3])]
             elif self.decision is not None:
                 return self._settle_and_send(message)
         elif kind == "websocket.accept":

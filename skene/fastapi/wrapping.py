@@ -62,9 +62,9 @@ class Sources:
         if connection is None:
             return _take_visit(values)
         visit = visit_of(connection)
-        visit.connection, visit.subject = connection, values[self.subject]
-        if self.subject == SUBJECT_PARAMETER:
-            del values[SUBJECT_PARAMETER]
+        visit.connection = connection
+        own = self.subject
+        visit.subject = values.pop(own) if own == SUBJECT_PARAMETER else values[own]
         if self.member is not None:
             visit.member = values[self.member]
             values.pop(MEMBER_PARAMETER, None)

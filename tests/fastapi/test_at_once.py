@@ -88,7 +88,7 @@ async def test_a_warning_that_a_request_makes_due_is_recorded(house, path):
     assert [draft.kind for draft, _, _ in h.storage.posted()] == ["usage_warning", "upgrade_prompt"]
 
 
-@pytest.mark.parametrize("plan", ["free", 'with "quotes"', "gr\u00fcn"])
+@pytest.mark.parametrize("plan", ["free", 'with "quotes"', "gr\u00fcn", "100%d"])
 async def test_the_fields_from_numbers_are_those_of_the_decision(house, plan):
     h = house(freemium(3))
     (step,) = h.skene.program.steps
@@ -97,8 +97,8 @@ async def test_the_fields_from_numbers_are_those_of_the_decision(house, plan):
     h.clock.advance("1h")
     _, *numbers = spend("ada", 1)
     decision = replace(await h.skene.check("ada", step.meter), plan=plan)
-    assert list(plain_fields((plan, *numbers))) == rate_limit_fields(decision) != []
-    assert plain_fields((plan, None, *numbers[1:])) == ()
+    assert list(plain_fields(plan, *numbers)) == rate_limit_fields(decision) != []
+    assert plain_fields(plan, None, *numbers[1:]) == ()
 
 
 # -- the app's own dependencies ----------------------------------------------------------------------------

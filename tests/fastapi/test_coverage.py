@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
@@ -180,3 +181,35 @@ async def test_a_dependency_refuses_in_an_app_that_is_mounted_with_middleware(ho
     async with h.running() as client:
         assert [(await client.post(PATH)).status_code for _ in range(2)] == [200, 402]
     assert h.calls == ["ran"]
+
+
+@pytest.mark.parametrize("proxy", ["", "/prefix"])
+@pytest.mark.parametrize("prefix", ["/skene", "/grow/th"])
+async def test_requests_for_others_are_not_looked_up_among_the_gate_s_own_routes(
+    house, monkeypatch, prefix, proxy
+):
+    h = house(freemium(9), prefix=prefix)
+    build_plain(h)
+    asked: list[str] = []
+    matches = APIRoute.matches
+
+    def asking(route, scope):
+        if route.endpoint.__module__ == "skene.fastapi.routes":
+            asked.append(route.path)
+        return matches(route, scope)
+
+    async with h.running(root_path=proxy) as client:
+        monkeypatch.setattr(APIRoute, "matches", asking)
+        assert (await client.post(proxy + PATH)).status_code == 200
+        assert asked == []
+        # Theirs are found all the same, behind a proxy and in an app that is mounted, and corrected to.
+        assert (await client.get(f"{proxy}{prefix}/usage")).status_code == 200
+        assert (await client.get(f"{proxy}{prefix}/usage/")).status_code == 307
+        assert (await client.post(f"{proxy}{prefix}/usage")).status_code == 405
+        assert asked
+    outer = FastAPI()
+    outer.mount("/inner", h.app)
+    transport = httpx.ASGITransport(app=outer, root_path=proxy)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app.test") as client:
+        answer = await client.get(f"{proxy}/inner{prefix}/usage", headers={"x-user": "ada"})
+    assert answer.status_code == 200

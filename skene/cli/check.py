@@ -13,7 +13,7 @@ from skene.cli.people import with_storage
 from skene.cli.reactions import describe_goal, describe_reaction, goal_as_json, reaction_as_json
 from skene.cli.words import describe_step, step_as_json
 from skene.definitions.faults import Fault
-from skene.errors import ConfigurationError, StorageError
+from skene.errors import ConfigurationError, QueryError, StorageError
 
 if TYPE_CHECKING:
     from skene.definitions import Loop
@@ -35,10 +35,12 @@ class Problem:
     Attributes:
         what: the fault, or words.
         where: file and line it comes from, where that is known.
+        code: names the kind of problem, as the codes of errors do.
     """
 
     what: Fault | str
     where: str = ""
+    code: str = ConfigurationError.code
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else str(self.what)
@@ -62,13 +64,16 @@ class Found:
     missing: list[dict[str, str]] | None = None
     problems: list[Problem] = field(default_factory=list[Problem])
 
-    def note(self, faults: Iterable[Fault | str], where: str = "") -> None:
+    def note(
+        self, faults: Iterable[Fault | str], where: str = "", code: str = ConfigurationError.code
+    ) -> None:
         """Add problems."""
-        self.problems += [Problem(fault, where) for fault in faults]
+        self.problems += [Problem(fault, where, code) for fault in faults]
 
     def note_error(self, error: LoadError | ConfigurationError) -> None:
         """Add what an error says: its faults one by one, each with the place it comes from."""
-        self.note(error.faults or [str(error)], getattr(error, "where", "") if error.faults else "")
+        where = getattr(error, "where", "") if error.faults else ""
+        self.note(error.faults or [str(error)], where, error.code)
 
 
 @commands.command(
@@ -154,13 +159,14 @@ def _look_at_database(found: Found, skene: "Runtime") -> None:
     try:
         seen = with_storage(skene, lambda one: one.look_at_database())
     except StorageError as error:
-        found.note([str(error)])
+        found.note([str(error)], code=error.code)
         return
     found.missing = [{"step": one.step, "table": one.table, "event": one.event} for one in seen.missing]
-    found.note([*seen.faults, *(f"could not be checked: {text}" for text in seen.unknown)])
+    found.note(seen.faults)
+    found.note([f"could not be checked: {text}" for text in seen.unknown], code=QueryError.code)
     for one in seen.missing:
         what = f"{one.step}: the trigger for {one.event}s of {one.table} is not in the database, or outdated"
-        found.note([f"{what}; run `skene db triggers --install`"])
+        found.note([f"{what}; run `skene db triggers --install`"], code="triggers_missing")
 
 
 def _print(found: Found) -> None:
@@ -242,9 +248,9 @@ def _step_as_json(found: Found, skene: "Runtime", step: "CompiledStep | Reaction
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    """Each has a `message`; faults also say where, what was given, and what may be given."""
-    fault, message = problem.what, scrub(str(problem))
+    """Each has a `code` and a `message`; faults also say where, what was given, and what may be given."""
+    fault, told = problem.what, {"code": problem.code, "message": scrub(str(problem))}
     if isinstance(fault, str):
-        return {"message": message}
+        return told
     parts = {name: scrub(getattr(fault, name)) for name in ("path", "given", "allowed")}
-    return {"message": message, **parts, "hint": fault.hint, "where": problem.where or None}
+    return {**told, **parts, "hint": fault.hint, "where": problem.where or None}

@@ -17,6 +17,7 @@ from skene.cli import (
     outbox,
     people,
     reports,
+    schema,
     sync,
     triggers,
     worker,
@@ -47,6 +48,7 @@ for group in (
     granting.commands,
     contacts.commands,
     sync.commands,
+    schema.commands,
     mail.commands,
     demo.commands,
 ):

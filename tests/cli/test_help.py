@@ -61,6 +61,7 @@ def test_these_are_the_commands() -> None:
         "override end",
         "override set",
         "plan set",
+        "schema",
         "suppressions",
         "suppressions remove",
         "sync",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import DebugOption, guarded, report, scrub
-from skene.cli.loading import ConfigOption, LoadError, find_config, load_object, load_skene
+from skene.cli.gates import AppOption, load_gate
+from skene.cli.loading import ConfigOption, LoadError, find_config, load_skene
 from skene.cli.output import JsonOption, examples, print_json, say
 from skene.cli.people import with_storage
 from skene.cli.reactions import describe_goal, describe_reaction, goal_as_json, reaction_as_json
@@ -87,10 +88,7 @@ class Found:
 )
 @guarded
 def check(
-    app: Annotated[
-        str | None,
-        typer.Option(metavar="MODULE:NAME", help="Your FastAPI app, to see which routes are gated."),
-    ] = None,
+    app: AppOption = None,
     database: Annotated[
         bool,
         typer.Option(
@@ -132,17 +130,7 @@ def _look(found: Found, config: str | None, app: str | None) -> None:
 
 
 def _look_at_app(found: Found, skene: "Runtime", where: str) -> None:
-    from fastapi import FastAPI
-
-    from skene.fastapi import Gate
-
-    place, app = load_object(where, "--app", "app")
-    if not isinstance(app, FastAPI):
-        hint = "; call it first" if callable(app) and not isinstance(app, type) else ""
-        raise LoadError(f"--app: {place} is a {type(app).__name__}; it must be a FastAPI app{hint}")
-    gate = getattr(app.state, "skene_gate", None)
-    if not isinstance(gate, Gate):
-        raise LoadError(f"--app: {place} has no gate; call gate.install(app)")
+    place, _, gate = load_gate(where)
     if gate.skene is not skene:
         another = f"--app: the gate of {place} uses another Skene than {found.config}; "
         found.note([another + "give both the same, or name the app's own with --config"])

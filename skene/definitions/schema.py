@@ -177,13 +177,13 @@ def _described(kind: type[Definition]) -> Mapping[str, str]:
 def _of_type(annotation: Any) -> Schema:
     """What the type of a field says by itself."""
     origin = get_origin(annotation)
-    inner: tuple[Any, ...] = get_args(annotation)
+    inner: list[Any] = list(get_args(annotation))
     if origin is Annotated:
         return _of_type(inner[0])
     if origin in (Union, UnionType):
         return _of_type(next(one for one in inner if one is not NoneType))
     if origin is Literal:
-        return {"enum": list(inner)} if len(inner) > 1 else {"const": inner[0]}
+        return {"enum": inner} if len(inner) > 1 else {"const": inner[0]}
     if origin is tuple:
         return _list(_STRING)
     if origin is not None:

@@ -54,6 +54,7 @@ def decide(
     admitted: bool,
     replayed: bool,
     now: datetime,
+    ahead: int = 0,
 ) -> Decision:
     """Put one step's count into words.
 
@@ -65,10 +66,11 @@ def decide(
         fits: this step alone would admit the call; admitted: all of them together did.
         replayed: an idempotency key had been admitted before.
         now: when it was decided.
+        ahead: units of a call that was only looked at, and which `used` is therefore without.
     """
     if not step.enforce:
         limit = _watched(step, limit, plan, granted)
-    refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
+    refused = would_refuse(step, limit, used + ahead, fits=fits, admitted=admitted)
     billed = step.billed.get(plan)
     if refused:
         reason = _why_refused(step, limit, plan)

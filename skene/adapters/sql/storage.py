@@ -189,11 +189,12 @@ class SqlStorage(SqlSyncs):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        subject: str | None = None,
         after: int | None = None,
         limit: int = 1000,
     ) -> tuple[Conversion, ...]:
         """Conversions, in the order they were recorded."""
-        return await self._read(ledger.conversion_rows, since, until, after, limit)
+        return await self._read(ledger.conversion_rows, since, until, subject, after, limit)
 
     # --- outbox ---
 

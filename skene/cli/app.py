@@ -19,6 +19,7 @@ from skene.cli import (
     people,
     reports,
     schema,
+    simulate,
     sync,
     triggers,
     worker,
@@ -51,6 +52,7 @@ for group in (
     contacts.commands,
     sync.commands,
     schema.commands,
+    simulate.commands,
     mail.commands,
     demo.commands,
 ):

@@ -42,6 +42,7 @@ from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
+from skene.runtime.simulating import SimulationVerbs
 from skene.runtime.startup import (
     DatabaseReport,
     check_database,
@@ -61,7 +62,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, SimulationVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.

@@ -19,6 +19,7 @@ __all__ = [
     "as_json",
     "explain",
     "guarded",
+    "guarding",
     "report",
     "report_error",
     "scrub",
@@ -95,7 +96,17 @@ def _only(error: BaseException) -> BaseException:
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn whatever a command raises into an error message and exit code 1.
+    """Turn whatever a command raises into an error message and exit code 1; see `guarding`."""
+    return _guard(command, 1)
+
+
+def guarding(code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As `guarded`, for a command whose exit code 1 says something else."""
+    return lambda command: _guard(command, code)
+
+
+def _guard(command: Callable[P, R], code: int) -> Callable[P, R]:
+    """Turn whatever a command raises into an error message and an exit code.
 
     With `debug=True` among its arguments the traceback is shown as well; with `as_json=True` the error is
     written to standard output, too, as an object.
@@ -120,7 +131,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             report_error(error)
             if kwargs.get("as_json"):
                 typer.echo(json.dumps({"error": as_json(error)}, indent=2, ensure_ascii=False))
-            raise typer.Exit(1) from None
+            raise typer.Exit(code) from None
 
     return run
 

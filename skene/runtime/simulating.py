@@ -85,13 +85,12 @@ class SimulationVerbs:
 
     def _limited(self, name: str) -> CompiledStep:
         try:
-            found = self._parts.program.named(name)
+            step, *others = self._parts.program.named(name)
         except LookupError as error:
             raise ValueError(str(error)) from None
-        if len(found) > 1:
-            several = ", ".join(one.key for one in found)
+        if others:
+            several = ", ".join(one.key for one in (step, *others))
             raise ValueError(f"{name} has several limits; name one of {several}")
-        step = found[0]
         if step.feature is not None:
             raise ValueError(f"{step.key} asks for a feature and has no limit that could be another")
         if isinstance(step.window, RollingPeriod):

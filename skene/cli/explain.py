@@ -44,7 +44,8 @@ def explain(
         str | None, typer.Option(metavar="NAME", help="What your code counts on, instead of a call.")
     ] = None,
     units: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="What it takes; else what the step says.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=2**63 - 1, help="What it takes; else what the step says."),
     ] = None,
     member: Annotated[
         str | None, typer.Option(metavar="SUBJECT", help="Who of a team calls: their share as well.")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded
+from skene.cli.finding import as_number
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import examples, instant, say
 from skene.cli.people import SubjectArgument, with_storage
@@ -94,7 +95,7 @@ def set_override(
 ) -> None:
     """Give a subject another limit, whatever its plan. `skene usage` shows it, with the reason."""
     skene = load_skene(config)
-    units = int(limit) if limit.isascii() and limit.removeprefix("-").isdigit() else limit
+    units = as_number(limit)
     until = None if expires is None else read_expiry(expires, "--expires", skene.clock.now())
     try:
         made = with_storage(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded
+from skene.cli.finding import as_number
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, examples, instant, print_json, say
 from skene.cli.people import with_storage
@@ -95,8 +96,7 @@ def _read(skene: "Runtime", settings: Sequence[str]) -> Settings:
         limits = wanted.setdefault(step, {})
         if plan in limits:
             raise CommandError(f"--set: {path.strip()} is given twice; each limit is tried once")
-        number = value.strip()
-        limits[plan] = int(number) if number.isascii() and number.removeprefix("-").isdigit() else number
+        limits[plan] = as_number(value.strip())
     return wanted
 
 

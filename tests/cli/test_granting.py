@@ -58,6 +58,7 @@ def test_a_limit_is_replaced_and_taken_back(project: Project) -> None:
         (("grant", "ada", "calls", "5", "--key", ""), "key: got"),
         (("override", "set", "ada", "cals", "5"), "did you mean 'calls'"),
         (("override", "set", "ada", "calls", "1.5"), "limit: got"),
+        (("override", "set", "ada", "calls", "9" * 5000), "limit: got"),
         (("override", "set", "ada", "calls", "--", "-1"), "limit: got -1"),
         (("override", "set", "ada", "calls", "5", "--expires", "soon"), "expires: got"),
         (("override", "end", "ada", "cals"), "did you mean 'calls'"),

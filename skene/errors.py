@@ -1,5 +1,7 @@
 """Everything skene raises. Exceptions carry data; nobody has to parse their text.
 
+Each has a `code` that stays, a `fix`, and its section in docs/reference/errors.md.
+
 SkeneError
 ├── DefinitionError            a loop that cannot mean what was written (also a ValueError)
 ├── ConfigurationError         parts that do not fit together, found at start-up
@@ -71,6 +73,12 @@ class ConfigurationError(SkeneError):
         faults: every one that was found, in the order of the configuration.
     """
 
+    code = "configuration_invalid"
+    fix = (
+        "Put right what each line names, then start again; `skene check` shows all of it without "
+        "starting anything."
+    )
+
     def __init__(self, faults: Sequence[Fault] | str) -> None:
         self.faults: tuple[Fault, ...] = () if isinstance(faults, str) else tuple(faults)
         if isinstance(faults, str):
@@ -86,9 +94,15 @@ class ConfigurationError(SkeneError):
 class SubjectInvalid(SkeneError, ValueError):
     """The subject's id is not a non-empty string that can be stored."""
 
+    code = "subject_invalid"
+    fix = "Pass the id of whoever is counted: text that is not empty."
+
 
 class MeterUnknown(SkeneError, LookupError):
     """No step of any loop defines this meter."""
+
+    code = "meter_unknown"
+    fix = "Name a meter as a step's condition does; the message lists those there are."
 
 
 class QuotaExceeded(SkeneError):
@@ -98,6 +112,9 @@ class QuotaExceeded(SkeneError):
         decision: the refusal, with limit, use and reset.
     """
 
+    code = "quota_exceeded"
+    fix = "Tell the subject: `error.decision` has the limit, the use, the reset and a link to upgrade."
+
     def __init__(self, decision: "Decision") -> None:
         self.decision = decision
         super().__init__(decision.message or f"the limit of {decision.meter} is reached")
@@ -106,9 +123,15 @@ class QuotaExceeded(SkeneError):
 class IdempotencyConflict(SkeneError):
     """An Idempotency-Key was used before by the same subject for a different request."""
 
+    code = "idempotency_key_reused"
+    fix = "Use a new key for a new request; the same key only repeats the same one."
+
 
 class LinkInvalid(SkeneError):
     """A signed link is malformed, forged or expired; `reason` says which."""
+
+    code = "link_invalid"
+    fix = "Have a new link made; every process that signs or reads links needs the same `SKENE_SECRET`."
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -118,6 +141,9 @@ class LinkInvalid(SkeneError):
 class StorageError(SkeneError):
     """The storage failed in a way that is not the caller's doing."""
 
+    code = "storage_failed"
+    fix = "Look at the database: the message has its words."
+
 
 class StorageUnavailable(StorageError):
     """The storage cannot be reached or did not answer in time; nothing is known to be counted.
@@ -125,6 +151,9 @@ class StorageUnavailable(StorageError):
     Attributes:
         retry_after: when another try makes sense.
     """
+
+    code = "storage_unavailable"
+    fix = "Try again after `error.retry_after`, and see that the database runs and can be reached from here."
 
     def __init__(self, message: str, retry_after: timedelta = timedelta(seconds=1)) -> None:
         self.retry_after = retry_after
@@ -134,9 +163,15 @@ class StorageUnavailable(StorageError):
 class SchemaOutdated(StorageError):
     """The tables are missing or older than this version needs; run `skene db upgrade`."""
 
+    code = "schema_outdated"
+    fix = "Run `skene db upgrade`."
+
 
 class QueryError(SkeneError):
     """A condition's SELECT did not give an answer."""
+
+    code = "query_failed"
+    fix = "Look at the SELECT of the condition: the message has the database's words."
 
 
 class QueryRefused(QueryError):
@@ -146,6 +181,9 @@ class QueryRefused(QueryError):
         reason: why, in the words of the database where it has any. It never holds a value that was bound.
     """
 
+    code = "query_refused"
+    fix = "Change the SELECT as the message says; `skene check --database` tries every one."
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"the query does not work: {reason}")
@@ -154,13 +192,25 @@ class QueryRefused(QueryError):
 class QueryTimeout(QueryError):
     """A condition's SELECT was stopped, because it took too long."""
 
+    code = "query_timeout"
+    fix = "Make the SELECT quicker, mostly with an index, or raise its `timeout`."
+
 
 class ConditionFailed(SkeneError):
     """A function of yours that a condition asks raised, took too long, or did not say True or False."""
 
+    code = "condition_failed"
+    fix = (
+        "Look at the function that the condition asks: it must return True or False in time; `skene "
+        "log` shows what failed."
+    )
+
 
 class BillingError(SkeneError):
     """The billing service refused or failed."""
+
+    code = "billing_failed"
+    fix = "Look at the account of the billing service: the message has its words."
 
 
 class BillingUnavailable(BillingError):
@@ -170,6 +220,9 @@ class BillingUnavailable(BillingError):
         retry_after: what the service asked for, if it did.
     """
 
+    code = "billing_unavailable"
+    fix = "Try again later, after `error.retry_after` if it is set; until then the plan known last stands."
+
     def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
@@ -177,6 +230,9 @@ class BillingUnavailable(BillingError):
 
 class SyncRunning(BillingError):
     """Another sync is at work, in this process or in another one: plans are being put right already."""
+
+    code = "sync_running"
+    fix = "Wait until the other sync is over; plans are being put right already."
 
 
 class WebhookRejected(BillingError):
@@ -186,6 +242,12 @@ class WebhookRejected(BillingError):
         status: the HTTP status to answer with (400, 401 or 413).
     """
 
+    code = "webhook_rejected"
+    fix = (
+        "See that the webhook's signing secret is the one of this endpoint, and of the same mode, "
+        "test or live."
+    )
+
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
         super().__init__(message)
@@ -194,9 +256,18 @@ class WebhookRejected(BillingError):
 class CheckoutUnavailable(BillingError):
     """There is nothing this back-end can sell to the subject."""
 
+    code = "checkout_unavailable"
+    fix = (
+        "Map a price to a plan in `plans`, so that there is something to sell; plans set by hand "
+        "cannot be bought."
+    )
+
 
 class DeliveryError(SkeneError):
     """A message was not delivered."""
+
+    code = "delivery_error"
+    fix = "Look at the message with `skene outbox show`."
 
 
 class DeliveryFailed(DeliveryError):
@@ -206,6 +277,9 @@ class DeliveryFailed(DeliveryError):
         retry_after: the provider's own wish, if it stated one.
     """
 
+    code = "delivery_failed"
+    fix = "Nothing: it is tried again as the loop's recovery says, and then waits for `skene outbox retry`."
+
     def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
@@ -214,9 +288,15 @@ class DeliveryFailed(DeliveryError):
 class DeliveryRefused(DeliveryError):
     """The provider will never take this message; repeating it is useless."""
 
+    code = "delivery_refused"
+    fix = "Put right what the provider names (address, sender, template), then `skene outbox retry`."
+
 
 class DeliveryUnknown(DeliveryError):
     """The connection broke after the message was handed over: it may have been accepted.
 
     Repeating it is safe only with the same idempotency key, and only while the provider remembers keys.
     """
+
+    code = "delivery_unknown"
+    fix = "Look at the provider whether it has the message before `skene outbox retry` sends it once more."

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import DebugOption, guarded, report, scrub
-from skene.cli.loading import ConfigOption, LoadError, find_config, load_object, load_skene
+from skene.cli.gates import AppOption, load_gate
+from skene.cli.loading import ConfigOption, LoadError, find_config, load_skene
 from skene.cli.output import JsonOption, examples, print_json, say
 from skene.cli.people import with_storage
 from skene.cli.reactions import describe_goal, describe_reaction, goal_as_json, reaction_as_json
 from skene.cli.words import describe_step, step_as_json
 from skene.definitions.faults import Fault
-from skene.errors import ConfigurationError, StorageError
+from skene.errors import ConfigurationError, QueryError, StorageError
 
 if TYPE_CHECKING:
     from skene.definitions import Loop
@@ -35,10 +36,12 @@ class Problem:
     Attributes:
         what: the fault, or words.
         where: file and line it comes from, where that is known.
+        code: names the kind of problem, as the codes of errors do.
     """
 
     what: Fault | str
     where: str = ""
+    code: str = ConfigurationError.code
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else str(self.what)
@@ -62,13 +65,16 @@ class Found:
     missing: list[dict[str, str]] | None = None
     problems: list[Problem] = field(default_factory=list[Problem])
 
-    def note(self, faults: Iterable[Fault | str], where: str = "") -> None:
+    def note(
+        self, faults: Iterable[Fault | str], where: str = "", code: str = ConfigurationError.code
+    ) -> None:
         """Add problems."""
-        self.problems += [Problem(fault, where) for fault in faults]
+        self.problems += [Problem(fault, where, code) for fault in faults]
 
     def note_error(self, error: LoadError | ConfigurationError) -> None:
         """Add what an error says: its faults one by one, each with the place it comes from."""
-        self.note(error.faults or [str(error)], getattr(error, "where", "") if error.faults else "")
+        where = getattr(error, "where", "") if error.faults else ""
+        self.note(error.faults or [str(error)], where, error.code)
 
 
 @commands.command(
@@ -82,10 +88,7 @@ class Found:
 )
 @guarded
 def check(
-    app: Annotated[
-        str | None,
-        typer.Option(metavar="MODULE:NAME", help="Your FastAPI app, to see which routes are gated."),
-    ] = None,
+    app: AppOption = None,
     database: Annotated[
         bool,
         typer.Option(
@@ -127,17 +130,7 @@ def _look(found: Found, config: str | None, app: str | None) -> None:
 
 
 def _look_at_app(found: Found, skene: "Runtime", where: str) -> None:
-    from fastapi import FastAPI
-
-    from skene.fastapi import Gate
-
-    place, app = load_object(where, "--app", "app")
-    if not isinstance(app, FastAPI):
-        hint = "; call it first" if callable(app) and not isinstance(app, type) else ""
-        raise LoadError(f"--app: {place} is a {type(app).__name__}; it must be a FastAPI app{hint}")
-    gate = getattr(app.state, "skene_gate", None)
-    if not isinstance(gate, Gate):
-        raise LoadError(f"--app: {place} has no gate; call gate.install(app)")
+    place, _, gate = load_gate(where)
     if gate.skene is not skene:
         another = f"--app: the gate of {place} uses another Skene than {found.config}; "
         found.note([another + "give both the same, or name the app's own with --config"])
@@ -154,13 +147,14 @@ def _look_at_database(found: Found, skene: "Runtime") -> None:
     try:
         seen = with_storage(skene, lambda one: one.look_at_database())
     except StorageError as error:
-        found.note([str(error)])
+        found.note([str(error)], code=error.code)
         return
     found.missing = [{"step": one.step, "table": one.table, "event": one.event} for one in seen.missing]
-    found.note([*seen.faults, *(f"could not be checked: {text}" for text in seen.unknown)])
+    found.note(seen.faults)
+    found.note([f"could not be checked: {text}" for text in seen.unknown], code=QueryError.code)
     for one in seen.missing:
         what = f"{one.step}: the trigger for {one.event}s of {one.table} is not in the database, or outdated"
-        found.note([f"{what}; run `skene db triggers --install`"])
+        found.note([f"{what}; run `skene db triggers --install`"], code="triggers_missing")
 
 
 def _print(found: Found) -> None:
@@ -242,9 +236,9 @@ def _step_as_json(found: Found, skene: "Runtime", step: "CompiledStep | Reaction
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    """Each has a `message`; faults also say where, what was given, and what may be given."""
-    fault, message = problem.what, scrub(str(problem))
+    """Each has a `code` and a `message`; faults also say where, what was given, and what may be given."""
+    fault, told = problem.what, {"code": problem.code, "message": scrub(str(problem))}
     if isinstance(fault, str):
-        return {"message": message}
+        return told
     parts = {name: scrub(getattr(fault, name)) for name in ("path", "given", "allowed")}
-    return {"message": message, **parts, "hint": fault.hint, "where": problem.where or None}
+    return {**told, **parts, "hint": fault.hint, "where": problem.where or None}

@@ -1,5 +1,6 @@
 """How a command fails: one clear line on standard error and an exit code; a traceback only on request."""
 
+import json
 import logging
 import re
 import sys
@@ -10,9 +11,19 @@ from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
-from skene.definitions.faults import SkeneError
+from skene.definitions.faults import REFERENCE, SkeneError
 
-__all__ = ["CommandError", "DebugOption", "explain", "guarded", "report", "scrub"]
+__all__ = [
+    "CommandError",
+    "DebugOption",
+    "as_json",
+    "explain",
+    "guarded",
+    "guarding",
+    "report",
+    "report_error",
+    "scrub",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +42,14 @@ class CommandError(Exception):
 
     Args:
         message: one line, or a headline and a line for each thing that is wrong.
+
+    Attributes:
+        code: as of a `SkeneError`.
+        fix: as of a `SkeneError`; empty where the message says what to do.
     """
+
+    code = "command_failed"
+    fix = ""
 
 
 def scrub(text: str) -> str:
@@ -42,6 +60,23 @@ def scrub(text: str) -> str:
 def report(message: str) -> None:
     """Write an error to standard error."""
     typer.echo(f"error: {scrub(message)}", err=True)
+
+
+def report_error(error: BaseException) -> None:
+    """Write an exception to standard error, and below it what to do and where that is told."""
+    report(explain(error))
+    told = as_json(error)
+    if told["fix"]:
+        typer.echo(f"help: {told['code']}: {told['fix']} {told['docs']}", err=True)
+
+
+def as_json(error: BaseException) -> dict[str, str]:
+    """An exception as data: code, message, what to do (empty where the message says it), where it is told."""
+    error = _only(error)
+    known = error if isinstance(error, CommandError | SkeneError) else None
+    code, fix = ("unexpected_error", "") if known is None else (known.code, known.fix)
+    message = scrub(explain(error))
+    return {"code": code, "message": message, "fix": fix, "docs": f"{REFERENCE}/errors.md#{code}"}
 
 
 def explain(error: BaseException) -> str:
@@ -61,9 +96,20 @@ def _only(error: BaseException) -> BaseException:
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn whatever a command raises into an error message and exit code 1.
+    """Turn whatever a command raises into an error message and exit code 1; see `guarding`."""
+    return _guard(command, 1)
 
-    With `debug=True` among its arguments the traceback is shown as well.
+
+def guarding(code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As `guarded`, for a command whose exit code 1 says something else."""
+    return lambda command: _guard(command, code)
+
+
+def _guard(command: Callable[P, R], code: int) -> Callable[P, R]:
+    """Turn whatever a command raises into an error message and an exit code.
+
+    With `debug=True` among its arguments the traceback is shown as well; with `as_json=True` the error is
+    written to standard output, too, as an object.
     """
 
     @wraps(command)
@@ -82,8 +128,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:  # noqa: BLE001 - whatever it is, the person at the terminal gets a line, not a stack
             if debug:
                 traceback.print_exception(error)
-            report(explain(error))
-            raise typer.Exit(1) from None
+            report_error(error)
+            if kwargs.get("as_json"):
+                typer.echo(json.dumps({"error": as_json(error)}, indent=2, ensure_ascii=False))
+            raise typer.Exit(code) from None
 
     return run
 

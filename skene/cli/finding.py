@@ -13,9 +13,20 @@ from skene.definitions.faults import nearest
 if TYPE_CHECKING:
     from skene.runtime.skene import Runtime
 
-__all__ = ["LimitOption", "LoopOption", "SubjectOption", "check_known_loop", "read_choice", "say_more"]
+__all__ = [
+    "LimitOption",
+    "LoopOption",
+    "SubjectOption",
+    "as_number",
+    "check_known_loop",
+    "read_choice",
+    "say_more",
+]
 
 E = TypeVar("E", bound=StrEnum)
+
+_DIGITS = 40
+"""The longest number that is read: twice as long as the largest limit, so that one over it is named."""
 
 LimitOption = Annotated[
     int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="How many at most.")
@@ -59,6 +70,12 @@ def check_known_loop(skene: "Runtime", name: str | None) -> None:
         raise CommandError(
             f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}"
         )
+
+
+def as_number(text: str) -> int | str:
+    """A whole number as typed; anything else, and what is too long to be one, stays as it is."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else text
 
 
 def say_more(shown: int) -> None:

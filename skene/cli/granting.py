@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded
+from skene.cli.finding import as_number
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import examples, instant, say
 from skene.cli.people import SubjectArgument, with_storage
+from skene.cli.times import read_expiry
 from skene.errors import MeterUnknown
 
 __all__ = ["commands"]
@@ -24,18 +26,19 @@ MeterArgument = Annotated[
     ),
 ]
 ExpiresOption = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="For how long, such as 30d; else for ever.")
+    str | None,
+    typer.Option(metavar="WHEN", help="For how long, such as 30d, or until 2030-01-31; else for ever."),
 ]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why, for people who look.")]
 
-_CODES = "no such meter, a bad number or duration, or the database cannot be reached"
+_CODES = "no such meter, a bad number, duration or instant, or the database cannot be reached"
 
 
 @commands.command(
     epilog=examples(
         "skene grant ada exports 500",
         'skene grant ada exports 500 --expires 30d --reason "sorry for Monday"',
-        "skene grant ada exports 500 --key welcome",
+        "skene grant ada exports 500 --expires 2030-01-31 --key welcome",
         codes=_CODES,
     )
 )
@@ -54,9 +57,10 @@ def grant(
 ) -> None:
     """Grant a subject units on top of its plan, to be spent once."""
     skene = load_skene(config)
+    ends = None if expires is None else read_expiry(expires, "--expires", skene.clock.now())
     try:
         made = with_storage(
-            skene, lambda one: one.grant(subject, meter, units, expires=expires, reason=reason, key=key)
+            skene, lambda one: one.grant(subject, meter, units, expires=ends, reason=reason, key=key)
         )
     except (ValueError, MeterUnknown) as error:
         raise CommandError(str(error)) from error
@@ -91,10 +95,11 @@ def set_override(
 ) -> None:
     """Give a subject another limit, whatever its plan. `skene usage` shows it, with the reason."""
     skene = load_skene(config)
-    units = int(limit) if limit.isascii() and limit.removeprefix("-").isdigit() else limit
+    units = as_number(limit)
+    until = None if expires is None else read_expiry(expires, "--expires", skene.clock.now())
     try:
         made = with_storage(
-            skene, lambda one: one.override(subject, meter, units, expires=expires, reason=reason)
+            skene, lambda one: one.override(subject, meter, units, expires=until, reason=reason)
         )
     except (ValueError, MeterUnknown) as error:
         raise CommandError(str(error)) from error

@@ -46,9 +46,19 @@ class LoadError(CommandError):
         missing: there is no such module at all.
     """
 
+    code = "configuration_not_loaded"
+
     def __init__(
-        self, message: str, faults: Iterable[Fault] = (), *, where: str = "", missing: bool = False
+        self,
+        message: str,
+        faults: Iterable[Fault] = (),
+        *,
+        where: str = "",
+        missing: bool = False,
+        cause: BaseException | None = None,
     ) -> None:
+        if isinstance(cause, SkeneError):
+            self.code, self.fix = cause.code, cause.fix
         self.faults = tuple(faults)
         self.where = where
         self.missing = missing
@@ -149,7 +159,8 @@ def _import(place: _Place) -> ModuleType:
         ) from error
     except Exception as error:  # the user's code may raise anything
         faults = getattr(error, "faults", ())
-        raise LoadError(_raised(error, place), faults, where=_source(error, place)) from error
+        where = _source(error, place)
+        raise LoadError(_raised(error, place), faults, where=where, cause=error) from error
 
 
 def _raised(error: Exception, place: _Place) -> str:

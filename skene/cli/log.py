@@ -13,9 +13,11 @@ from skene.cli.people import with_storage
 from skene.cli.times import read_past
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from skene.ports.firings import DecisionRow
 
-__all__ = ["commands"]
+__all__ = ["commands", "decision_row_as_json", "decision_table"]
 
 commands = typer.Typer()
 
@@ -63,14 +65,17 @@ def log(
         check_known_loop(skene, loop)
     shown, more = rows[:limit], len(rows) > limit
     if as_json:
-        print_json({"since": start, "decisions": [_as_json(row) for row in shown], "more": more})
+        print_json({"since": start, "decisions": [decision_row_as_json(row) for row in shown], "more": more})
     elif shown:
-        _print(shown, more=more)
+        console().print(decision_table(shown))
+        if more:
+            say_more(len(shown))
     else:
         say("nothing was decided" + (f" since {instant(start)}" if start else ""))
 
 
-def _print(rows: Sequence["DecisionRow"], *, more: bool) -> None:
+def decision_table(rows: Sequence["DecisionRow"]) -> "Table":
+    """Rows of the log, for people."""
     columns = ("when", "loop", "step", "subject", "phase", "outcome", "reason")
     cells = [
         [
@@ -84,12 +89,11 @@ def _print(rows: Sequence["DecisionRow"], *, more: bool) -> None:
         ]
         for row in rows
     ]
-    console().print(table(columns, cells))
-    if more:
-        say_more(len(rows))
+    return table(columns, cells)
 
 
-def _as_json(row: "DecisionRow") -> dict[str, Any]:
+def decision_row_as_json(row: "DecisionRow") -> dict[str, Any]:
+    """A row of the log, as data."""
     return {
         "at": row.at,
         "loop": row.loop,

@@ -26,17 +26,19 @@ _WHOLE = frozenset(
 _THOUSANDTHS = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 
 
-def examples(*lines: str, codes: str = "") -> str:
+def examples(*lines: str, codes: str = "", wrong: str = "") -> str:
     """The end of a command's help: examples, and what its exit codes mean beyond the usual.
 
     Args:
         lines: complete commands.
         codes: what exit code 1 says about this command.
+        wrong: what exit code 2 says, beyond the usual.
     """
     shown = "\n".join(f"  {line}" for line in lines)
     one = codes or "it did not work; standard error says why"
     # \b keeps the lines as they are.
-    return f"\b\nExamples:\n{shown}\n\n\b\nExit codes:\n  0  done\n  1  {one}\n  2  the arguments are wrong"
+    two = f"the arguments are wrong{wrong and f', {wrong}'}"
+    return f"\b\nExamples:\n{shown}\n\n\b\nExit codes:\n  0  done\n  1  {one}\n  2  {two}"
 
 
 def say(text: str = "") -> None:

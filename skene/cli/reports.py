@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -14,8 +14,15 @@ from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, duration, examples, instant, money, print_json, say, table
 from skene.cli.people import SubjectArgument, with_storage
 from skene.cli.sheets import CsvOption, write_sheet
+from skene.cli.standing import (
+    decision_as_json,
+    decision_row,
+    grant_as_json,
+    grant_row,
+    override_as_json,
+    override_row,
+)
 from skene.cli.times import read_past
-from skene.cli.words import billed_units
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,21 +127,21 @@ def usage(
         print_json(
             {
                 "subject": subject,
-                "usage": [_decision_as_json(one) for one in decisions],
-                "grants": [_grant_as_json(one) for one in grants],
-                "overrides": [_override_as_json(one, now) for one in overrides],
+                "usage": [decision_as_json(one) for one in decisions],
+                "grants": [grant_as_json(one) for one in grants],
+                "overrides": [override_as_json(one, now) for one in overrides],
             }
         )
         return
     columns = ("step", "meter", "plan", "limit", "used", "remaining", "window", "resets")
-    rows = [_decision_row(one) for one in decisions]
+    rows = [decision_row(one) for one in decisions]
     console().print(table(columns, rows, numbers=("limit", "used", "remaining")))
     if grants:
         headings = ("granted", "meter", "units", "spent", "expires", "reason")
-        console().print(table(headings, [_grant_row(one) for one in grants], numbers=("units", "spent")))
+        console().print(table(headings, [grant_row(one) for one in grants], numbers=("units", "spent")))
     if overrides:
         headings = ("set", "meter", "limit", "in force", "expires", "reason")
-        console().print(table(headings, [_override_row(one, now) for one in overrides], numbers=("limit",)))
+        console().print(table(headings, [override_row(one, now) for one in overrides], numbers=("limit",)))
 
 
 def funnel_table(rows: Sequence["FunnelRow"], *, with_goal: Collection[str] | None = None) -> "Table":
@@ -252,12 +259,6 @@ def _span(start: datetime | None, end: datetime | None) -> str:
     return (f" since {instant(start)}" if start else "") + (f" until {instant(end)}" if end else "")
 
 
-def _decision_as_json(one: "Decision") -> dict[str, Any]:
-    counts = ("step", "meter", "member", "plan", "limit", "used", "remaining")
-    names = (*counts, "period", "window_start", "resets_at", "included", "billed_units")
-    return {"allowed": one.allowed, **{name: getattr(one, name) for name in names}}
-
-
 @dataclass(frozen=True, slots=True)
 class _Standing:
     decisions: tuple["Decision", ...]
@@ -271,34 +272,3 @@ async def _standing(skene: "Runtime", subject: str, members: bool) -> _Standing:
         await skene.grants(subject),
         await skene.overrides(subject),
     )
-
-
-def _override_as_json(one: "Overridden", now: datetime) -> dict[str, Any]:
-    names = ("meter", "limit", "set_at", "expires_at", "ended_at", "reason")
-    told = {name: getattr(one, name) for name in names}
-    return {**told, "limit": "Infinity" if one.limit is None else one.limit, "in_force": one.in_force(now)}
-
-
-def _override_row(one: "Overridden", now: datetime) -> list[str]:
-    limit = "unlimited" if one.limit is None else f"{one.limit:,}"
-    holds = "yes" if one.in_force(now) else "no"
-    return [instant(one.set_at), one.meter, limit, holds, instant(one.expires_at), one.reason or _NONE]
-
-
-def _grant_as_json(one: "Granted") -> dict[str, Any]:
-    names = ("key", "meter", "units", "spent", "granted_at", "expires_at", "reason", "loop")
-    return {name: getattr(one, name) for name in names}
-
-
-def _grant_row(one: "Granted") -> list[str]:
-    counts = [one.meter, str(one.units), str(one.spent)]
-    return [instant(one.granted_at), *counts, instant(one.expires_at), one.reason or one.loop or "–"]
-
-
-def _decision_row(one: "Decision") -> list[str]:
-    limit, remaining = ("unlimited", "–") if one.limit is None else (str(one.limit), str(one.remaining))
-    if one.included is not None:
-        limit = billed_units(one.included, one.limit)
-    unopened = one.window_start is not None and one.window_start == one.decided_at
-    resets = "not open yet" if unopened else instant(one.resets_at)
-    return [one.step, one.meter, one.plan, limit, str(one.used), remaining, one.period, resets]

@@ -1,12 +1,12 @@
 """Instants as people type them: `30d`, `2026-03-01`, `2026-03-01T09:30+02:00`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from skene.cli.failing import CommandError
 from skene.definitions.faults import DefinitionError
 from skene.definitions.units import parse_duration
 
-__all__ = ["read_future", "read_past"]
+__all__ = ["read_expiry", "read_future", "read_past"]
 
 _FORMS = "a duration such as 30d or 12h, or an instant such as 2026-03-01 or 2026-03-01T09:30+02:00"
 
@@ -31,6 +31,17 @@ def read_future(text: str, option: str, now: datetime) -> datetime:
     if at <= now:
         raise CommandError(f"{option}: got {text!r}, which has passed; give an instant that lies ahead")
     return at
+
+
+def read_expiry(text: str, option: str, now: datetime) -> timedelta | datetime:
+    """How long something lasts, as it was typed, or the instant at which it ends; as `read_future`.
+
+    A length stays one: it counts from when the storage's clock says that it begins.
+    """
+    try:
+        return parse_duration(text.strip())
+    except DefinitionError:
+        return read_future(text, option, now)
 
 
 def _read(text: str, option: str, now: datetime, direction: int) -> datetime:

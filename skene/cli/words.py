@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from skene.definitions import Billed, EmailAction
     from skene.engine.program import CompiledStep
 
-__all__ = ["billed_units", "describe_step", "step_as_json"]
+__all__ = ["billed_units", "describe_step", "period_in_words", "step_as_json"]
 
 _PERIODS = {
     "lifetime": "in a lifetime",
@@ -78,7 +78,7 @@ def _counts(step: "CompiledStep") -> str:
 def _limits(step: "CompiledStep") -> str:
     if step.feature is not None:
         return f"none for those who hold the feature {step.feature}, whatever their plan; 0 for others"
-    period = _PERIODS.get(step.period) or _period(step.period)
+    period = period_in_words(step.period)
     if isinstance(step.window, CalendarPeriod):
         period += f" ({step.window.timezone})"
     plans = (f"{plan}: {_units(limit, step.billed.get(plan))}" for plan, limit in step.limits.items())
@@ -99,7 +99,10 @@ def billed_units(included: int, cap: int | None) -> str:
     return f"{included:,} included, {'no cap' if cap is None else f'cap {cap:,}'}"
 
 
-def _period(period: str) -> str:
+def period_in_words(period: str) -> str:
+    """A compiled step's period, as people say it."""
+    if period in _PERIODS:
+        return _PERIODS[period]
     kind, _, rest = period.partition(" ")
     if kind == "rolling":
         return f"in any {rest}"

@@ -71,6 +71,10 @@ def _is_limit(one: Step) -> bool:
     return blocks or isinstance(one.condition, UsageCondition) or isinstance(one.trigger, ApiTrigger)
 
 
+def _warns(one: Step) -> bool:
+    return isinstance(one.action, BlockAction) and bool(one.action.notify_at)
+
+
 def _limit_faults(one: Step) -> Iterator[Fault]:
     if not isinstance(one.action, BlockAction):
         given = "a list" if isinstance(one.action, tuple) else f"an action of type {one.action.type!r}"
@@ -79,6 +83,9 @@ def _limit_faults(one: Step) -> Iterator[Fault]:
     if not isinstance(one.condition, UsageCondition | FeatureCondition):
         given = "nothing" if one.condition is None else f"a condition of type {one.condition.type!r}"
         yield Fault("condition", f"{given} in front of calls", _LIMIT)
+    if _warns(one) and isinstance(one.condition, FeatureCondition):
+        allowed = "none: who holds a feature has no limit, so there is no share of it to warn at"
+        yield Fault("action.notify_at", "shares of a limit, in front of a feature", allowed)
     if one.trigger is not None and not isinstance(one.trigger, ApiTrigger):
         given = f"a trigger of type {one.trigger.type!r} at a limit"
         hint = "condition.usage(at=0.8)" if isinstance(one.condition, UsageCondition) else None

@@ -12,7 +12,10 @@ from collections.abc import Iterable, Sized
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
-from typing import Self, cast
+from typing import ClassVar, Final, Self, cast
+
+REFERENCE: Final = "https://github.com/skene-sdk/skene/blob/main/docs/reference"
+"""Where the pages of the reference are read."""
 
 _LONGEST = 60
 _SECRET_KEY = re.compile(r"secret|passw|token|api_?key|credential|authorization", re.IGNORECASE)
@@ -23,7 +26,20 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class SkeneError(Exception):
-    """The root of every error that skene raises."""
+    """The root of every error that skene raises.
+
+    Attributes:
+        code: Names the kind of error, for programs and for looking it up. It stays as it is.
+        fix: What to do about it, in a sentence.
+    """
+
+    code: ClassVar[str] = "skene_error"
+    fix: ClassVar[str] = "Look up the code of the error that was raised: every one has its own."
+
+    @property
+    def docs(self) -> str:
+        """Where this kind of error is described."""
+        return f"{REFERENCE}/errors.md#{self.code}"
 
 
 class SkeneWarning(UserWarning):
@@ -60,6 +76,9 @@ class DefinitionError(SkeneError, ValueError):
         faults: Every fault, in the order of the definition.
         what: What was being defined, for the headline: `the loop`.
     """
+
+    code = "definition_invalid"
+    fix = "Put right what each line names: where it is, what stands there, what may stand there."
 
     def __init__(self, faults: Iterable[Fault], what: str = "the definition") -> None:
         """Takes the faults (at least one) and the name of what has them."""

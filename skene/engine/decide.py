@@ -54,6 +54,7 @@ def decide(
     admitted: bool,
     replayed: bool,
     now: datetime,
+    ahead: int = 0,
 ) -> Decision:
     """Put one step's count into words.
 
@@ -65,17 +66,13 @@ def decide(
         fits: this step alone would admit the call; admitted: all of them together did.
         replayed: an idempotency key had been admitted before.
         now: when it was decided.
+        ahead: units of a call that was only looked at, and which `used` is therefore without.
     """
     if not step.enforce:
         limit = _watched(step, limit, plan, granted)
-    refused = would_refuse(step, limit, used, fits=fits, admitted=admitted)
+    refused = would_refuse(step, limit, used + ahead, fits=fits, admitted=admitted)
     billed = step.billed.get(plan)
-    if refused:
-        reason = _why_refused(step, limit, plan)
-    elif replayed:
-        reason = Reason.REPLAYED
-    else:
-        reason = Reason.UNLIMITED if limit is None else Reason.WITHIN_LIMIT
+    reason = _why_refused(step, limit, plan) if refused else _why_admitted(limit, replayed)
     blocked = refused and step.enforce
     status = step.status_code or (FORBIDDEN if reason in _NOT_FOR_SALE else PAYMENT_REQUIRED)
     return Decision(
@@ -98,6 +95,12 @@ def decide(
         member=step.member,
         included=None if billed is None else billed.included,
     )
+
+
+def _why_admitted(limit: int | None, replayed: bool) -> Reason:
+    if replayed:
+        return Reason.REPLAYED
+    return Reason.UNLIMITED if limit is None else Reason.WITHIN_LIMIT
 
 
 def _why_refused(step: CompiledStep, limit: int | None, plan: str) -> Reason:

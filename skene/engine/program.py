@@ -41,6 +41,7 @@ __all__ = [
     "for_route",
     "member_of",
     "members_of",
+    "period_as_text",
 ]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
@@ -114,7 +115,7 @@ class CompiledStep:
         return _cycle(now.date())
 
 
-def _as_text(period: Period) -> str:
+def period_as_text(period: Period) -> str:
     """How people read a period in answers and tables."""
     if isinstance(period, FixedPeriod):
         return format_duration(period.length)
@@ -273,7 +274,7 @@ def _compile(
         meter=asked.meter or key,
         limits=MappingProxyType(limits),
         counted_limits=MappingProxyType(limits if enforce else dict.fromkeys(limits)),
-        period=_as_text(window),
+        period=period_as_text(window),
         window=window,
         cost=usage.cost if usage else 1,
         charge=usage.charge if usage else "success",

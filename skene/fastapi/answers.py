@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from skene.definitions.faults import REFERENCE
 from skene.engine.decision import Decision, Reason
 from skene.engine.spent import MASK, UNITS, WIDTH
 
@@ -25,7 +26,6 @@ __all__ = [
 SECOND = 1_000_000_000
 
 MEDIA_TYPE = "application/problem+json"
-DOCS = "https://github.com/skene-sdk/skene/blob/main/docs/reference/http.md"
 TITLES = {
     Reason.LIMIT_REACHED: "Usage limit reached",
     Reason.NOT_IN_PLAN: "Feature not in plan",
@@ -53,7 +53,7 @@ def problem(
 ) -> Response:
     """A problem+json answer."""
     body = {
-        "type": f"{DOCS}#{code}",
+        "type": f"{REFERENCE}/http.md#{code}",
         "title": title,
         "status": status,
         "detail": detail,

@@ -18,7 +18,8 @@ class Grant:
         subject: a storable id (see `engine.subject`).
         meter: the exact name of the counter.
         units: 1 to 2**63-1.
-        expires_after: for how long they can be spent, from now on by the storage's clock; None: for ever.
+        expires: for how long they can be spent, from now on by the storage's clock, or until when (aware);
+            None: for ever.
         reason: why, in the app's words.
         loop: the loop that granted them, or None.
     """
@@ -27,7 +28,7 @@ class Grant:
     subject: str
     meter: str
     units: int
-    expires_after: timedelta | None = None
+    expires: timedelta | datetime | None = None
     reason: str = ""
     loop: str | None = None
 

@@ -215,6 +215,7 @@ class Ledger(Protocol):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        subject: str | None = None,
         after: int | None = None,
         limit: int = 1000,
     ) -> tuple[Conversion, ...]:
@@ -222,6 +223,7 @@ class Ledger(Protocol):
 
         Args:
             since, until: aware, or None for no bound.
+            subject: only this one's.
             after: begin with the one recorded after this number: the last of the page before.
             limit: how many at most.
         """

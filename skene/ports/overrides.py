@@ -17,14 +17,15 @@ class Override:
         subject: a storable id (see `engine.subject`).
         meter: the exact name of the counter.
         limit: units per window, 0 to 2**63-1; None is unlimited.
-        expires_after: for how long, from now on by the storage's clock; None: until it is taken back.
+        expires: for how long, from now on by the storage's clock, or until when (aware); None: until it is
+            taken back.
         reason: why, in the app's words.
     """
 
     subject: str
     meter: str
     limit: int | None
-    expires_after: timedelta | None = None
+    expires: timedelta | datetime | None = None
     reason: str = ""
 
 

@@ -7,6 +7,7 @@ from skene.ports.contacts import Contacts
 from skene.ports.counters import Counters
 from skene.ports.firings import Firings
 from skene.ports.grants import Grants
+from skene.ports.history import History
 from skene.ports.ledger import Ledger
 from skene.ports.merging import Merging
 from skene.ports.outbox import Outbox
@@ -17,7 +18,18 @@ __all__ = ["Storage"]
 
 
 class Storage(
-    Counters, Grants, Overrides, Accounts, Merging, Ledger, Outbox, Firings, Contacts, Syncs, Protocol
+    Counters,
+    Grants,
+    Overrides,
+    Accounts,
+    Merging,
+    Ledger,
+    History,
+    Outbox,
+    Firings,
+    Contacts,
+    Syncs,
+    Protocol,
 ):
     """Where everything is kept.
 

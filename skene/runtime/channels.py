@@ -67,7 +67,7 @@ class GrantChannel(Inner):
             subject=self._draft.subject,
             meter=meter,
             units=given["units"],
-            expires_after=None if seconds is None else timedelta(seconds=seconds),
+            expires=None if seconds is None else timedelta(seconds=seconds),
             reason=given["reason"],
             loop=self._draft.loop,
         )

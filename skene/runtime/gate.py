@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import anyio
 
@@ -11,26 +10,25 @@ from skene.definitions.units import LARGEST
 from skene.engine.decide import (
     crossed,
     decide,
-    held_out,
     notice_name,
     shadow_name,
     tightest,
     unavailable,
 )
 from skene.engine.decision import Decision, Reason
-from skene.engine.effects import message_data, subject_digest
+from skene.engine.effects import message_data
 from skene.engine.keys import unique_key
 from skene.engine.light import light
 from skene.engine.program import CompiledStep, for_member
 from skene.engine.spent import Spent
 from skene.engine.subject import storable_id
-from skene.engine.window import Rolling
 from skene.errors import StorageUnavailable, SubjectInvalid
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
 from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
+from skene.runtime.refusing import has_wall, is_held_out, wall_window
 from skene.runtime.single import SingleFlight
 from skene.runtime.spending import Plain, PlainSteps
 from skene.runtime.telling import wall_opened
@@ -149,10 +147,17 @@ class Gatekeeper:
             raise
 
     async def look(self, subject: str, asks: Sequence[Ask]) -> tuple[Decision, ...]:
-        """What would be decided now, one decision per step; nothing is charged or recorded."""
+        """What would be decided now, one decision per step; nothing is charged or recorded.
+
+        A refusal names its wall if that stands already.
+        """
         call = self._call(subject, asks, None, "")
         counted = await self._counters.peek(call)
-        return self._decisions(subject, asks, counted)
+        decisions = self._decisions(subject, asks, counted, looked=True)
+        return tuple(
+            replace(decision, wall=_tally(counted, ask.step).wall) if has_wall(decision) else decision
+            for ask, decision in zip(asks, decisions, strict=True)
+        )
 
     async def release(self, admission: Admission, cost: int | None = None) -> None:
         """Give back what a call took, because it failed; finishes even while the caller is being cancelled.
@@ -204,7 +209,9 @@ class Gatekeeper:
         # nobody, and tells by the limit who does.
         return dict.fromkeys(self._parts.plans, 0 if step.enforce else LARGEST)
 
-    def _decisions(self, subject: str, asks: Sequence[Ask], counted: Counted) -> tuple[Decision, ...]:
+    def _decisions(
+        self, subject: str, asks: Sequence[Ask], counted: Counted, *, looked: bool = False
+    ) -> tuple[Decision, ...]:
         tallies = {tally.charge.meter: tally for tally in counted.tallies}
         return tuple(
             decide(
@@ -221,6 +228,7 @@ class Gatekeeper:
                 admitted=counted.admitted,
                 replayed=counted.replayed,
                 now=counted.now,
+                ahead=tallies[ask.step.meter].charge.cost if looked else 0,
             )
             for ask in asks
         )
@@ -245,8 +253,8 @@ class Gatekeeper:
     ) -> str:
         parts = self._parts
         wall_id = parts.clock.new_id()
-        start, end = _wall_window(decision, tally)
-        out = _is_held_out(step, subject)
+        start, end = wall_window(decision, tally)
+        out = is_held_out(step, subject)
         wall = Wall(
             id=wall_id,
             loop=step.loop,
@@ -296,7 +304,7 @@ class Gatekeeper:
             try:
                 if decision.reason is Reason.SHADOW:
                     await self._watch(ask.step, subject, decision, tally)
-                elif ask.step.enforce and not _is_held_out(ask.step, subject):
+                elif ask.step.enforce and not is_held_out(ask.step, subject):
                     await self._warn(ask.step, subject, decision, tally)
             except StorageUnavailable:
                 self._parts.log.warning(
@@ -378,18 +386,5 @@ def stored(subject: object) -> str:
     return storable_id(subject)
 
 
-def _is_held_out(step: CompiledStep, subject: str) -> bool:
-    """Whether the subject is in the group that is never asked, nor warned with a link to upgrade."""
-    return step.holdout > 0 and held_out(step.holdout, subject_digest(step.loop, subject))
-
-
 def _tally(counted: Counted, step: CompiledStep) -> Tally:
     return next(tally for tally in counted.tallies if tally.charge.meter == step.meter)
-
-
-def _wall_window(decision: Decision, tally: Tally) -> tuple[datetime, datetime]:
-    """How long a wall stands. A rolling window slides on, so its wall stands for one whole length."""
-    rule = tally.charge.rule
-    if isinstance(rule, Rolling) and decision.decided_at is not None:
-        return decision.decided_at, decision.decided_at + rule.length
-    return tally.start, tally.end

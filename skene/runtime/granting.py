@@ -1,6 +1,6 @@
 """Units and limits that one subject has apart from its plan."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from skene.definitions.faults import DefinitionError, under
 from skene.definitions.units import Unlimited, parse_duration, parse_limit
@@ -9,6 +9,7 @@ from skene.engine.subject import storable_id
 from skene.errors import MeterUnknown
 from skene.ports.grants import Grant, Granted
 from skene.ports.overrides import Overridden, Override
+from skene.runtime.aware import check_aware
 from skene.runtime.counting import whole_units
 from skene.runtime.gate import stored
 from skene.runtime.parts import Parts
@@ -28,7 +29,7 @@ class GrantVerbs:
         meter: str,
         units: int,
         *,
-        expires: timedelta | str | None = None,
+        expires: timedelta | str | datetime | None = None,
         reason: str = "",
         key: str | None = None,
     ) -> bool:
@@ -41,7 +42,8 @@ class GrantVerbs:
             meter: as a step's condition names it; where routes are counted apart, `meter:/path/of/route`; for
                 a member of a team, `meter@member`.
             units: 1 or more.
-            expires: for how long they can be spent, such as `"30d"`; None: for ever.
+            expires: for how long they can be spent, such as `"30d"`, or until when, an aware datetime; None:
+                for ever.
             reason: why, for people who look.
             key: any text; the same key grants a subject once, for ever. Without one every call grants.
 
@@ -50,7 +52,8 @@ class GrantVerbs:
 
         Raises:
             MeterUnknown: no step counts on this meter.
-            ValueError: units that cannot be counted, no duration, or an empty key.
+            ValueError: units that cannot be counted, no duration, an instant that has passed or has no time
+                zone, or an empty key.
             StorageUnavailable: nothing is known to be granted.
         """
         if key is not None and not key:
@@ -61,7 +64,7 @@ class GrantVerbs:
             stored(subject),
             _counter(self._parts.program, meter),
             whole_units(units),
-            None if expires is None else _length(expires, "the grant"),
+            self._expires(expires, "the grant"),
             reason,
         )
         async with self._parts.unleased(grant.subject):
@@ -80,7 +83,7 @@ class GrantVerbs:
         subject: str,
         meter: str,
         limit: int | float | Unlimited | str,
-        expires: timedelta | str | None = None,
+        expires: timedelta | str | datetime | None = None,
         reason: str = "",
     ) -> Overridden:
         try:
@@ -91,11 +94,22 @@ class GrantVerbs:
             stored(subject),
             _counter(self._parts.program, meter),
             None if isinstance(read, Unlimited) else read,
-            None if expires is None else _length(expires, "the override"),
+            self._expires(expires, "the override"),
             reason,
         )
         async with self._parts.unleased(override.subject):
             return await self._parts.storage.set_override(override, override_set(self._parts, override))
+
+    def _expires(self, expires: timedelta | str | datetime | None, of: str) -> timedelta | datetime | None:
+        """As the port takes it: a length by the storage's clock, or the instant itself."""
+        if not isinstance(expires, datetime):
+            return None if expires is None else _length(expires, of)
+        check_aware(expires=expires)
+        if expires <= self._parts.clock.now():
+            raise ValueError(
+                f"expires: got {expires.isoformat()}, which has passed; give an instant that lies ahead"
+            )
+        return expires.astimezone(UTC)
 
     async def end_override(self, subject: str, meter: str) -> bool:
         """Take an override back, so that the plan's limit holds again. False: there was none in force.

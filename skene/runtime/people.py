@@ -203,6 +203,7 @@ class PeopleVerbs:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        subject: str | None = None,
         after: int | None = None,
         limit: int = 1000,
     ) -> tuple[Conversion, ...]:
@@ -210,6 +211,7 @@ class PeopleVerbs:
 
         Args:
             since, until: dated in `[since, until)`.
+            subject: only this one's.
             after: begin after the one with this number: for the next page, the last one's of this page.
             limit: how many at most, 1 or more.
 
@@ -219,4 +221,10 @@ class PeopleVerbs:
         check_aware(since=since, until=until)
         if limit < 1:
             raise ValueError(f"limit: got {limit!r}; give a whole number of 1 or more")
-        return await self._parts.storage.conversion_rows(since=since, until=until, after=after, limit=limit)
+        return await self._parts.storage.conversion_rows(
+            since=since,
+            until=until,
+            subject=None if subject is None else stored(subject),
+            after=after,
+            limit=limit,
+        )

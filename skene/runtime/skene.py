@@ -9,7 +9,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -42,6 +42,7 @@ from skene.runtime.parts import OnStorageError, Parts
 from skene.runtime.people import PeopleVerbs
 from skene.runtime.policy import MailPolicy
 from skene.runtime.quiet import QuietLog
+from skene.runtime.simulating import SimulationVerbs
 from skene.runtime.startup import (
     DatabaseReport,
     check_database,
@@ -61,7 +62,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
+class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, SimulationVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.
@@ -266,7 +267,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
         meter: str,
         limit: int | float | Unlimited | str,
         *,
-        expires: timedelta | str | None = None,
+        expires: timedelta | str | datetime | None = None,
         reason: str = "",
     ) -> Coroutine[Any, Any, Overridden]: ...
     @overload
@@ -296,15 +297,16 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
 
         Args:
             whose: `subject`, `meter` as in `grant`, and `limit`: units per window from 0, or `UNLIMITED`.
-            settings: of a limit `expires`, for how long, such as `"90d"` (None: until it is taken back), and
-                `reason`, for people who look. Of back-ends `storage`, `billing`, `clock`, `profile`,
-                `queries`, `notifiers` (by name, or one that stands in for every provider), `hooks` (by
-                name, in place of all others; an empty mapping tells nobody), and `worker`:
-                False lets the recovery worker stand still; `skene.worker.drain()` delivers what is due.
+            settings: of a limit `expires`, for how long, such as `"90d"`, or until when, an aware datetime
+                (None: until it is taken back), and `reason`, for people who look. Of back-ends `storage`,
+                `billing`, `clock`, `profile`, `queries`, `notifiers` (by name, or one that stands in for
+                every provider), `hooks` (by name, in place of all others; an empty mapping tells nobody),
+                and `worker`: False lets the recovery worker stand still; `skene.worker.drain()` delivers
+                what is due.
 
         Raises:
             MeterUnknown: no step counts on this meter.
-            ValueError: no limit, or no duration.
+            ValueError: no limit, no duration, or an instant that has passed or has no time zone.
             StorageUnavailable: nothing is known to be set.
         """
         if whose or "subject" in settings:

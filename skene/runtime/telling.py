@@ -2,6 +2,7 @@
 
 from pydantic import JsonValue
 
+from skene.engine.lasting import end_of
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant
 from skene.ports.hooks import EventKind
@@ -63,11 +64,12 @@ def prompt_sent(parts: Parts, draft: Draft) -> tuple[Draft, ...]:
 
 def granted(parts: Parts, grant: Grant) -> tuple[Draft, ...]:
     """A subject was granted units, by hand or by a loop."""
-    expires = grant.expires_after
+    now = parts.clock.now()
+    ends = end_of(grant.expires, now)
     data: dict[str, JsonValue] = {
         "meter": grant.meter,
         "units": grant.units,
-        "expires_seconds": None if expires is None else int(expires.total_seconds()),
+        "expires_seconds": None if ends is None else int((ends - now).total_seconds()),
         "reason": grant.reason,
         "loop": grant.loop,
     }

@@ -18,6 +18,11 @@ def test_units_are_granted_once_under_a_key(project: Project) -> None:
     asked = ("grant", "ada", "calls", "500", "--expires", "30d", "--reason", "sorry", "--key", "monday")
     assert project.run(*asked).stdout == "ada: 500 units of calls granted\n"
     assert "before" in project.run(*asked).stdout
+    until = ("--expires", "2999-01-31")
+    assert project.run("grant", "bob", "calls", "5", *until).exit_code == 0
+    assert shown(project, "bob")["grants"][0]["expires_at"] == "2999-01-31T00:00:00+00:00"
+    made = project.run("override", "set", "bob", "calls", "5", *until).stdout
+    assert made == "bob: the limit of calls is 5, until 2999-01-31 00:00:00 UTC\n"
     (grant,) = shown(project, "ada")["grants"]
     assert (grant["units"], grant["reason"], grant["expires_at"] is not None) == (500, "sorry", True)
 
@@ -49,9 +54,11 @@ def test_a_limit_is_replaced_and_taken_back(project: Project) -> None:
         (("grant", "ada", "cals", "5"), "did you mean 'calls'"),
         (("grant", "ada", "calls", "0"), "units: got 0"),
         (("grant", "ada", "calls", "5", "--expires", "soon"), "expires: got"),
+        (("grant", "ada", "calls", "5", "--expires", "2020-01-01"), "which has passed"),
         (("grant", "ada", "calls", "5", "--key", ""), "key: got"),
         (("override", "set", "ada", "cals", "5"), "did you mean 'calls'"),
         (("override", "set", "ada", "calls", "1.5"), "limit: got"),
+        (("override", "set", "ada", "calls", "9" * 5000), "limit: got"),
         (("override", "set", "ada", "calls", "--", "-1"), "limit: got -1"),
         (("override", "set", "ada", "calls", "5", "--expires", "soon"), "expires: got"),
         (("override", "end", "ada", "cals"), "did you mean 'calls'"),

@@ -228,3 +228,10 @@ def test_what_only_equals_a_default_is_not_taken_for_it() -> None:
         "enforce: got 1 (int)",
         "holdout: got False (bool)",
     ]
+
+
+def test_a_faulty_definition_has_a_code_and_a_page() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        load_loop({})
+    assert caught.value.code == "definition_invalid"
+    assert caught.value.docs.endswith("/docs/reference/errors.md#definition_invalid")

@@ -80,6 +80,17 @@ def test_a_feature_has_a_key(name: Any) -> None:
         condition.feature(name).dump()
 
 
+def test_nobody_is_warned_of_the_limit_of_a_feature() -> None:
+    warning = action.block("Not for you.", notify_at=(0.8,))
+    with pytest.raises(DefinitionError) as caught:
+        define_loop(type="freemium", steps=[step(condition=condition.feature("sso"), action=warning)])
+    (fault,) = caught.value.faults
+    assert str(fault) == (
+        "steps[0].action.notify_at: got shares of a limit, in front of a feature; give none: who holds a "
+        "feature has no limit, so there is no share of it to warn at"
+    )
+
+
 @pytest.mark.parametrize(
     ("member_limit", "more", "said"),
     [

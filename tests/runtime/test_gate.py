@@ -287,6 +287,20 @@ async def test_a_loop_that_only_watches_counts_records_once_and_writes_to_nobody
     assert await shop.skene.funnel() == ()
 
 
+async def test_looking_tells_what_the_next_call_would_meet() -> None:
+    shop, watching = Shop(freemium(1)), Shop(freemium(1, enforce=False))
+    for one in (shop, watching):
+        assert (await one.skene.check("ada", "calls")).reason is Reason.WITHIN_LIMIT
+        await one.call()
+    refused, watched = [await one.skene.check("ada", "calls") for one in (shop, watching)]
+    assert (refused.allowed, refused.reason, refused.wall) == (False, Reason.LIMIT_REACHED, None)
+    assert (watched.allowed, watched.reason, watched.used) == (True, Reason.SHADOW, 1)
+    assert (shop.memory.walls, watching.memory.walls) == ((), ())
+    opened = (await shop.call()).wall
+    assert opened is not None
+    assert (await shop.skene.check("ada", "calls")).wall == opened
+
+
 async def test_killed_at_a_shadow_wall_there_is_still_one() -> None:
     shop = Shop(freemium(3, enforce=False))
     await shop.call(times=3)

@@ -1,6 +1,6 @@
 """Granting by hand, and what a grant changes in decisions, walls, warnings and loops that only watch."""
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -33,6 +33,33 @@ async def test_a_grant_ends_when_it_says() -> None:
     shop.clock.advance("1d")
     assert (await shop.call()).remaining == 0
     assert not (await shop.call()).allowed
+
+
+async def test_a_grant_and_an_override_end_at_an_instant() -> None:
+    shop = Shop(freemium(1))
+    ends = shop.clock.now() + timedelta(days=1)
+    there = ends.astimezone(timezone(timedelta(hours=5)))  # the same instant by other clocks
+    assert await shop.skene.grant("ada", "calls", 3, expires=there)
+    made = await shop.skene.override("bob", "calls", 7, expires=there)
+    assert made.expires_at == ends
+    assert [one.expires_at for one in await shop.skene.grants("ada")] == [ends]
+    assert [(await shop.skene.check(who, "calls")).limit for who in ("ada", "bob")] == [4, 7]
+    shop.clock.set(ends)
+    assert [(await shop.skene.check(who, "calls")).limit for who in ("ada", "bob")] == [1, 1]
+
+
+async def test_an_end_that_cannot_be_is_told() -> None:
+    shop = Shop(freemium(1))
+    now = shop.clock.now()
+    for expires, said in (
+        (now, r"expires: got .*, which has passed; give an instant that lies ahead"),
+        (now.replace(tzinfo=None) + timedelta(days=1), r"expires: got .*; give a time with its zone"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            await shop.skene.grant("ada", "calls", 1, expires=expires)
+        with pytest.raises(ValueError, match=said):
+            await shop.skene.override("ada", "calls", 1, expires=expires)
+    assert shop.wire.verbs == []
 
 
 async def test_a_key_is_the_subjects_own() -> None:

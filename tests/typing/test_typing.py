@@ -89,3 +89,61 @@ def test_pyright_points_at_every_mistake(pyright: list[tuple[str, int, str]]) ->
         assert name in pointed.values()
     # Where a function is overloaded, pyright points at the whole call.
     assert any(text.startswith("condition.usage(limt=") for text in pointed.values())
+
+
+Span = tuple[int, int]
+"""The lines that an error is about, first and last."""
+
+
+@pytest.fixture(scope="module")
+def ty() -> list[tuple[str, Span, str]]:
+    """The errors of one run of ty over both files: file, lines, rule."""
+    out = run("ty", "check", "--output-format", "gitlab", "--python", sys.executable, str(GOOD), str(BAD))
+    errors: list[tuple[str, Span, str]] = []
+    for one in json.loads(out):
+        place = one["location"]
+        lines = place["positions"]["begin"]["line"], place["positions"]["end"]["line"]
+        errors.append((Path(place["path"]).name, lines, one["check_name"]))
+    return errors
+
+
+@pytest.fixture(scope="module")
+def pyrefly() -> list[tuple[str, Span, str]]:
+    """The same of pyrefly, at its strictest named setting; it takes none from mypy's."""
+    interpreter = ("--python-interpreter-path", sys.executable, "--preset", "strict")
+    out = run("pyrefly", "check", *interpreter, "--output-format", "json", str(GOOD), str(BAD))
+    return [
+        (Path(one["path"]).name, (one["line"], one["stop_line"]), one["name"])
+        for one in json.loads(out)["errors"]
+    ]
+
+
+def test_ty_accepts_a_correct_configuration(ty: list[tuple[str, Span, str]]) -> None:
+    assert [error for error in ty if error[0] != BAD.name] == []
+
+
+def test_ty_points_at_every_mistake(ty: list[tuple[str, Span, str]]) -> None:
+    assert_found([lines for file, lines, _ in ty if file == BAD.name])
+
+
+def test_pyrefly_accepts_a_correct_configuration(pyrefly: list[tuple[str, Span, str]]) -> None:
+    assert [error for error in pyrefly if error[0] != BAD.name] == []
+
+
+def test_pyrefly_points_at_every_mistake(pyrefly: list[tuple[str, Span, str]]) -> None:
+    assert_found([lines for file, lines, _ in pyrefly if file == BAD.name])
+
+
+def assert_found(spans: list[Span]) -> None:
+    """Each mistake has an error of its own: where a list or a call is wrong, that is the whole of it."""
+    found = [[line for line in MISTAKES if first <= line <= last] for first, last in spans]
+    assert [spans[place] for place, lines in enumerate(found) if len(lines) != 1] == []
+    assert sorted(lines[0] for lines in found) == sorted(MISTAKES)
+
+
+def test_a_mistake_that_nobody_finds_is_noticed() -> None:
+    lines = sorted(MISTAKES)
+    assert_found([(line, line) for line in lines])
+    for wrong in (lines[1:], [*lines, lines[0]], [1, *lines[1:]]):
+        with pytest.raises(AssertionError):
+            assert_found([(line, line) for line in wrong])

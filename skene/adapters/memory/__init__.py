@@ -6,6 +6,7 @@ from skene.adapters.memory.counters import MemoryCounters
 from skene.adapters.memory.firings import MemoryFirings
 from skene.adapters.memory.forgetting import MemoryForgetting
 from skene.adapters.memory.grants import MemoryGrants
+from skene.adapters.memory.history import MemoryHistory
 from skene.adapters.memory.ledger import MemoryLedger
 from skene.adapters.memory.merging import MemoryMerging
 from skene.adapters.memory.outbox import MemoryOutbox
@@ -25,6 +26,7 @@ class MemoryStorage(
     MemoryGrants,
     MemoryMerging,
     MemoryLedger,
+    MemoryHistory,
     MemoryOutbox,
     MemoryFirings,
     MemoryContacts,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from skene.adapters.memory.state import GrantRow, Part
 from skene.engine.grants import Pot
+from skene.engine.lasting import end_of
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
 
@@ -21,9 +22,8 @@ class MemoryGrants(Part):
         if any(row.grant.key == grant.key for row in rows):
             return False
         now = state.clock.now()
-        expires = None if grant.expires_after is None else now + grant.expires_after
         state.last_grant += 1
-        row = GrantRow(grant, now, Pot(state.last_grant, grant.units, expires_at=expires))
+        row = GrantRow(grant, now, Pot(state.last_grant, grant.units, expires_at=end_of(grant.expires, now)))
         state.grants[grant.subject] = [*rows, row]
         state.post(drafts, now)
         return True

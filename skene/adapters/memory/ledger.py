@@ -69,11 +69,13 @@ class MemoryLedger(Part):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        subject: str | None = None,
         after: int | None = None,
         limit: int = 1000,
     ) -> tuple[Conversion, ...]:
         """Conversions, in the order they were recorded."""
         walls = self._state.walls
+        who = None if subject is None else self._state.living(subject)
         dated = (
             Conversion(
                 one.number,
@@ -90,7 +92,7 @@ class MemoryLedger(Part):
                 one.refunded,
             )
             for one in self._state.conversions[after or 0 :]
-            if within(one.at, since, until)
+            if within(one.at, since, until) and who in (None, one.subject)
         )
         return tuple(islice(dated, limit))
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from skene.adapters.memory.state import Holder, Part
+from skene.engine.lasting import end_of
 from skene.engine.limits import OwnLimit
 from skene.ports.counters import Draft
 from skene.ports.overrides import Overridden, Override
@@ -19,13 +20,12 @@ class MemoryOverrides(Part):
         state, now = self._state, self._state.clock.now()
         subject, _ = state.resolve(override.subject)
         self._end_override(subject, override.meter, now)
-        lasts = override.expires_after
         made = Overridden(
             subject,
             override.meter,
             override.limit,
             now,
-            None if lasts is None else now + lasts,
+            end_of(override.expires, now),
             None,
             override.reason,
         )

@@ -8,6 +8,7 @@ from skene.adapters.sql import tables
 from skene.adapters.sql.aliases import hold, living
 from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.posting import post
+from skene.engine.lasting import end_of
 from skene.ports.counters import Draft
 from skene.ports.grants import Grant, Granted
 
@@ -22,7 +23,7 @@ def grant(connection: sa.Connection, now: datetime, grant: Grant, drafts: tuple[
         meter=grant.meter,
         units=grant.units,
         granted_at=now,
-        expires_at=None if grant.expires_after is None else now + grant.expires_after,
+        expires_at=end_of(grant.expires, now),
         reason=grant.reason,
         loop=grant.loop,
     )

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from skene.adapters.sql.aliases import living
 from skene.adapters.sql.decisions import log
 from skene.adapters.sql.dialect import serialise
 from skene.adapters.sql.posting import post
@@ -68,6 +69,7 @@ def conversion_rows(
     now: datetime,
     since: datetime | None,
     until: datetime | None,
+    subject: str | None,
     after: int | None,
     limit: int,
 ) -> tuple[Conversion, ...]:
@@ -80,6 +82,8 @@ def conversion_rows(
         chosen = chosen.where(table.converted_at >= since)
     if until is not None:
         chosen = chosen.where(table.converted_at < until)
+    if subject is not None:
+        chosen = chosen.where(table.subject == living(connection, subject))
     if after is not None:
         chosen = chosen.where(table.id > after)
     rows = connection.execute(chosen).mappings()

@@ -11,6 +11,7 @@ from skene.adapters.sql.outbox import post
 from skene.adapters.sql.tables import customers
 from skene.adapters.sql.tables import overrides as kept
 from skene.adapters.sql.types import to_text
+from skene.engine.lasting import end_of
 from skene.ports.counters import Draft
 from skene.ports.overrides import Overridden, Override
 
@@ -21,7 +22,7 @@ def set_override(
     connection: sa.Connection, now: datetime, override: Override, drafts: tuple[Draft, ...]
 ) -> Overridden:
     """Give a subject another limit on a counter, in place of one that is in force."""
-    subject, meter, lasts = hold(connection, override.subject), override.meter, override.expires_after
+    subject, meter = hold(connection, override.subject), override.meter
     _end(connection, now, subject, meter)
     new = {
         "subject": subject,
@@ -29,7 +30,7 @@ def set_override(
         "limit": override.limit,
         "reason": override.reason,
         "set_at": now,
-        "expires_at": None if lasts is None else now + lasts,
+        "expires_at": end_of(override.expires, now),
     }
     row = connection.execute(sa.insert(kept).values(new).returning(kept)).mappings().one()
     hold_in_force(connection, now, subject)

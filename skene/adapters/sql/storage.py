@@ -13,6 +13,7 @@ from skene.adapters.sql import (
     decisions,
     funnels,
     grants,
+    history,
     ledger,
     letters,
     merging,
@@ -34,6 +35,7 @@ from skene.ports.counters import BilledUse, Draft, Notice, Receipt
 from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, Recorded, Repeat, Watcher
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
+from skene.ports.history import Change, WhatIf
 from skene.ports.ledger import Conversion, FunnelRow, Span, Wall
 from skene.ports.merging import Merged
 from skene.ports.notifier import Body
@@ -189,11 +191,16 @@ class SqlStorage(SqlSyncs):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        subject: str | None = None,
         after: int | None = None,
         limit: int = 1000,
     ) -> tuple[Conversion, ...]:
         """Conversions, in the order they were recorded."""
-        return await self._read(ledger.conversion_rows, since, until, after, limit)
+        return await self._read(ledger.conversion_rows, since, until, subject, after, limit)
+
+    async def what_if(self, change: Change, since: datetime) -> WhatIf | None:
+        """Hold another limit against the windows that were used."""
+        return await self._report(history.what_if, change, since)
 
     # --- outbox ---
 

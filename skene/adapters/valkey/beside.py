@@ -1,6 +1,6 @@
 """What is not counted: the verbs of the storage beside, and those that change what counting must know of."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from skene.adapters.valkey.kept import Kept
 from skene.engine.standing import Standing
@@ -9,6 +9,7 @@ from skene.ports.accounts import Applied, Credit, Update
 from skene.ports.counters import Draft
 from skene.ports.firings import Watcher
 from skene.ports.grants import Grant
+from skene.ports.history import Change, WhatIf
 from skene.ports.overrides import Overridden, Override
 from skene.ports.storage import Storage
 
@@ -76,6 +77,10 @@ class Beside:
         if name in ("queries", "triggers", "migrate", "schema_version"):
             return getattr(self._storage, name)
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    async def what_if(self, change: Change, since: datetime) -> WhatIf | None:
+        """Not known: no single reading finds the counters of all subjects, and past windows are gone."""
+        return None
 
     async def _changed(self, *subjects: str) -> None:
         """Have it read anew at once. If Valkey is away it will be soon: nothing is believed for long."""

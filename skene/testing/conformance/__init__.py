@@ -38,6 +38,7 @@ _PARTS = (
     "features",
     "firings",
     "happening",
+    "history",
     "journeys",
     "keeping",
     "merging",
@@ -90,6 +91,7 @@ from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
     GrantRollingConformance,
 )
 from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
+from skene.testing.conformance.history import HistoryConformance  # noqa: E402 - see above
 from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     GoalConformance,
     JourneyConformance,
@@ -184,6 +186,7 @@ class StorageConformance(
     FunnelConformance,
     SpellConformance,
     HookConformance,
+    HistoryConformance,
     ClaimConformance,
     AttemptConformance,
     EmitConformance,

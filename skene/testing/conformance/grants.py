@@ -55,6 +55,17 @@ def told(counted: Counted) -> tuple[int | None, int, int]:
 class GrantConformance(ConformanceBase):
     """Making grants, and spending them."""
 
+    async def test_a_grant_until_an_instant(self, storage: Storage, clock: ManualClock) -> None:
+        """Contract of `Grant.expires`: until then it can be spent, however long that is; at it no more."""
+        ends = clock.now() + DAY + MICROSECOND
+        await storage.grant(Grant("k", "ada", "calls", 2, ends))
+        (made,) = await storage.grants("ada")
+        assert made.expires_at == ends
+        clock.set(ends - MICROSECOND)
+        assert await admitted(storage, charge(0), 1) == 1
+        clock.set(ends)
+        assert await admitted(storage, charge(0), 1) == 0
+
     async def test_a_grant_is_kept_as_it_was_made(self, storage: Storage, clock: ManualClock) -> None:
         """Contract of `grant`: the storage's clock decides when it expires; the oldest is listed first."""
         now = clock.now()

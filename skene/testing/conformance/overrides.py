@@ -107,6 +107,16 @@ class OverrideConformance(ConformanceBase):
         (told,) = await storage.overrides("ada")
         assert (told.expires_at, told.ended_at, told.in_force(clock.now())) == (clock.now(), None, False)
 
+    async def test_an_override_until_an_instant(self, storage: Storage, clock: ManualClock) -> None:
+        """As one for a time, which ends at that instant."""
+        ends = clock.now() + DAY
+        made = await storage.set_override(Override("ada", "calls", 5, ends))
+        assert made.expires_at == ends
+        clock.set(ends - MICROSECOND)
+        assert await limit(storage) == 5
+        clock.set(ends)
+        assert await limit(storage) == 3
+
     async def test_grants_pay_beyond_an_override(self, storage: Storage) -> None:
         """As they pay beyond a plan's limit."""
         await override(storage, 2)

@@ -100,6 +100,18 @@ class SpellConformance(ConformanceBase):
         await told(storage, started_at=back + DAY, subject="bob")
         assert await spells(storage) == [(began, lapse, False), (back, None, True), (back, None, False)]
 
+    async def test_those_of_one_subject(self, storage: Storage, clock: ManualClock) -> None:
+        """Contract of `conversion_rows`: in order, whoever else paid in between; also by a former name."""
+        for subject, standing in (("ada", PAYING), ("bob", PAYING), ("ada", FREE), ("ada", PAYING)):
+            await told(storage, standing, subject=subject)
+            clock.advance(DAY)
+        theirs = await storage.conversion_rows(subject="ada")
+        assert [(one.subject, one.again) for one in theirs] == [("ada", False), ("ada", True)]
+        assert await storage.conversion_rows(subject="ada", after=theirs[0].number) == theirs[1:]
+        assert await storage.conversion_rows(subject="nobody") == ()
+        await storage.merge("visitor", "ada")
+        assert await storage.conversion_rows(subject="visitor") == theirs
+
     async def test_the_first_wall_can_be_credited(self, storage: Storage, clock: ManualClock) -> None:
         """Contract of `credit`: the first within the time, or the last."""
         for subject in ("ada", "bob"):

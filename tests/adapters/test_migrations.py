@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from skene.adapters.sql.tables import METADATA
 from skene.adapters.sqlite import SqliteStorage
 from skene.errors import SchemaOutdated
 from skene.testing.conformance.base import call
+from tests.support.postgres import PostgresAddress
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +99,28 @@ def test_four_at_once_make_one_schema(
     four = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     answers = [process.communicate(timeout=60)[0].strip() for process in four]
     assert sorted(answers) == [str(list(migrate.KNOWN)), "[]", "[]", "[]"]
+
+
+async def test_two_databases_at_once_in_one_event_loop(
+    postgres_server: PostgresAddress, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """Each is migrated by itself, whatever Alembic keeps for the whole process; threads are in it as well."""
+    other = postgres_server.create_database("migrated_beside")
+    storages = [PostgresStorage(postgres_dsn), PostgresStorage(other)]
+    storages += [PostgresStorage(dsn, schema=name) for dsn in (postgres_dsn, other) for name in "ab"]
+    files = [SqliteStorage(tmp_path / name, migrate=False) for name in ("one.db", "other.db")]
+    answers: list[list[str]] = []
+
+    async def migrate_one(storage: PostgresStorage | SqliteStorage) -> None:
+        answers.append(await storage.migrate())
+        assert await storage.schema_version() == migrate.HEAD
+        await storage.aclose()
+
+    async with anyio.create_task_group() as tasks:
+        for storage in (*storages, *files):
+            tasks.start_soon(migrate_one, storage)
+    postgres_server.drop_database("migrated_beside")
+    assert answers == [list(migrate.KNOWN)] * 8
 
 
 @contextmanager

@@ -104,3 +104,23 @@ async def test_a_careless_erasure_is_noticed(life, dump):
     assert {"visitor, in skene_customers", "id, in skene_walls", "customer, in skene_subscriptions"} <= set(
         found
     )
+
+
+async def test_what_was_under_way_is_gone_after_the_second_time(life, dump):
+    """As the docs say: a transaction that was open when somebody was forgotten leaves a firing behind."""
+    ada = Person("ada")
+    await life.live(ada)
+    await life.leave(ada)
+    driver = await asyncpg.connect(life.dsn)
+    async with driver.transaction():
+        await driver.execute(
+            "INSERT INTO app.users VALUES ($1, $2, $3)", f"{ada.subject}", ada.email, ada.name
+        )
+        await life.skene.forget(ada.subject)
+        await driver.execute("DELETE FROM app.users WHERE id = $1", ada.subject)
+    await driver.close()
+    assert "id, in skene_firings" in hits(ada.names, dump())
+    await life.work()
+    assert await life.skene.forget(ada.subject) > 0
+    assert await life.skene.forget(ada.subject) == 0
+    assert hits(ada.names, dump()) == []

@@ -26,6 +26,7 @@ from skene.adapters.sqlite import SqliteStorage
 from skene.errors import SchemaOutdated
 from skene.testing.conformance.base import call
 from tests.support.postgres import PostgresAddress
+from tests.support.sqlite_files import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -148,7 +149,7 @@ async def test_old_code_works_on_a_newer_schema(
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(newer)
     await connection.close()
-    with sqlite3.connect(tmp_path / "skene.db") as file:
+    with connected(tmp_path / "skene.db") as file:
         file.execute(newer)
     for storage in (PostgresStorage(postgres_dsn), SqliteStorage(tmp_path / "skene.db")):
         await storage.start()

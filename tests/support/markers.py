@@ -90,8 +90,8 @@ def told(error: BaseException) -> str:
         seen.add(id(one))
         parts += [repr(one), str(one), repr(one.args)]
         waiting += [one.__cause__, one.__context__]
-        if isinstance(one, BaseExceptionGroup):
-            waiting += one.exceptions
+        inside: tuple[BaseException, ...] = getattr(one, "exceptions", ())
+        waiting += inside
     return "\n".join(parts)
 
 

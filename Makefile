@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Or pyright would ask the network whether there is a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test oldest bench docs check format constraints clean
+.PHONY: help demo test oldest bench docs check format constraints build audit sbom clean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -27,6 +27,9 @@ help:
 	@echo "make check        format, lint, layers, types, and full coverage of the definitions and the engine"
 	@echo "make format       rewrite the code as make check wants it"
 	@echo "make constraints  pin the newest release of everything in constraints.txt"
+	@echo "make build        the wheel and the source archive in dist: the same bytes wherever they are built"
+	@echo "make audit        known weaknesses of the pinned releases; asks the network"
+	@echo "make sbom         what an installed skene consists of: dist/skene.cdx.json (CycloneDX)"
 	@echo "make clean        remove .venv, caches and build results"
 
 demo: $(READY)
@@ -78,6 +81,27 @@ constraints:
 	@rm -rf $(VENV)-new
 	@echo "constraints.txt: $$(wc -l < constraints.txt) releases pinned"
 
+# Not isolated: what builds is pinned. Whatever SOURCE_DATE_EPOCH a machine has set would be written into the files.
+build:
+	@$(MAKE) $(VENV)-release/.ready VENV=$(VENV)-release GROUP=release
+	@rm -rf dist
+	@env -u SOURCE_DATE_EPOCH $(VENV)-release/bin/python -m build --no-isolation --outdir dist . > $(VENV)-release/build.log \
+		|| { cat $(VENV)-release/build.log; exit 1; }
+	@cd dist && sha256sum *
+
+# No answer about a release is no good answer: with --strict it fails then.
+audit:
+	@$(MAKE) $(VENV)-release/.ready VENV=$(VENV)-release GROUP=release
+	@$(VENV)-release/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+# Of an environment that has skene and what it needs, and nothing else: not even pip.
+sbom: build
+	@rm -rf $(VENV)-sbom; $(VENV)-release/bin/python -m venv --without-pip $(VENV)-sbom
+	@$(VENV)-release/bin/python -m pip --python $(VENV)-sbom/bin/python install -qq $(PINS) dist/*.whl
+	@$(VENV)-release/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file dist/skene.cdx.json $(VENV)-sbom/bin/python
+	@rm -rf $(VENV)-sbom; echo "dist/skene.cdx.json"
+
 PINS ?= --constraint constraints.txt
 # Which of the dependency groups in pyproject.toml; bench has everything that dev has.
 GROUP ?= dev
@@ -104,6 +128,6 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-new $(VENV)-oldest .benchmarks .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-new $(VENV)-oldest $(VENV)-release $(VENV)-sbom .benchmarks .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,6 +21,7 @@ _LONGEST = 60
 _SECRET_KEY = re.compile(r"secret|passw|token|api_?key|credential|authorization", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
     r"(sk|rk|pk)_(live|test)|whsec_|pdl_\w*(apikey|ntfset)_|\bre_(?=\w*[0-9])\w{8,}|://[^/\s]*@"
+    r"|\bpassword\s*="  # in an address of libpq's
 )
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 

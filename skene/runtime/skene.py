@@ -357,7 +357,10 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, Sim
         self._parts.log = QuietLog(self.logger, clock)
 
 
-def _link_key(secret: str | bytes | None, billing: Billing, clock: Clock) -> bytes:
+def _link_key(secret: object, billing: Billing, clock: Clock) -> bytes:
+    if not isinstance(secret, str | bytes | None):
+        given = f"a value of type {type(secret).__name__}"
+        raise ConfigurationError([Fault("Skene(secret=…)", given, "text or bytes that nobody can guess")])
     if secret:
         return secret.encode() if isinstance(secret, str) else secret
     # Without any secret, links work in this process until it ends.

@@ -253,11 +253,12 @@ def _url_faults(parts: Parts, prefix: str) -> list[Fault]:
     try:
         split = urlsplit(url)
         usable = split.scheme in ("http", "https") and split.hostname and split.port != 0
-        if usable and not (split.query or split.fragment):
+        # It is the beginning of every link in a mail: a password in it would be everybody's.
+        if usable and not (split.query or split.fragment or "@" in split.netloc):
             return _local_faults(parts, split.hostname)
     except ValueError:  # half a bracket, a port that is no number
         pass
-    allowed = "an address such as https://app.acme.test, without query or fragment"
+    allowed = "an address such as https://app.acme.test, without query, fragment, user or password"
     return [Fault("Skene(public_url=…)", describe(url.removesuffix(prefix)), allowed, None)]
 
 

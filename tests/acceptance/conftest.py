@@ -7,6 +7,8 @@ from skene.adapters.system import SystemClock
 from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
 from skene.wiring import storage_from
+from tests.acceptance.secret_things import Told
+from tests.support.markers import everything_logged
 from tests.support.postgres import PostgresServer
 
 
@@ -59,3 +61,9 @@ def environment(mail, tmp_path) -> Environment:
         return {"WORK_DATABASE": database, "WORK_RESEND": mail, "WORK_LOOP": str(path), **told}
 
     return make
+
+
+@pytest.fixture
+def said():
+    with everything_logged() as log:
+        yield Told(log)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ from skene.adapters.sql.tables import METADATA
 from skene.adapters.sqlite import SqliteStorage
 from skene.errors import SchemaOutdated
 from skene.testing.conformance.base import call
+from tests.support.postgres import PostgresAddress
+from tests.support.sqlite_files import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +102,28 @@ def test_four_at_once_make_one_schema(
     assert sorted(answers) == [str(list(migrate.KNOWN)), "[]", "[]", "[]"]
 
 
+async def test_two_databases_at_once_in_one_event_loop(
+    postgres_server: PostgresAddress, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """Each is migrated by itself, whatever Alembic keeps for the whole process; threads are in it as well."""
+    other = postgres_server.create_database("migrated_beside")
+    storages = [PostgresStorage(postgres_dsn), PostgresStorage(other)]
+    storages += [PostgresStorage(dsn, schema=name) for dsn in (postgres_dsn, other) for name in "ab"]
+    files = [SqliteStorage(tmp_path / name, migrate=False) for name in ("one.db", "other.db")]
+    answers: list[list[str]] = []
+
+    async def migrate_one(storage: PostgresStorage | SqliteStorage) -> None:
+        answers.append(await storage.migrate())
+        assert await storage.schema_version() == migrate.HEAD
+        await storage.aclose()
+
+    async with anyio.create_task_group() as tasks:
+        for storage in (*storages, *files):
+            tasks.start_soon(migrate_one, storage)
+    postgres_server.drop_database("migrated_beside")
+    assert answers == [list(migrate.KNOWN)] * 8
+
+
 @contextmanager
 def versions(monkeypatch: pytest.MonkeyPatch, *known: str) -> Iterator[None]:
     """As a release with these versions."""
@@ -124,7 +149,7 @@ async def test_old_code_works_on_a_newer_schema(
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(newer)
     await connection.close()
-    with sqlite3.connect(tmp_path / "skene.db") as file:
+    with connected(tmp_path / "skene.db") as file:
         file.execute(newer)
     for storage in (PostgresStorage(postgres_dsn), SqliteStorage(tmp_path / "skene.db")):
         await storage.start()

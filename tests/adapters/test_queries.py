@@ -1,6 +1,5 @@
 """The port `Queries` on PostgreSQL, on SQLite and in memory."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from skene.adapters.postgres.queries import PostgresQueries
 from skene.adapters.sqlite.queries import SqliteQueries
 from skene.testing.query_conformance import Execute, QueryConformance
 from tests.support.postgres import PostgresAddress
+from tests.support.sqlite_files import connected
 
 
 def executor(server: PostgresAddress, dsn: str) -> Execute:
@@ -33,12 +33,12 @@ class TestSqlite(QueryConformance):
     @pytest.fixture
     def database(self, tmp_path: Path) -> Execute:
         path = tmp_path / "app.db"
-        with sqlite3.connect(path) as db:
+        with connected(path) as db:
             db.execute("PRAGMA journal_mode = WAL")
         db.close()
 
         def execute(statement: str) -> None:
-            with sqlite3.connect(path) as db:
+            with connected(path) as db:
                 db.execute(statement)
             db.close()
 

@@ -250,7 +250,8 @@ def test_the_official_sdk_takes_and_refuses_the_same(body: bytes, at: int) -> No
                 "webhook_secret": SECRET,
             }
             if secret == SECRET:
-                assert resend.Webhooks.verify(options)["type"] == "email.opened"
+                told: Any = resend.Webhooks.verify(options)  # the oldest that is allowed only raises
+                assert told is None or told["type"] == "email.opened"
                 assert parse(event_body, signed) is not None
             else:
                 with pytest.raises(ValueError, match="no matching signature"):

@@ -1,6 +1,5 @@
 """Bills while a release is rolled out: processes of the one before count on, and know nothing of bills."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from skene.ports.counters import Consume, Counted
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import apply
 from skene.testing.conformance.billed import billed_call, billing, reports
+from tests.support.sqlite_files import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +135,7 @@ async def test_a_file_that_the_release_before_wrote_to(tmp_path: Path, clock: Ma
     await apply(storage)
     await storage.consume(billed_call(5))
     assert await told(storage) == [5]
-    with sqlite3.connect(tmp_path / "skene.db") as file:
+    with connected(tmp_path / "skene.db") as file:
         file.executescript("""
             INSERT INTO skene_usage_history (subject, meter, plan, window_start, window_end, used)
             SELECT subject, meter, plan, window_start, window_end, 7 FROM skene_usage;
@@ -154,7 +154,7 @@ async def test_a_file_where_nobody_of_the_new_release_came_after(tmp_path: Path,
     await storage.start()
     await apply(storage)
     await storage.consume(billed_call(5))
-    with sqlite3.connect(tmp_path / "skene.db") as file:
+    with connected(tmp_path / "skene.db") as file:
         file.executescript("""
             INSERT INTO skene_usage_history (subject, meter, plan, window_start, window_end, used)
             SELECT subject, meter, plan, window_start, window_end, used FROM skene_usage;
@@ -201,7 +201,7 @@ async def test_looking_for_reports_in_a_file(tmp_path: Path, clock: ManualClock)
     await apply(storage)
     await storage.consume(billed_call(5))
     await storage.aclose()
-    with sqlite3.connect(tmp_path / "skene.db") as file:
+    with connected(tmp_path / "skene.db") as file:
         for table in ("skene_usage", "skene_usage_history"):
             plan = str(file.execute("EXPLAIN QUERY PLAN " + QUERY.format(table=table)).fetchall())
             assert f"{table}_billable" in plan

@@ -1,6 +1,5 @@
 """Grants while a release is rolled out: processes of the one before go on counting on the new tables."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from skene.ports.counters import Consume
 from skene.ports.grants import Grant
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import MONTH, call, charge, used
+from tests.support.sqlite_files import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -134,7 +134,7 @@ async def test_a_file_that_the_release_before_wrote_to(tmp_path: Path, clock: Ma
     await storage.grant(Grant("k", "ada", "calls", 5))
     asked = call(charge(5))
     assert await admitted(storage, asked, 10) == 10
-    with sqlite3.connect(tmp_path / "skene.db") as file:
+    with connected(tmp_path / "skene.db") as file:
         file.execute("""
             UPDATE skene_usage SET used = 3, window_start = '2027-06-01T00:00:00.000000Z',
                                    window_end = '2027-07-01T00:00:00.000000Z'

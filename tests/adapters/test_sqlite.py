@@ -2,7 +2,6 @@
 
 import math
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from skene.testing.conformance.base import call, charge, draft, used, wall
+from tests.support.sqlite_files import connected, rows_in
 from tests.support.sqlite_locks import write_lock
 
 pytestmark = pytest.mark.anyio
@@ -187,7 +187,7 @@ def test_a_forked_child_opens_the_file_for_itself(path: Path) -> None:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     anyio.run(count)
-    rows = sqlite3.connect(path).execute("SELECT used FROM skene_usage").fetchall()
+    rows = rows_in(path, "SELECT used FROM skene_usage")
     assert rows == [(3,)]
     anyio.run(storage.aclose)
 
@@ -230,7 +230,7 @@ async def test_missing_tables_are_named(path: Path) -> None:
     assert await storage.migrate() == []
     await storage.start()
     await storage.consume(call())
-    with sqlite3.connect(path) as stranger:
+    with connected(path) as stranger:
         stranger.execute("DROP TABLE skene_schema_version")
         stranger.execute("DROP TABLE skene_usage")
     with pytest.raises(SchemaOutdated, match="skene db upgrade"):
@@ -262,11 +262,11 @@ async def test_a_file_that_is_no_database(path: Path) -> None:
 
 async def test_the_file_can_be_read_by_people(storage: SqliteStorage, path: Path) -> None:
     await storage.consume(call())
-    row = sqlite3.connect(path).execute("SELECT subject, used, window_start FROM skene_usage").fetchone()
+    row = rows_in(path, "SELECT subject, used, window_start FROM skene_usage")[0]
     assert row[:2] == ("ada", 1)
     assert len(row[2]) == 27
     assert row[2].endswith("Z")
-    assert sqlite3.connect(path).execute("SELECT datetime(?)", (row[2],)).fetchone()[0] is not None
+    assert rows_in(path, "SELECT datetime(?)", (row[2],))[0][0] is not None
 
 
 async def test_finished_windows_go_to_the_history(path: Path) -> None:
@@ -278,8 +278,8 @@ async def test_finished_windows_go_to_the_history(path: Path) -> None:
     receipt = first.tallies[0].receipt
     assert receipt is not None
     rows = "SELECT used FROM skene_usage_history"
-    assert sqlite3.connect(path).execute(rows).fetchall() == [(1,)]
+    assert rows_in(path, rows) == [(1,)]
     await storage.refund("ada", (receipt,))  # past windows included
-    assert sqlite3.connect(path).execute(rows).fetchall() == [(0,)]
+    assert rows_in(path, rows) == [(0,)]
     assert await used(storage) == 1
     await storage.aclose()

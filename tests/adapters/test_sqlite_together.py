@@ -21,6 +21,7 @@ from skene.adapters.sqlite.flight import Asked, GivenBack
 from skene.errors import IdempotencyConflict, StorageUnavailable
 from skene.ports.counters import Consume, Counted
 from skene.testing.conformance.base import call, charge, used
+from tests.support.sqlite_files import connected, rows_in
 from tests.support.sqlite_locks import write_lock
 
 pytestmark = pytest.mark.anyio
@@ -116,7 +117,7 @@ async def test_a_bad_call_fails_alone(storage: SqliteStorage, path: Path) -> Non
     for subject in ("spoilt", "guarded"):
         await storage.consume(call(subject=subject))
     await storage.consume(call(key="k"))
-    with sqlite3.connect(path) as stranger:
+    with connected(path) as stranger:
         stranger.execute("UPDATE skene_usage SET notices = '[' WHERE subject = 'spoilt'")
         stranger.execute(
             "CREATE TRIGGER guard BEFORE UPDATE ON skene_usage WHEN NEW.subject = 'guarded'"
@@ -292,7 +293,7 @@ def test_two_processes_count_exactly(path: Path, limit: int, expected: int) -> N
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [int(process.communicate(timeout=120)[0]) for process in both]
     assert sum(answers) == expected
-    rows = sqlite3.connect(path).execute("SELECT used FROM skene_usage").fetchall()
+    rows = rows_in(path, "SELECT used FROM skene_usage")
     assert rows == [(expected // 20,)] * 20
 
 
@@ -335,9 +336,7 @@ def test_what_was_acknowledged_survives_a_kill(path: Path, careless: bool) -> No
         acknowledged = len(process.stdout.read(500))
         process.kill()
         acknowledged += len(process.stdout.read())
-    rows: list[Any] = (
-        sqlite3.connect(path).execute("SELECT coalesce(sum(used), 0) FROM skene_usage").fetchall()
-    )
+    rows: list[Any] = rows_in(path, "SELECT coalesce(sum(used), 0) FROM skene_usage")
     if careless:
         assert rows[0][0] < acknowledged
     else:

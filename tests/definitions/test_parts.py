@@ -171,7 +171,15 @@ def test_paths_are_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["sk_live_hunter2", "whsec_hunter2", "pdl_live_apikey_hunter2", "pdl_ntfset_hunter2"]
+    "secret",
+    [
+        "sk_live_hunter2",
+        "whsec_hunter2",
+        "pdl_live_apikey_hunter2",
+        "pdl_ntfset_hunter2",
+        "postgresql://app:hunter2@db/app",
+        "host=db user=app password=hunter2",
+    ],
 )
 def test_a_secret_is_no_part_of_a_path(secret: str) -> None:
     assert key_path(secret) == "[…]"

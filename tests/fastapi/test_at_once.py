@@ -16,6 +16,7 @@ from skene import Decision, action
 from skene.adapters.memory import MemoryStorage
 from skene.fastapi import Gate
 from skene.fastapi.answers import plain_fields, rate_limit_fields
+from skene.fastapi.freezing import OWN
 from tests.fastapi.conftest import freemium, header_user
 from tests.runtime.shop import Wire
 
@@ -209,13 +210,13 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector(house, path, st
 async def test_what_an_app_has_loaded_is_spared_garbage_collection_while_it_runs(house):
     h = house(freemium())
     build(h)
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() <= OWN
     async with h.running():
         assert gc.get_freeze_count() > 10_000
         other = FastAPI()
         async with other.router.lifespan_context(other):
             pass
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() <= OWN
 
 
 async def test_it_can_be_left_to_the_app(house):
@@ -223,7 +224,7 @@ async def test_it_can_be_left_to_the_app(house):
     h.gate.install(h.app, freeze=False)
     build(h)
     async with h.running():
-        assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() <= OWN
     second = house(freemium())
     build(second)
     gc.freeze()

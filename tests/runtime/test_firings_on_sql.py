@@ -19,6 +19,7 @@ from skene.testing.clock import ManualClock
 from tests.runtime.reacting import loop, mail
 from tests.runtime.shop import Post, freemium, profile
 from tests.support.postgres import PostgresAddress
+from tests.support.sqlite_files import connected
 
 IDLE = "SELECT id FROM users WHERE idle ORDER BY id"
 STARTED = "SELECT name FROM projects WHERE owner = $1"
@@ -60,12 +61,10 @@ class Database:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     if request.param == "sqlite":
-        import sqlite3
-
         path = tmp_path / "app.db"
 
         def execute(statement: str) -> None:
-            with sqlite3.connect(path) as connection:
+            with connected(path) as connection:
                 connection.execute(statement)
             connection.close()
 

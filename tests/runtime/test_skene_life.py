@@ -229,6 +229,11 @@ def test_links_of_one_secret_work_in_every_process_and_those_of_none_in_their_ow
     assert one._parts.links.read(token(one)).wall == "w"
 
 
+def test_a_secret_that_is_none_is_told_without_it() -> None:
+    with pytest.raises(ConfigurationError, match=r"secret=…\): got a value of type dict; give text or bytes"):
+        skene(secret={"key": "hunter2"})
+
+
 def test_without_a_secret_billings_own_signs_so_processes_agree() -> None:
     till = Till()
     assert till.twin().skene._parts.links.read(token(till.skene)).wall == "w"

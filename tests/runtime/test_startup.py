@@ -108,6 +108,7 @@ def test_the_warning_is_checked_too_and_once_however_many_thresholds_there_are()
         "http://[half",
         "http://app.test:port",
         "//app.test",
+        "https://ada@app.test",
     ],
 )
 def test_an_address_that_people_cannot_reach(url: str) -> None:
@@ -122,7 +123,8 @@ def test_an_address_is_shown_as_it_was_given() -> None:
 
 
 def test_an_address_is_not_shown_with_a_password_in_it() -> None:
-    (fault,) = faults(public_url="https://ada:hunter2@app.test?x")
+    """Nor can it stand in the links of mails."""
+    (fault,) = faults(public_url="https://ada:hunter2@app.test")
     assert "hunter2" not in fault
 
 

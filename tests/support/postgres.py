@@ -89,9 +89,19 @@ class PostgresAddress:
         Raises:
             PostgresError: the statement failed, or the server is not there.
         """
-        target = ["-h", str(self.socket_dir), "-p", str(self.port), "-U", "postgres", "-d", database]
         flags = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
-        return _run([str(self.bin_dir / "psql"), *flags, *target, "-c", sql])
+        return _run([str(self.bin_dir / "psql"), *flags, *self._target(database), "-c", sql])
+
+    def dump(self, database: str, *options: str) -> str:
+        """Return what ``pg_dump`` writes of a database: as SQL, all of it.
+
+        Raises:
+            PostgresError: there is no such database.
+        """
+        return _run([str(self.bin_dir / "pg_dump"), *options, *self._target(database)])
+
+    def _target(self, database: str) -> list[str]:
+        return ["-h", str(self.socket_dir), "-p", str(self.port), "-U", "postgres", "-d", database]
 
 
 class PostgresServer(PostgresAddress):

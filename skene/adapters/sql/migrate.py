@@ -64,8 +64,10 @@ def upgrade(connection: sa.Connection, schema: str | None = None) -> list[str]:
         return []  # the database is ahead of this release
     applied: list[str] = []
     for script in reversed(list(scripts.iterate_revisions(HEAD, current or "base"))):
-        with Operations.context(context):
-            script.module.upgrade()
+        # These scripts were loaded for this call alone. `alembic.op` is the whole process's, and another
+        # database may be migrated meanwhile: in this event loop, or in another thread.
+        vars(script.module)["op"] = Operations(context)
+        script.module.upgrade()
         context.stamp(scripts, script.revision)
         applied.append(script.revision)
     return applied

@@ -7,7 +7,7 @@ a decision. They are looked through instead, some each time, in the order of the
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -28,7 +28,16 @@ from skene.adapters.sql.tables import (
 )
 from skene.ports.retention import FIRINGS_GUARD, FIRINGS_LAST, KEPT, KEYS_LAST, LOG_HOLDS, LOG_LASTS
 
-__all__ = ["ALL", "BATCH", "BEGIN", "Place", "how_far", "look_through_counters", "note_how_far"]
+__all__ = [
+    "ALL",
+    "BATCH",
+    "BEGIN",
+    "Place",
+    "forget_how_far",
+    "how_far",
+    "look_through_counters",
+    "note_how_far",
+]
 
 BATCH = 1_000
 """Rows of one transaction: a few milliseconds, whatever there is to delete."""
@@ -169,6 +178,14 @@ def note_how_far(connection: sa.Connection, now: datetime, place: Place) -> None
     first: dict[str, Any] = {"name": _NAME, "started_at": now, "stage": "prune", "counts": {}, **change}
     put = insert(connection, syncs).values(first)
     connection.execute(put.on_conflict_do_update(index_elements=[syncs.c.name], set_=change))
+
+
+def forget_how_far(connection: sa.Connection, now: datetime, names: Iterable[str]) -> None:
+    """Let the look through the counters begin anew if it has stopped at one of these subjects' counters."""
+    subject, meter, _ = how_far(connection, now)
+    if any(name == subject or meter.endswith(f"@{name}") for name in names):
+        anew = sa.update(syncs).where(syncs.c.name == _NAME)
+        connection.execute(anew.values(cursor=json.dumps(BEGIN)))
 
 
 def _delete(

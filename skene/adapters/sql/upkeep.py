@@ -9,6 +9,7 @@ from skene.adapters.sql.aliases import living
 from skene.adapters.sql.dialect import insert, serialise
 from skene.adapters.sql.indexes import member_of
 from skene.adapters.sql.outbox import post
+from skene.adapters.sql.pruning import forget_how_far
 from skene.adapters.sql.tables import (
     conversions,
     customers,
@@ -91,6 +92,7 @@ def forget(connection: sa.Connection, now: datetime, subject: str) -> int:
     for table in (walls, conversions, journeys):
         nameless = sa.update(table).where(table.c.subject.in_(names)).values(subject=NOBODY)
         erased += connection.execute(nameless).rowcount
+    forget_how_far(connection, now, names)
     return erased
 
 

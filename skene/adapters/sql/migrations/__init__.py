@@ -2,7 +2,7 @@
 
 A version, once released, is never changed. A new one only adds: tables, columns with defaults, functions
 under new names (`…_v2`), so that processes of the previous release go on working while the new one is rolled
-out.
+out. In a script, and nowhere else, `op` is about the database that is being migrated.
 """
 
 from collections.abc import Iterator

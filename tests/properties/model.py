@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
+from typing import Any
 
 from tests.properties.windows import ALWAYS, HOUR, NEVER, Use, Window, base, joined, kind_of, part_at, running
 
@@ -51,6 +52,15 @@ class Bought:
 
 
 @dataclass
+class Key:
+    """What an idempotency key stands for, since when, and whether it came again."""
+
+    stands_for: str
+    at: datetime
+    repeated: bool = False
+
+
+@dataclass
 class Wall:
     """A refusal that stands: until when, and the id that skene has given it, once that is known."""
 
@@ -71,10 +81,10 @@ class Person:
     own: dict[str, tuple[int | None, datetime]] = field(
         default_factory=dict[str, tuple[int | None, datetime]]
     )
-    keys: dict[str, tuple[str, bool]] = field(default_factory=dict[str, tuple[str, bool]])
+    keys: dict[str, Key] = field(default_factory=dict[str, Key])
     walls: dict[tuple[str, str], Wall] = field(default_factory=dict[tuple[str, str], Wall])
-    prompts: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
-    warnings: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
+    prompts: set[tuple[Any, ...]] = field(default_factory=set[tuple[Any, ...]])
+    warnings: set[tuple[Any, ...]] = field(default_factory=set[tuple[Any, ...]])
 
     def plan(self, now: datetime) -> str:
         return self.bought.plan if now < self.bought.until else "free"
@@ -135,10 +145,9 @@ class Model:
         """
         person = self.person(name)
         if key is not None and key in person.keys:
-            known, _ = person.keys[key]
-            if known != stands_for:
+            if person.keys[key].stands_for != stands_for:
                 raise Conflict
-            person.keys[key] = known, True
+            person.keys[key].repeated = True
             return self.decide(name, asked, now, replayed=True), []
         if not self.fits(person, asked, now) and self.may_look(person, now):
             assert person.customer is not None
@@ -150,7 +159,7 @@ class Model:
             return refused, []
         uses = [self.charge(person, meter, units, now) for meter, units in asked]
         if key is not None:
-            person.keys[key] = stands_for, False
+            person.keys[key] = Key(stands_for, now)
         decided = self.decide(name, asked, now, charged=True)
         self.warn(name, asked, now)
         return decided, uses
@@ -207,7 +216,7 @@ class Model:
         """
         person = self.person(name)
         if key is not None and key in person.keys:
-            if person.keys[key][1]:
+            if person.keys[key].repeated:
                 return  # a repetition went on for free
             del person.keys[key]
         for use in uses:

@@ -66,6 +66,8 @@ class Wall:
 
     until: datetime
     id: str | None = None
+    either: bool = False
+    """It is one of two that stand equally long; which, nobody promises."""
 
 
 @dataclass
@@ -356,7 +358,11 @@ class Model:
                 ours.own[meter] = limit, until
         ours.keys = {**theirs.keys, **ours.keys}
         for name, wall in theirs.walls.items():
-            ours.walls[name] = max(ours.walls.get(name, wall), wall, key=lambda one: one.until)
+            other = ours.walls.get(name)
+            if other is not None and other.until == wall.until:
+                ours.walls[name] = Wall(wall.until, either=True)
+            elif other is None or other.until < wall.until:
+                ours.walls[name] = wall
         ours.prompts |= theirs.prompts
         ours.warnings |= theirs.warnings
         del self.people[source]

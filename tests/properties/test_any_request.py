@@ -73,7 +73,8 @@ def make_app() -> FastAPI:
     )
     app = FastAPI(lifespan=skene.lifespan)
 
-    @app.post("/api/count", responses={401: {}, 409: {}})
+    # 400 is FastAPI's own answer to a body that is no text.
+    @app.post("/api/count", responses={400: {}, 401: {}, 409: {}})
     async def count(text: Text) -> int:
         return len(text.words)
 

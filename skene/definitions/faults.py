@@ -67,7 +67,9 @@ class Fault:
         """Returns the fault on one line: `path: got this; give that; did you mean …?`."""
         where = f"{self.path}: " if self.path else ""
         hint = f"; did you mean {self.hint}?" if self.hint else ""
-        return f"{where}got {self.given}; give {self.allowed}{hint}"
+        text = f"{where}got {self.given}; give {self.allowed}{hint}"
+        # What was written may be quoted in any part of it, and must not reach a terminal as it is.
+        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 class DefinitionError(SkeneError, ValueError):

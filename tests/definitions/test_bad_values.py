@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from skene.definitions import DefinitionError, load_loop
 from tests.definitions.seeds import (
     BLOCK,
     ENDPOINT,
@@ -19,6 +20,7 @@ from tests.definitions.seeds import (
     place,
     seed_with,
 )
+from tests.definitions.written import query
 
 BAD = [
     # limits
@@ -323,3 +325,11 @@ def test_what_is_missing_is_named(path: str) -> None:
     holder, key = place(loop, path)
     del holder[key]
     assert re.match(rf"{re.escape(path)}: got nothing( in front of calls)?; give ", only_fault(loop))
+
+
+def test_no_control_character_reaches_the_reader() -> None:
+    for written in (seed_with("opinion", "A\x1b[2J"), query(query="\x1b[2J")):
+        source = written if "type" in written else {"type": "activation", "steps": [written]}
+        with pytest.raises(DefinitionError) as caught:
+            load_loop(source)
+        assert all(str(fault).isprintable() for fault in caught.value.faults)

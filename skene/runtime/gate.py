@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 
-from skene.definitions.faults import describe
 from skene.definitions.units import LARGEST
 from skene.engine.decide import (
     crossed,
@@ -21,13 +20,14 @@ from skene.engine.decision import Decision, Reason
 from skene.engine.effects import message_data, subject_digest
 from skene.engine.keys import unique_key
 from skene.engine.light import light
-from skene.engine.program import CompiledStep, for_member
+from skene.engine.program import CompiledStep
 from skene.engine.spent import Spent
-from skene.engine.subject import storable_id
 from skene.engine.window import Rolling
-from skene.errors import StorageUnavailable, SubjectInvalid
+from skene.errors import StorageUnavailable
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
+from skene.runtime.asks import Ask, asks_of, stored
+from skene.runtime.held import count_held, peek_held, take_held
 from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
@@ -38,15 +38,7 @@ from skene.runtime.telling import wall_opened
 __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
 
 REFUND_TIMEOUT = 2.0
-
-
-@light
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A step that is asked, and the units it is asked for."""
-
-    step: CompiledStep
-    cost: int
+HELD_WALL = timedelta(days=30)
 
 
 @light
@@ -106,9 +98,9 @@ class Gatekeeper:
         call = self._call(subject, asks, idempotency_key, fingerprint)
         parts, only = self._parts, asks[0].step if len(asks) == 1 else None
         try:
-            counted = await self._counters.consume(call, only)
+            counted = await self._count(call, only)
             if not counted.admitted and await self._lookups.learned_of_payment(counted):
-                counted = await self._counters.consume(call, only)
+                counted = await self._count(call, only)
             return await self._conclude(subject, asks, idempotency_key, counted)
         except StorageUnavailable:
             if parts.on_storage_error != "allow":
@@ -150,9 +142,23 @@ class Gatekeeper:
 
     async def look(self, subject: str, asks: Sequence[Ask]) -> tuple[Decision, ...]:
         """What would be decided now, one decision per step; nothing is charged or recorded."""
-        call = self._call(subject, asks, None, "")
-        counted = await self._counters.peek(call)
-        return self._decisions(subject, asks, counted)
+        flows = [ask for ask in asks if not ask.step.held]
+        decided: dict[int, Decision] = {}
+        for group in (flows, *([ask] for ask in asks if ask.step.held)):
+            if group:
+                call, peek = self._call(subject, group, None, ""), self._counters.peek
+                counted = await (peek(call) if group is flows else peek_held(self._counters, call))
+                decided |= zip(map(id, group), self._decisions(subject, group, counted), strict=True)
+        return tuple(decided[id(ask)] for ask in asks)
+
+    async def take(self, subject: str, ask: Ask) -> None:
+        """Charge a gauge, over its limit if need be."""
+        await take_held(self._counters, self._call(subject, (ask,), None, ""))
+
+    async def _count(self, call: Consume, only: CompiledStep | None) -> Counted:
+        if only is not None and only.held:
+            return await count_held(self._counters, call)
+        return await self._counters.consume(call, only)
 
     async def release(self, admission: Admission, cost: int | None = None) -> None:
         """Give back what a call took, because it failed; finishes even while the caller is being cancelled.
@@ -245,7 +251,7 @@ class Gatekeeper:
     ) -> str:
         parts = self._parts
         wall_id = parts.clock.new_id()
-        start, end = _wall_window(decision, tally)
+        start, end = _wall_window(step, decision, tally)
         out = _is_held_out(step, subject)
         wall = Wall(
             id=wall_id,
@@ -311,7 +317,8 @@ class Gatekeeper:
 
         async def record() -> bool:
             await self._open_wall(step, subject, decision, tally, shadow=True)
-            notice = Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
+            plan = step.counted_as(decision.plan)
+            notice = Notice(subject, step.meter, plan, tally.start, (name,), ())
             return await self._counters.record_notice(notice)
 
         if name not in tally.notices:
@@ -346,36 +353,10 @@ class Gatekeeper:
             data=message_data(decision, step.message, mail, upgrade_url=url),
         )
         names = tuple(notice_name(step, f) for f in due)
-        notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
+        plan = step.counted_as(decision.plan)
+        notice = Notice(subject, step.meter, plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._counters.record_notice(notice)):
             self._parts.wake()
-
-
-def asks_of(step: CompiledStep, cost: int, member: str | None) -> tuple[Ask, ...]:
-    """What a call is asked for: the step's own counter, and a team's counter for its member.
-
-    Args:
-        step: the step.
-        cost: units.
-        member: who of the team calls, as the app names them; None for nobody in particular.
-
-    Raises:
-        SubjectInvalid: the member's id is empty or not a string.
-    """
-    if member is None or not step.member_limits:
-        return (Ask(step, cost),)
-    return Ask(step, cost), Ask(for_member(step, stored(member)), cost)
-
-
-def stored(subject: object) -> str:
-    """The id to store; no empty one, since walls of the forgotten have an empty name.
-
-    Raises:
-        SubjectInvalid: it is empty or not a string.
-    """
-    if not isinstance(subject, str) or not subject:
-        raise SubjectInvalid(f"a subject is a non-empty string; got {describe(subject)}")
-    return storable_id(subject)
 
 
 def _is_held_out(step: CompiledStep, subject: str) -> bool:
@@ -387,9 +368,14 @@ def _tally(counted: Counted, step: CompiledStep) -> Tally:
     return next(tally for tally in counted.tallies if tally.charge.meter == step.meter)
 
 
-def _wall_window(decision: Decision, tally: Tally) -> tuple[datetime, datetime]:
-    """How long a wall stands. A rolling window slides on, so its wall stands for one whole length."""
+def _wall_window(step: CompiledStep, decision: Decision, tally: Tally) -> tuple[datetime, datetime]:
+    """How long a wall stands. A rolling window slides on, so its wall stands for one whole length.
+
+    What is held has no window: whoever is at the limit is asked once in a while.
+    """
     rule = tally.charge.rule
+    if step.held and decision.decided_at is not None:
+        return decision.decided_at, decision.decided_at + HELD_WALL
     if isinstance(rule, Rolling) and decision.decided_at is not None:
         return decision.decided_at, decision.decided_at + rule.length
     return tally.start, tally.end

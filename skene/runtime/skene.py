@@ -34,6 +34,7 @@ from skene.runtime.events import EventVerbs
 from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
+from skene.runtime.holding import HoldingVerbs
 from skene.runtime.leases import Leases
 from skene.runtime.links import Links
 from skene.runtime.lookup import LookUps
@@ -61,7 +62,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
+class Runtime(CountingVerbs, HoldingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.

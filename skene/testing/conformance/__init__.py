@@ -38,6 +38,7 @@ _PARTS = (
     "features",
     "firings",
     "happening",
+    "held",
     "journeys",
     "keeping",
     "merging",
@@ -90,6 +91,7 @@ from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
     GrantRollingConformance,
 )
 from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
+from skene.testing.conformance.held import HeldConformance  # noqa: E402 - see above
 from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     GoalConformance,
     JourneyConformance,
@@ -168,6 +170,7 @@ class StorageConformance(
     RefundConformance,
     KeyConformance,
     NoticeConformance,
+    HeldConformance,
     GrantConformance,
     GrantRollingConformance,
     GrantReturnConformance,

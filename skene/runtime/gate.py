@@ -26,6 +26,7 @@ from skene.engine.window import Rolling
 from skene.errors import StorageUnavailable
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
+from skene.ports.observers import Work, WorkKind
 from skene.runtime.asks import Ask, asks_of, stored
 from skene.runtime.held import count_held, peek_held, take_held
 from skene.runtime.leases import Leases
@@ -34,6 +35,7 @@ from skene.runtime.parts import Parts
 from skene.runtime.single import SingleFlight
 from skene.runtime.spending import Plain, PlainSteps
 from skene.runtime.telling import wall_opened
+from skene.runtime.watching import watched
 
 __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
 
@@ -95,6 +97,17 @@ class Gatekeeper:
             IdempotencyConflict: the key stands for another call.
             StorageUnavailable: the storage is away, and the app does not let calls through then.
         """
+        if not self._parts.observers:
+            return await self._admit(subject, asks, idempotency_key, fingerprint)
+        step = asks[0].step
+        with watched(self._parts, Work(WorkKind.DECISION, step.loop, step.key, subject, step.meter)) as work:
+            admission = await self._admit(subject, asks, idempotency_key, fingerprint)
+            work.decided(admission.decision)
+            return admission
+
+    async def _admit(
+        self, subject: str, asks: Sequence[Ask], idempotency_key: str | None, fingerprint: str
+    ) -> Admission:
         call = self._call(subject, asks, idempotency_key, fingerprint)
         parts, only = self._parts, asks[0].step if len(asks) == 1 else None
         try:
@@ -172,10 +185,14 @@ class Gatekeeper:
         if not receipts:
             return
         key = admission.idempotency_key if cost is None else None
-        with anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
+        work = Work(WorkKind.GIVE_BACK, "", "", admission.subject)
+        work.decided(admission.decision)
+        work.units, work.outcome = receipts[0].cost, "done"
+        with watched(self._parts, work), anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
             try:
                 await self._counters.refund(admission.subject, receipts, key)
             except StorageUnavailable:
+                work.outcome = "storage_unavailable"
                 self._parts.log.warning("storage unavailable: units of a failed call stay charged")
         if scope.cancelled_caught:
             self._parts.log.warning("storage too slow: units of a failed call may stay charged")

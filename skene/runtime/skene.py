@@ -1,7 +1,7 @@
 """`Skene`: the loops and the back-ends, put together."""
 
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
@@ -23,6 +23,7 @@ from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.observers import Observer
 from skene.ports.overrides import Overridden
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
@@ -90,6 +91,7 @@ class Runtime(CountingVerbs, HoldingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, 
         sync_every: timedelta | None = None,
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -115,6 +117,7 @@ class Runtime(CountingVerbs, HoldingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, 
             offer=offer,
             hooks=dict(hooks or {}),
             credit=credit,
+            observers=tuple(observers),
         )
         self._sync = BillingSync(self._parts)
         self._leases = Leases(self._parts)

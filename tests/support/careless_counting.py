@@ -155,9 +155,11 @@ class HoldsByPlan(MemoryStorage):
 class ReleasesNoSeats(MemoryStorage):
     """Nothing is given back to a window that has run for years."""
 
-    async def refund(self, subject: str, receipts: tuple[Receipt, ...], key: str | None = None) -> None:
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
         kept = tuple(one for one in receipts if one.at.year > 1970)
-        await super().refund(subject, kept, key)
+        await super().refund(subject, kept, idempotency_key)
 
 
 CARELESS_WITH_BILLING: list[tuple[type[MemoryStorage], str]] = [

@@ -1,7 +1,7 @@
 """`Skene`: the runtime with its usual parts filled in. The one place where runtime and adapters meet."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,6 +16,7 @@ from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.observers import Observer
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
@@ -59,6 +60,7 @@ class Skene(Runtime):
         sync_every: how often a worker puts right plans that are not what billing says; None: never.
         hooks: your other systems that hear of what happens, by name.
         credit: which wall before a payment has brought it about: the `last`, or the `first`.
+        observers: who is told of decisions and deliveries as they happen: traces, metrics, logs.
 
     Raises:
         ConfigurationError: a part is of the wrong kind. What does not fit together shows at start-up.
@@ -89,9 +91,10 @@ class Skene(Runtime):
         sync_every: str | timedelta | None = "24h",
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
+        observers: Sequence[Observer] = (),
     ) -> None:
         parts = (loops, storage, billing, notifiers, profile, link_lifetime)
-        check_kinds(*parts, sources, mail, offer, sync_every, hooks, credit)
+        check_kinds(*parts, sources, mail, offer, sync_every, hooks, credit, observers)
         super().__init__(
             *loops,
             storage=storage,
@@ -113,6 +116,7 @@ class Skene(Runtime):
             sync_every=None if sync_every is None else parse_duration(sync_every),
             hooks=hooks,
             credit=credit,
+            observers=observers,
         )
         self._prices: Mapping[str, str] = {}
 
@@ -127,6 +131,7 @@ class Skene(Runtime):
         mail: MailPolicy | None = None,
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
+        observers: Sequence[Observer] = (),
         env: Mapping[str, str] | None = None,
     ) -> Self:
         """Take everything from the environment and `.env`, with embedded defaults for what is not set.
@@ -140,7 +145,7 @@ class Skene(Runtime):
         Args:
             plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
                 the plan listed last in the loops' limits.
-            profile, sources, mail, hooks, credit: as in `Skene(…)`.
+            profile, sources, mail, hooks, credit, observers: as in `Skene(…)`.
             notifiers: further ones by name, such as a `WebhookNotifier`; they win over those of the
                 environment.
             env: use this instead of the process's environment and `.env`.
@@ -165,6 +170,7 @@ class Skene(Runtime):
             mail=mail,
             hooks=hooks,
             credit=credit,
+            observers=observers,
             public_url=given["SKENE_PUBLIC_URL"] or None,
             secret=given["SKENE_SECRET"] or None,
         )

@@ -58,7 +58,7 @@ def mails(folder: Path) -> list[str]:
 
 
 def test_there_are_examples() -> None:
-    assert NAMES == ["activation", "freemium", "retention", "reverse_trial"]
+    assert len(NAMES) > 9
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -146,9 +146,9 @@ def _words(one: "Difference") -> str:
 
 def _period(usage: Any) -> str:
     from skene.cli.words import period_in_words
-    from skene.engine.program import period_as_text
+    from skene.engine.periods import period_text
 
-    return period_in_words(period_as_text(usage.period))
+    return period_in_words(period_text(usage.period))
 
 
 def _side(value: object) -> str:

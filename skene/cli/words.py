@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["billed_units", "describe_step", "period_in_words", "step_as_json"]
 
 _PERIODS = {
+    "held": "held at a time",
     "lifetime": "in a lifetime",
     "billing_cycle": "per billing cycle",
 }

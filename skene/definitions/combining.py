@@ -13,6 +13,7 @@ from skene.definitions.conditions import (
     QueryCondition,
 )
 from skene.definitions.faults import Fault, describe
+from skene.definitions.period import HeldPeriod
 from skene.definitions.sql import read_select
 from skene.definitions.step import Step
 from skene.definitions.trigger import ApiTrigger
@@ -90,6 +91,10 @@ def _limit_faults(one: Step) -> Iterator[Fault]:
         given = f"a trigger of type {one.trigger.type!r} at a limit"
         hint = "condition.usage(at=0.8)" if isinstance(one.condition, UsageCondition) else None
         yield Fault("trigger", given, "trigger.api(…), or none for a step that code calls", hint)
+    gauge = isinstance(one.condition, UsageCondition) and isinstance(one.condition.period, HeldPeriod)
+    if gauge and one.trigger is not None:
+        allowed = "none: code takes units with skene.consume(…), and skene.release(…) gives them back"
+        yield Fault("trigger", "a trigger of a gauge", allowed)
     for name in ("then", "cooldown", "max_fires"):
         if getattr(one, name) is not None:
             yield Fault(name, "a value at a limit", "none: a limit refuses every call beyond it")

@@ -25,12 +25,24 @@ from skene.definitions.conditions import (
     takes_one_argument,
 )
 from skene.definitions.faults import DefinitionError, Fault, join, key_path, nearest, refuse
+from skene.definitions.gauging import gauge_faults
 from skene.definitions.leasing import lease_faults, read_lease
-from skene.definitions.period import AnyPeriod, Period, RollingPeriod
+from skene.definitions.period import AnyPeriod, HeldPeriod, Period, RollingPeriod
 from skene.definitions.units import LARGEST, Unlimited, parse_limit
 from skene.definitions.values import FrozenDict, as_mapping, repeated_keys
 
-__all__ = ["UsageCondition", "all_of", "any_of", "feature", "function", "not_", "plan", "query", "usage"]
+__all__ = [
+    "UsageCondition",
+    "all_of",
+    "any_of",
+    "feature",
+    "function",
+    "gauge",
+    "not_",
+    "plan",
+    "query",
+    "usage",
+]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
 
@@ -157,6 +169,13 @@ class UsageCondition(Definition, frozen=True):
                 raise DefinitionError(faults)
         return self
 
+    @model_validator(mode="after")
+    def _can_be_held(self) -> Self:
+        faults = gauge_faults(vars(self)) if isinstance(self.period, HeldPeriod) else []
+        if faults:
+            raise DefinitionError(faults)
+        return self
+
 
 Condition = UsageCondition | FiringCondition
 
@@ -246,6 +265,20 @@ def usage(
     if asking and limit is None:
         return made_of(UsageLevelCondition, given)
     return made_of(UsageCondition, given)
+
+
+def gauge(*, limit: Mapping[str, int | Unlimited], meter: str) -> UsageCondition:
+    """Counts what each subject holds at a time, such as seats or projects: a stock, and no flow.
+
+    `skene.consume(…)` takes units and `skene.release(…)` gives them back; no window does. They are counted
+    whatever the plan: who changes it goes on with what is held, over the new limit if need be.
+
+    Args:
+        limit: Units at a time for each plan: whole numbers from 0, or `UNLIMITED`.
+        meter: The gauge's name.
+    """
+    held = part(HeldPeriod, type="held")
+    return part(UsageCondition, type="usage", limit=limit, period=held, meter=meter)
 
 
 def query(

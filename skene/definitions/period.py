@@ -61,7 +61,15 @@ class LifetimePeriod(Definition, frozen=True):
     type: Annotated[Literal["lifetime"], choice("lifetime")] = "lifetime"
 
 
-Period = FixedPeriod | RollingPeriod | CalendarPeriod | BillingCyclePeriod | LifetimePeriod
+class HeldPeriod(Definition, frozen=True):
+    """No window: units are held until they are released, as seats are. `condition.gauge` counts so."""
+
+    example: ClassVar[str] = 'condition.gauge(limit={"free": 3}, meter="seats")'
+
+    type: Annotated[Literal["held"], choice("held")] = "held"
+
+
+Period = FixedPeriod | RollingPeriod | CalendarPeriod | BillingCyclePeriod | LifetimePeriod | HeldPeriod
 
 _KINDS: tuple[type[Period], ...] = (
     FixedPeriod,
@@ -69,6 +77,7 @@ _KINDS: tuple[type[Period], ...] = (
     CalendarPeriod,
     BillingCyclePeriod,
     LifetimePeriod,
+    HeldPeriod,
 )
 _read_kind = one_of(*_KINDS)
 

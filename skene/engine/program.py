@@ -2,9 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -12,26 +11,25 @@ from skene.definitions import (
     ApiTrigger,
     Billed,
     BlockAction,
-    CalendarPeriod,
     EmailAction,
     Fault,
     FeatureCondition,
-    FixedPeriod,
+    HeldPeriod,
     LifetimePeriod,
     Loop,
     Period,
     PlanLimit,
     Recovery,
-    RollingPeriod,
     Step,
     Unlimited,
     UsageCondition,
-    format_duration,
 )
+from skene.engine.periods import period_text, window_rule
 from skene.engine.reactions import Reaction, Reactions, compile_reactions, level_faults, parts_of
-from skene.engine.window import Anchored, Edges, Rolling, WindowRule, calendar_edges
+from skene.engine.window import WindowRule
 
 __all__ = [
+    "ALL_PLANS",
     "CompiledStep",
     "Cost",
     "Program",
@@ -41,10 +39,11 @@ __all__ = [
     "for_route",
     "member_of",
     "members_of",
-    "period_as_text",
 ]
 
 Cost = int | Callable[[Any], int | Awaitable[int]]
+ALL_PLANS = "*"
+"""The plan that a gauge's counters are kept under: what is held is held on any plan."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,46 +100,18 @@ class CompiledStep:
         """The plans whose use is reported to the billing service: none where the loop only watches."""
         return tuple(self.billed) if self.enforce else ()
 
+    @property
+    def held(self) -> bool:
+        """Whether it is a gauge: units are held until they are released."""
+        return isinstance(self.window, HeldPeriod)
+
+    def counted_as(self, plan: str) -> str:
+        """The plan that a counter is kept under for those who hold `plan`; a gauge has one for all."""
+        return ALL_PLANS if self.held else plan
+
     def rule(self, now: datetime) -> WindowRule:
         """How this step's windows lie around `now`; a few minutes' error in `now` does not matter."""
-        window = self.window
-        if isinstance(window, FixedPeriod):
-            return _anchored(window.length)
-        if isinstance(window, RollingPeriod):
-            return _rolling(window.length)
-        if isinstance(window, CalendarPeriod):
-            return _calendar(window.unit, window.timezone, now.date())
-        if isinstance(window, LifetimePeriod):
-            return _LIFETIME
-        return _cycle(now.date())
-
-
-def period_as_text(period: Period) -> str:
-    """How people read a period in answers and tables."""
-    if isinstance(period, FixedPeriod):
-        return format_duration(period.length)
-    if isinstance(period, RollingPeriod):
-        return f"rolling {format_duration(period.length)}"
-    return f"calendar {period.unit}" if isinstance(period, CalendarPeriod) else period.type
-
-
-_LIFETIME = Edges(())
-_anchored, _rolling = lru_cache(maxsize=256)(Anchored), lru_cache(maxsize=256)(Rolling)
-
-
-@lru_cache(maxsize=256)
-def _calendar(unit: str, zone: str, day: date) -> Edges:
-    return Edges(calendar_edges(unit, zone, _noon(day)))
-
-
-@lru_cache(maxsize=16)
-def _cycle(day: date) -> Edges:
-    """Without a subscription there is no cycle to follow: calendar months in UTC stand in."""
-    return Edges(calendar_edges("month", "UTC", _noon(day)), billing_cycle=True)
-
-
-def _noon(day: date) -> datetime:
-    return datetime.fromisoformat(f"{day.isoformat()}T12:00:00+00:00")
+        return window_rule(self.window, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +131,11 @@ class Program:
     reactions: Reactions = field(default_factory=Reactions)
 
     @property
+    def flows(self) -> tuple[CompiledStep, ...]:
+        """The steps that can stand in front of routes: all but gauges, which only code takes from."""
+        return tuple(step for step in self.steps if not step.held)
+
+    @property
     def meters(self) -> tuple[str, ...]:
         """The meters that limits count on, in the order they were written."""
         return tuple(dict.fromkeys(step.meter for step in self.steps))
@@ -172,14 +148,14 @@ class Program:
         return asked or any(step.feature is not None for step in self.steps)
 
     def named(self, name: str) -> tuple[CompiledStep, ...]:
-        """The steps of a loop, or the one step that `loop.step` names.
+        """The steps of a loop, or the one step that `loop.step` names, gauges left out.
 
         Raises:
             LookupError: nothing has this name; the message lists what there is.
         """
-        found = tuple(step for step in self.steps if name in (step.loop, step.key))
+        found = tuple(step for step in self.flows if name in (step.loop, step.key))
         if not found:
-            known = sorted({step.loop for step in self.steps} | {step.key for step in self.steps})
+            known = sorted({step.loop for step in self.flows} | {step.key for step in self.flows})
             raise LookupError(_unknown("loop or step", name, known))
         return found
 
@@ -274,7 +250,7 @@ def _compile(
         meter=asked.meter or key,
         limits=MappingProxyType(limits),
         counted_limits=MappingProxyType(limits if enforce else dict.fromkeys(limits)),
-        period=period_as_text(window),
+        period=period_text(window),
         window=window,
         cost=usage.cost if usage else 1,
         charge=usage.charge if usage else "success",

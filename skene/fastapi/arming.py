@@ -109,9 +109,10 @@ class Arming:
         Raises:
             ConfigurationError: there are several loops.
         """
-        loops = sorted({step.loop for step in self._program.steps})
+        flows = self._program.flows
+        loops = sorted({step.loop for step in flows})
         if len(loops) == 1:
-            return self._program.steps
+            return flows
         raise ConfigurationError(
             "Depends(gate) on a route that no pattern covers: say which loop with @gate.enforce(…): "
             + ", ".join(loops)
@@ -169,7 +170,7 @@ class Arming:
     def _arm(self, found: Found, covered: Covered | None) -> Gated | None:
         dependant = found.dependant
         marks = marks_of(dependant.call)
-        by_hand = tuple(s for s in self._program.steps if s.loop in marks.names or s.key in marks.names)
+        by_hand = tuple(s for s in self._program.flows if s.loop in marks.names or s.key in marks.names)
         inject = marks.inject or tuple(
             d.name for d in dependant.dependencies if d.call is self._gate and d.name is not None
         )

@@ -8,6 +8,7 @@ from skene.definitions import Recovery
 from skene.engine.backoff import next_delay
 from skene.errors import DeliveryError, DeliveryFailed, DeliveryRefused, DeliveryUnknown, StorageUnavailable
 from skene.ports.notifier import Body, Notifier, Profile
+from skene.ports.observers import Work, WorkKind
 from skene.ports.outbox import Begun, Claimed, Later, MessageState, Never, Outcome, Rules
 from skene.runtime.beside import beside
 from skene.runtime.channels import channel_of
@@ -15,6 +16,7 @@ from skene.runtime.mailing import address_digest, context_of, profile_of, quiet_
 from skene.runtime.parts import Parts
 from skene.runtime.reporting import REPORT_RECOVERY
 from skene.runtime.telling import prompt_sent
+from skene.runtime.watching import watched
 
 __all__ = ["Delivery"]
 
@@ -53,7 +55,12 @@ class Delivery:
         notifier: Notifier | None = None
         try:
             notifier = channel_of(self._parts, message.draft)
-            outcome = await self._attempt(message, notifier, limit)
+            draft = message.draft
+            work = Work(WorkKind.DELIVERY, draft.loop, draft.step, draft.subject)
+            work.channel, work.template = draft.channel or draft.kind, draft.template
+            with watched(self._parts, work):
+                outcome = await self._attempt(message, notifier, limit)
+                work.outcome = _ended(outcome)
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one poisoned message must not stop the others
@@ -179,6 +186,13 @@ class Delivery:
         # No attempt is left. What perhaps arrived is not called dead: a person should look.
         state = MessageState.PARKED if unknown else MessageState.DEAD
         return Outcome(state, failed=True, reason=str(error), hold=hold)
+
+
+def _ended(outcome: Outcome | None) -> str:
+    """How an attempt ended, for those who watch; what failed and is tried again is `failed`."""
+    if outcome is None:
+        return "lost"
+    return "failed" if outcome.failed and outcome.state is MessageState.PENDING else str(outcome.state)
 
 
 def _unwanted(message: Claimed) -> str | None:

@@ -38,10 +38,12 @@ from skene.ports.firings import (
     Phase,
     Repeat,
 )
+from skene.ports.observers import Work, WorkKind
 from skene.runtime.asking import Asking, Held
 from skene.runtime.keeping import kept
 from skene.runtime.parts import Parts
 from skene.runtime.scanning import Scanning
+from skene.runtime.watching import watched
 
 __all__ = ["Evaluation"]
 
@@ -64,8 +66,10 @@ class Evaluation:
             StorageUnavailable: nothing was recorded, and the claim is still held.
         """
         try:
-            async with kept(self._parts, firing):
-                await self._evaluate(firing)
+            work = Work(WorkKind.FIRING, firing.loop, firing.step, firing.subject)
+            with watched(self._parts, work):
+                async with kept(self._parts, firing):
+                    await self._evaluate(firing)
         except StorageUnavailable:
             raise
         except QueryRefused as error:

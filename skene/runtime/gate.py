@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from skene.definitions.faults import describe
 from skene.definitions.units import LARGEST
 from skene.engine.decide import (
     crossed,
@@ -19,12 +18,14 @@ from skene.engine.decision import Decision, Reason
 from skene.engine.effects import message_data
 from skene.engine.keys import unique_key
 from skene.engine.light import light
-from skene.engine.program import CompiledStep, for_member
+from skene.engine.program import CompiledStep
 from skene.engine.spent import Spent
-from skene.engine.subject import storable_id
-from skene.errors import StorageUnavailable, SubjectInvalid
+from skene.errors import StorageUnavailable
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
+from skene.ports.observers import Work, WorkKind
+from skene.runtime.asks import Ask, asks_of, stored
+from skene.runtime.held import count_held, peek_held, take_held
 from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
@@ -32,19 +33,11 @@ from skene.runtime.refusing import has_wall, is_held_out, wall_window
 from skene.runtime.single import SingleFlight
 from skene.runtime.spending import Plain, PlainSteps
 from skene.runtime.telling import wall_opened
+from skene.runtime.watching import watched
 
 __all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
 
 REFUND_TIMEOUT = 2.0
-
-
-@light
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A step that is asked, and the units it is asked for."""
-
-    step: CompiledStep
-    cost: int
 
 
 @light
@@ -101,12 +94,23 @@ class Gatekeeper:
             IdempotencyConflict: the key stands for another call.
             StorageUnavailable: the storage is away, and the app does not let calls through then.
         """
+        if not self._parts.observers:
+            return await self._admit(subject, asks, idempotency_key, fingerprint)
+        step = asks[0].step
+        with watched(self._parts, Work(WorkKind.DECISION, step.loop, step.key, subject, step.meter)) as work:
+            admission = await self._admit(subject, asks, idempotency_key, fingerprint)
+            work.decided(admission.decision)
+            return admission
+
+    async def _admit(
+        self, subject: str, asks: Sequence[Ask], idempotency_key: str | None, fingerprint: str
+    ) -> Admission:
         call = self._call(subject, asks, idempotency_key, fingerprint)
         parts, only = self._parts, asks[0].step if len(asks) == 1 else None
         try:
-            counted = await self._counters.consume(call, only)
+            counted = await self._count(call, only)
             if not counted.admitted and await self._lookups.learned_of_payment(counted):
-                counted = await self._counters.consume(call, only)
+                counted = await self._count(call, only)
             return await self._conclude(subject, asks, idempotency_key, counted)
         except StorageUnavailable:
             if parts.on_storage_error != "allow":
@@ -151,13 +155,26 @@ class Gatekeeper:
 
         A refusal names its wall if that stands already.
         """
-        call = self._call(subject, asks, None, "")
-        counted = await self._counters.peek(call)
-        decisions = self._decisions(subject, asks, counted, looked=True)
-        return tuple(
-            replace(decision, wall=_tally(counted, ask.step).wall) if has_wall(decision) else decision
-            for ask, decision in zip(asks, decisions, strict=True)
-        )
+        flows = [ask for ask in asks if not ask.step.held]
+        decided: dict[int, Decision] = {}
+        for group in (flows, *([ask] for ask in asks if ask.step.held)):
+            if group:
+                call, peek = self._call(subject, group, None, ""), self._counters.peek
+                counted = await (peek(call) if group is flows else peek_held(self._counters, call))
+                decisions = self._decisions(subject, group, counted, looked=True)
+                for ask, decision in zip(group, decisions, strict=True):
+                    wall = _tally(counted, ask.step).wall if has_wall(decision) else decision.wall
+                    decided[id(ask)] = replace(decision, wall=wall) if wall != decision.wall else decision
+        return tuple(decided[id(ask)] for ask in asks)
+
+    async def take(self, subject: str, ask: Ask) -> None:
+        """Charge a gauge, over its limit if need be."""
+        await take_held(self._counters, self._call(subject, (ask,), None, ""))
+
+    async def _count(self, call: Consume, only: CompiledStep | None) -> Counted:
+        if only is not None and only.held:
+            return await count_held(self._counters, call)
+        return await self._counters.consume(call, only)
 
     async def release(self, admission: Admission, cost: int | None = None) -> None:
         """Give back what a call took, because it failed; finishes even while the caller is being cancelled.
@@ -171,10 +188,14 @@ class Gatekeeper:
         if not receipts:
             return
         key = admission.idempotency_key if cost is None else None
-        with anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
+        work = Work(WorkKind.GIVE_BACK, "", "", admission.subject)
+        work.decided(admission.decision)
+        work.units, work.outcome = receipts[0].cost, "done"
+        with watched(self._parts, work), anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
             try:
                 await self._counters.refund(admission.subject, receipts, key)
             except StorageUnavailable:
+                work.outcome = "storage_unavailable"
                 self._parts.log.warning("storage unavailable: units of a failed call stay charged")
         if scope.cancelled_caught:
             self._parts.log.warning("storage too slow: units of a failed call may stay charged")
@@ -253,7 +274,7 @@ class Gatekeeper:
     ) -> str:
         parts = self._parts
         wall_id = parts.clock.new_id()
-        start, end = wall_window(decision, tally)
+        start, end = wall_window(step, decision, tally)
         out = is_held_out(step, subject)
         wall = Wall(
             id=wall_id,
@@ -319,7 +340,8 @@ class Gatekeeper:
 
         async def record() -> bool:
             await self._open_wall(step, subject, decision, tally, shadow=True)
-            notice = Notice(subject, step.meter, decision.plan, tally.start, (name,), ())
+            plan = step.counted_as(decision.plan)
+            notice = Notice(subject, step.meter, plan, tally.start, (name,), ())
             return await self._counters.record_notice(notice)
 
         if name not in tally.notices:
@@ -354,36 +376,10 @@ class Gatekeeper:
             data=message_data(decision, step.message, mail, upgrade_url=url),
         )
         names = tuple(notice_name(step, f) for f in due)
-        notice = Notice(subject, step.meter, decision.plan, tally.start, names, (draft,))
+        plan = step.counted_as(decision.plan)
+        notice = Notice(subject, step.meter, plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._counters.record_notice(notice)):
             self._parts.wake()
-
-
-def asks_of(step: CompiledStep, cost: int, member: str | None) -> tuple[Ask, ...]:
-    """What a call is asked for: the step's own counter, and a team's counter for its member.
-
-    Args:
-        step: the step.
-        cost: units.
-        member: who of the team calls, as the app names them; None for nobody in particular.
-
-    Raises:
-        SubjectInvalid: the member's id is empty or not a string.
-    """
-    if member is None or not step.member_limits:
-        return (Ask(step, cost),)
-    return Ask(step, cost), Ask(for_member(step, stored(member)), cost)
-
-
-def stored(subject: object) -> str:
-    """The id to store; no empty one, since walls of the forgotten have an empty name.
-
-    Raises:
-        SubjectInvalid: it is empty or not a string.
-    """
-    if not isinstance(subject, str) or not subject:
-        raise SubjectInvalid(f"a subject is a non-empty string; got {describe(subject)}")
-    return storable_id(subject)
 
 
 def _tally(counted: Counted, step: CompiledStep) -> Tally:

@@ -8,6 +8,7 @@ from typing import cast, get_args
 
 from skene.definitions import Fault, Loop, parse_duration
 from skene.definitions.faults import DefinitionError, describe, nearest
+from skene.definitions.values import as_list
 from skene.errors import ConfigurationError
 from skene.ports.accounts import Credit
 from skene.runtime.policy import MailPolicy
@@ -37,6 +38,7 @@ def check_kinds(
     sync_every: object = None,
     hooks: object = None,
     credit: object = "last",
+    observers: object = (),
 ) -> None:
     """Refuse parts that are not even of the right kind. What type checkers would have said.
 
@@ -74,7 +76,20 @@ def check_kinds(
         allowed = '"last" or "first": which of several walls a conversion is credited to'
         near = nearest(credit, get_args(Credit)) if isinstance(credit, str) else None
         faults.append(Fault("Skene(credit=…)", describe(credit), allowed, near))
+    faults += _observer_faults(observers)
     _refuse(faults)
+
+
+def _observer_faults(observers: object) -> list[Fault]:
+    given = as_list(observers)
+    if given is None:
+        hint = None if _is_plain(observers) else "[…]"
+        return [Fault("Skene(observers=…)", describe(observers), "a list of observers", hint)]
+    return [
+        Fault(f"Skene(observers=…)[{place}]", describe(one), "an observer", _call_it(one))
+        for place, one in enumerate(given)
+        if not callable(getattr(one, "begin", None)) or isinstance(one, type)
+    ]
 
 
 def _hook_faults(hooks: object, notifiers: object) -> list[Fault]:

@@ -19,6 +19,7 @@ from skene.ports.counters import Draft
 from skene.ports.firings import Watcher
 from skene.ports.hooks import EventKind, Hook, event_drafts
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.observers import Observer
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
 from skene.ports.storage import Storage
@@ -53,6 +54,7 @@ class Parts:
         offer: the app's own choice of the plan that an upgrade link sells, or None.
         hooks: who hears of what happens, by name.
         credit: which wall a conversion is credited to.
+        observers: who is told of work while it goes on.
         unleased: keeps subjects without leases while something about them changes.
     """
 
@@ -73,6 +75,7 @@ class Parts:
     offer: Offer | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict[str, Hook])
     credit: Credit = "last"
+    observers: tuple[Observer, ...] = ()
     unleased: Callable[..., AbstractAsyncContextManager[None]] = lambda *_: nullcontext()
 
     @property

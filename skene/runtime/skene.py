@@ -1,7 +1,7 @@
 """`Skene`: the loops and the back-ends, put together."""
 
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
@@ -23,6 +23,7 @@ from skene.ports.billing import Billing
 from skene.ports.clock import Clock
 from skene.ports.hooks import Hook
 from skene.ports.notifier import Notifier, ProfileResolver
+from skene.ports.observers import Observer
 from skene.ports.overrides import Overridden
 from skene.ports.queries import Queries
 from skene.ports.sources import EventSource
@@ -34,6 +35,7 @@ from skene.runtime.events import EventVerbs
 from skene.runtime.firing import Evaluation
 from skene.runtime.gate import Gatekeeper
 from skene.runtime.granting import GrantVerbs
+from skene.runtime.holding import HoldingVerbs
 from skene.runtime.leases import Leases
 from skene.runtime.links import Links
 from skene.runtime.lookup import LookUps
@@ -62,7 +64,7 @@ DEFAULT_PUBLIC_URL = "http://localhost:8000"
 SHUTDOWN = timedelta(seconds=8)
 
 
-class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, SimulationVerbs):
+class Runtime(CountingVerbs, HoldingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, SimulationVerbs):
     """Loops at work on given back-ends.
 
     Users meet it as `skene.Skene`, which adds defaults and `from_env`.
@@ -90,6 +92,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, Sim
         sync_every: timedelta | None = None,
         hooks: Mapping[str, Hook] | None = None,
         credit: Credit = "last",
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.loops = loops
         self.prefix = prefix
@@ -115,6 +118,7 @@ class Runtime(CountingVerbs, GrantVerbs, PeopleVerbs, EventVerbs, SyncVerbs, Sim
             offer=offer,
             hooks=dict(hooks or {}),
             credit=credit,
+            observers=tuple(observers),
         )
         self._sync = BillingSync(self._parts)
         self._leases = Leases(self._parts)

@@ -34,6 +34,7 @@ class Plain:
         default = parts.default_plan
         # Asked of the class: what stands around a storage and passes everything on must not be got round.
         able = hasattr(type(parts.storage), "spender") and default in self._limit.limits
+        able = able and not parts.observers  # who wants to see every call sees them go the longer way
         spender = cast(Spender, parts.storage).spender if able else None
         self.spend = (spender and spender(default, self._limit)) or _never
 

@@ -159,7 +159,9 @@ class World(Happenings):
         step, name = self._meter(meter)
         plan = self.plan(subject)
         counted = plan if plan in step.limits else self.skene.billing.default
-        self.storage.set_used(storable_id(subject), name, counted, step.rule(self.clock.now()), units)
+        self.storage.set_used(
+            storable_id(subject), name, step.counted_as(counted), step.rule(self.clock.now()), units
+        )
 
     async def set_plan(self, subject: str, plan: str) -> None:
         """Put a subject on a plan by hand, without Stripe.

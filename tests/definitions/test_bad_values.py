@@ -251,7 +251,7 @@ BELOW = [
         PERIOD,
         {},
         PERIOD + ".type: got nothing",
-        '"fixed", "rolling", "calendar", "billing_cycle" or "lifetime"',
+        '"fixed", "rolling", "calendar", "billing_cycle", "lifetime" or "held"',
     ),
     (PERIOD, {"type": "monthly"}, PERIOD + '.type: got "monthly"', '"calendar"'),
     (PERIOD, {"type": "calender", "unit": "month"}, PERIOD + ".type: got", 'did you mean "calendar"?'),

@@ -134,7 +134,37 @@ class ForgetsLateGiveBacks(MemoryStorage):
                 windows[name] = PastWindow(window.end, window.used, replace(window.bill, billable=False))
 
 
+class HoldsByPlan(MemoryStorage):
+    """A counter for each plan, of a stock too."""
+
+    def _own(self, call: Consume) -> Consume:
+        holder = self._state.holders.get(call.subject)
+        if holder is None or holder.standing is None or call.default_plan in ("free", "paid"):
+            return call
+        plan = holder.standing.plan
+        charges = [replace(c, limits={plan: c.limits[call.default_plan]}) for c in call.charges]
+        return replace(call, default_plan=plan, charges=tuple(charges))
+
+    async def consume(self, call: Consume) -> Counted:
+        return await super().consume(self._own(call))
+
+    async def peek(self, call: Consume) -> Counted:
+        return await super().peek(self._own(call))
+
+
+class ReleasesNoSeats(MemoryStorage):
+    """Nothing is given back to a window that has run for years."""
+
+    async def refund(
+        self, subject: str, receipts: tuple[Receipt, ...], idempotency_key: str | None = None
+    ) -> None:
+        kept = tuple(one for one in receipts if one.at.year > 1970)
+        await super().refund(subject, kept, idempotency_key)
+
+
 CARELESS_WITH_BILLING: list[tuple[type[MemoryStorage], str]] = [
+    (HoldsByPlan, "test_what_is_held_stays_through_plans_and_years"),
+    (ReleasesNoSeats, "test_releasing_makes_room_and_never_more_than_there_was"),
     (OverridesForever, "test_an_override_ends_by_itself"),
     (OverridesRaiseOnly, "test_an_override_is_the_limit"),
     (OverridesTheDefaultPlanOnly, "test_an_override_outlives_plans"),

@@ -39,6 +39,7 @@ _PARTS = (
     "firings",
     "happening",
     "history",
+    "held",
     "journeys",
     "keeping",
     "merging",
@@ -91,6 +92,7 @@ from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
     GrantRollingConformance,
 )
 from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
+from skene.testing.conformance.held import HeldConformance  # noqa: E402 - see above
 from skene.testing.conformance.history import HistoryConformance  # noqa: E402 - see above
 from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     GoalConformance,
@@ -170,6 +172,7 @@ class StorageConformance(
     RefundConformance,
     KeyConformance,
     NoticeConformance,
+    HeldConformance,
     GrantConformance,
     GrantRollingConformance,
     GrantReturnConformance,

@@ -12,10 +12,12 @@ from skene.cli import (
     database,
     demo,
     granting,
+    init,
     log,
     mail,
     outbox,
     people,
+    prompts,
     reports,
     sync,
     triggers,
@@ -36,6 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for group in (
+    init.commands,
+    prompts.commands,
     database.commands,
     worker.commands,
     check.commands,

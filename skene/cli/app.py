@@ -11,9 +11,11 @@ from skene.cli import (
     conversions,
     database,
     demo,
+    doctor,
     granting,
     init,
     log,
+    login,
     mail,
     outbox,
     people,
@@ -39,6 +41,8 @@ app = typer.Typer(
 )
 for group in (
     init.commands,
+    doctor.commands,
+    login.commands,
     prompts.commands,
     database.commands,
     worker.commands,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skene.cli.failing import CommandError, DebugOption, guarded, report, scrub
+from skene.cli.failing import DebugOption, guarded, report, scrub
 from skene.cli.output import JsonOption, examples, print_json, say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _WORDS = {"create": "new", "edit": "lines added", "overwrite": "there, and diffe
         "skene init",
         "skene init --pattern reverse-trial --dry-run",
         'skene init --yes --app shop.main:app --route "POST /reports"',
-        codes="there is no app, a file cannot be written, or `skene check` finds problems in what was written",
+        codes="there is no app, a file cannot be written, or `skene check` finds problems in the result",
     )
 )
 @guarded
@@ -113,11 +113,11 @@ def _show(plan: "Plan") -> None:
     for note in plan.notes:
         say(f"note      {scrub(note)}")
     say()
-    for one in plan.changes:
-        say(f"{one.path}: {_WORDS[one.kind]}")
-    for one in plan.changes:
-        if one.kind in ("edit", "overwrite"):
-            say(f"\n{scrub(one.diff())}".rstrip())
+    for change in plan.changes:
+        say(f"{change.path}: {_WORDS[change.kind]}")
+    for change in plan.changes:
+        if change.kind in ("edit", "overwrite"):
+            say(f"\n{scrub(change.diff())}".rstrip())
     say()
 
 

@@ -26,7 +26,7 @@ class Edit:
     """A changed file.
 
     Attributes:
-        text: all of it, with `\\n`.
+        text: all of it, with bare line feeds.
         subject: what names the dependency that a test replaces, in `subject_module`.
     """
 
@@ -46,7 +46,7 @@ def edit_app(text: str, module: Module, app: App, caller: Caller | None, config:
     """The file with the gate in it.
 
     Args:
-        text: as it is, with `\\n`.
+        text: as it is, with bare line feeds.
         module, app: what was found in it.
         caller: who says who calls; None writes a placeholder that refuses.
         config: the module of the configuration.

@@ -1,4 +1,4 @@
-"""The files that `skene init` would write: shown as a diff first, then written one by one, each as a whole."""
+"""The files that `skene init` would write: shown as a diff first, then written, each as a whole."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ Kind = Literal["create", "edit", "overwrite", "keep"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A file's text with `\\n`, and how it is written: encoding and line ends."""
+    """A file's text with bare line feeds, and how it is written: encoding and line ends."""
 
     text: str
     encoding: str = "utf-8"
@@ -52,7 +52,7 @@ class Change:
 
     Attributes:
         path: below the project's folder.
-        kind: `create`, `edit` (lines are added), `overwrite` (asked for first), `keep` (there, and left alone).
+        kind: `create`, `edit` (lines are added), `overwrite` (asked for first), `keep` (left alone).
         before, after: its text; `before` is empty if there is no file.
         content: `after` as it is written.
     """
@@ -81,7 +81,7 @@ def change(folder: Path, path: str, text: str, *, edit: bool = False) -> Change:
     Args:
         folder: the project.
         path: below it.
-        text: all of the file, with `\\n`.
+        text: all of the file, with bare line feeds.
         edit: the text is the file's own with lines added, so that nothing is lost by writing it.
     """
     file = folder / path

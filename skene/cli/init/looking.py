@@ -128,10 +128,9 @@ def _settings_notes(settings: Settings) -> list[str]:
             notes.append(
                 f"{there} is set and {missing} is not: `skene login {service}` asks for it, or unset {there}"
             )
-    for name in settings.stripe:
-        if name != "STRIPE_API_KEY" and "STRIPE_API_KEY" not in settings.variables:
-            notes.append(f"{name} holds a key of Stripe's; skene reads STRIPE_API_KEY: `skene login stripe`")
-    return notes
+    others = settings.stripe if "STRIPE_API_KEY" not in settings.variables else ()
+    told = "holds a key of Stripe's; skene reads STRIPE_API_KEY: `skene login stripe`"
+    return [*notes, *(f"{name} {told}" for name in others)]
 
 
 def _app(files: Files, given: str | None, *, ask: bool) -> App:

@@ -75,7 +75,11 @@ def _users(module: Module, node: ast.ClassDef) -> list[Users]:
     keys = [name for name, text in columns.items() if "primary_key=True" in text] or ["id"]
     kind = columns.get(keys[0], "")
     key_type = (
-        "UUID" if re.search(r"uuid", kind, re.I) else "str" if re.search(r"\bstr\b|String", kind) else "int"
+        "UUID"
+        if re.search(r"uuid", kind, re.IGNORECASE)
+        else "str"
+        if re.search(r"\bstr\b|String", kind)
+        else "int"
     )
     email, called, seen = (_one(columns, names) for names in (_EMAILS, _NAMES, _SEEN))
     return [Users(module.name, node.name, table, keys[0], key_type, email, called, seen)]

@@ -115,7 +115,7 @@ def make_plan(folder: Path, seen: Look, *, agents: bool) -> Plan:
 
 
 def _place(source: Source, found: Found) -> Place:
-    """Where the configuration is, or should be: where commands look, or with the package that is installed."""
+    """Where the configuration is, or should be: where commands look, or in the package that is installed."""
     for one in source.modules.values():
         if one.name.rpartition(".")[2] == _DEFAULT and not is_test(one.path):
             return Place(one.path, one.name)

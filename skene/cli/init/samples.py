@@ -58,9 +58,11 @@ def _sample(source: Source, route: Route, caller: Caller | None) -> Sample:
         place = re.search(rf"\{{{one.arg}(:\w+)?\}}", path)
         if place:
             path = path.replace(place.group(), _segment(kind))
-        elif one.arg in with_default or kind.rpartition(".")[2] in _GIVEN:
-            continue
-        elif one.annotation is not None and dependencies_of(source, module, one.annotation):
+        elif (
+            one.arg in with_default
+            or kind.rpartition(".")[2] in _GIVEN
+            or (one.annotation is not None and dependencies_of(source, module, one.annotation))
+        ):
             continue
         elif kind in _PLAIN:
             query[one.arg] = _PLAIN[kind]
@@ -73,7 +75,7 @@ def _sample(source: Source, route: Route, caller: Caller | None) -> Sample:
 
 
 def _needs_nothing(source: Source, depends: frozenset[str], caller: Caller | None) -> bool:
-    """Whether all that runs before the gate is the sign-in, which a test replaces, and sessions, which wait."""
+    """Whether only the sign-in, which a test replaces, and sessions, which wait, run before the gate."""
     for dotted in depends:
         found = source.definition(dotted)
         is_caller = caller is not None and dotted == f"{caller.module}.{caller.name}"

@@ -1,4 +1,4 @@
-"""What an app is configured with already: its database, and Stripe's keys and prices, by name and never by value."""
+"""What an app is configured with: its database, Stripe's keys and prices; keys by name, never by value."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ class Settings:
     """What was found.
 
     Attributes:
-        database: `postgresql`, `sqlite`, …: what DATABASE_URL names, or the app's own engine; None if nothing.
+        database: `postgresql`, `sqlite`, …: as DATABASE_URL or the app's own engine say, or None.
         database_set: DATABASE_URL is set, so that skene will use it, too.
         sqlalchemy: the app uses SQLAlchemy or SQLModel.
         stripe: the names of variables with Stripe keys, each with `live` or `test`.

@@ -118,7 +118,7 @@ def _environment() -> Environment:
 
 
 def _render(name: str, values: Mapping[str, Any]) -> str:
-    source = files("skene.cli.init").joinpath("files", name).read_text("utf-8")
+    source = files("skene.cli.init").joinpath("texts", name).read_text("utf-8")
     return _environment().from_string(source).render(values)
 
 
@@ -222,7 +222,7 @@ def render_test(found: Found, place: Place, subject: str, subject_module: str) -
     app_module, app_name = found.served or (found.module, found.app.factory or found.app.name)
     names = ["FREE_CALLS"] if found.limited else []
     names += ["skene", *(["start_trial"] if found.pattern == "reverse-trial" else [])]
-    text = _render(
+    return _render(
         "test.py.jinja",
         {
             "pattern": found.pattern,
@@ -244,7 +244,6 @@ def render_test(found: Found, place: Place, subject: str, subject_module: str) -
             "key": found.users.key if found.users else "",
         },
     )
-    return text
 
 
 def _stand_in(caller: Caller | None) -> str:
@@ -263,7 +262,7 @@ def template_files(pattern: Pattern) -> dict[str, str]:
     """The mails of a pattern, to be changed: file name → text."""
     found: dict[str, str] = {}
     for name in _MAILS[pattern]:
-        for folder in (files("skene.cli.init").joinpath("files"), files("skene").joinpath("templates")):
+        for folder in (files("skene.cli.init").joinpath("texts"), files("skene").joinpath("templates")):
             for suffix in (".txt", ".html"):
                 file = folder.joinpath(name + suffix)
                 if file.is_file():

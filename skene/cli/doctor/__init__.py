@@ -46,7 +46,8 @@ def doctor(
     """Look at everything that a running app depends on.
 
     The database, its tables and clock, keys, prices, the sender, the public address, templates, routes.
-    It changes nothing. Run it where the app runs, with the same environment.
+    It writes nothing but what a start of your app would: the tables of a new SQLite file.
+    Run it where the app runs, with the same environment.
     """
     findings = _examined(app, workers, config)
     bad = [one for one in findings if one.severity == "error"]

@@ -1,4 +1,4 @@
-"""The database: can it be reached, is it current, does its clock agree, does it hold for several processes?"""
+"""The database: can it be reached, is it current, does its clock agree, will it do for several processes?"""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skene.cli.failing import CommandError
 from skene.cli.init.editing import PLACEHOLDER, edit_app
 from skene.cli.init.files import Change, change, check_writable, read_text, replace_file
 from skene.cli.init.looking import Look
@@ -89,6 +90,11 @@ def make_plan(folder: Path, seen: Look, *, agents: bool) -> Plan:
     found, source = seen.found, seen.source
     place, module = _place(source, found), source.at(found.app.path)
     config = change(folder, place.path, render_config(found))
+    if seen.gated_in is not None and config.kind == "create":
+        raise CommandError(
+            f"{seen.gated_in} has a gate already, and its configuration is not called {_DEFAULT}.py: nothing to "
+            "do. `skene check --config module:name --app module:app` shows what it gates"
+        )
     changes = [config]
     changes += [
         change(folder, f"templates/{name}", text)

@@ -60,7 +60,6 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
 def _line(name: str, value: str) -> str:
     if _PLAIN.fullmatch(value):
         return f"{name}={value}\n"
-    if "'" not in value:
-        return f"{name}='{value}'\n"  # single quotes: no $ in it is a variable
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{name}="{escaped}"\n'
+    # Single quotes: no $ in it is a variable.
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{escaped}'\n"

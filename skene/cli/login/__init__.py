@@ -61,7 +61,8 @@ def login(
         raise terminal.needs_terminal("keys are typed at a terminal", "give --stdin and NAME=value lines")
     lines = _from_stdin() if stdin else {}
     known = {**read_values(env_file), **os.environ}
-    given, answers = dict[str, str](), dict[str, Answer]()
+    given: dict[str, str] = {}
+    answers: dict[str, Answer] = {}
     for name in services:
         wanted = QUESTIONS[name]
         found = _given(wanted, lines, known) if stdin else _asked(name, wanted, known)

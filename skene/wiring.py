@@ -140,7 +140,9 @@ class Skene(Runtime):
         `STRIPE_API_KEY` and `STRIPE_WEBHOOK_SECRET` (else plans set by hand), `RESEND_API_KEY` and
         `SKENE_SENDER` (else e-mails are written to `./outbox`),
         `RESEND_WEBHOOK_SECRET` (else Resend's reports of bounces and complaints are refused),
-        `SKENE_PUBLIC_URL`, `SKENE_SECRET`. A variable that is set wins over the same one in `.env`.
+        `SKENE_PUBLIC_URL`, `SKENE_SECRET`, `SKENE_KEYRING` (secrets from the system's keyring, under that
+        name), `STRIPE_API_BASE` (another address than Stripe's, for tests). A variable that is set wins over
+        the same one in `.env`.
 
         Args:
             plans: price id, product id, lookup key or `"*"` → plan, for Stripe. Without it any price means
@@ -197,7 +199,17 @@ _VARIABLES = (
     "RESEND_WEBHOOK_SECRET",
     "SKENE_PUBLIC_URL",
     "SKENE_SECRET",
+    "SKENE_KEYRING",
+    "STRIPE_API_BASE",
 )
+SECRETS = (
+    "STRIPE_API_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "RESEND_API_KEY",
+    "RESEND_WEBHOOK_SECRET",
+    "SKENE_SECRET",
+)
+"""Those that may be kept in the system's keyring."""
 _PAIRS = (("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"), ("RESEND_API_KEY", "SKENE_SENDER"))
 
 
@@ -240,7 +252,12 @@ def _environment() -> dict[str, str]:
     from dotenv import dotenv_values, find_dotenv
 
     written = dotenv_values(find_dotenv(usecwd=True))
-    return {**{k: v for k, v in written.items() if v is not None}, **os.environ}
+    settings = {**{k: v for k, v in written.items() if v is not None}, **os.environ}
+    if service := settings.get("SKENE_KEYRING", "").strip():
+        from skene.adapters.keyring import read_secrets
+
+        settings = {**read_secrets(service, SECRETS), **settings}
+    return settings
 
 
 def _half_set(given: Mapping[str, str]) -> list[Fault]:
@@ -299,6 +316,7 @@ def _stripe(
         webhook_secret=given["STRIPE_WEBHOOK_SECRET"],
         plans=_prices(loops, plans),
         default=_default_plan(known),
+        base_url=given["STRIPE_API_BASE"] or None,
     )
 
 

@@ -1,6 +1,6 @@
 """`skene check`: does the configuration work, what does it do, and what does it gate?"""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from skene.engine.reactions import Reaction
     from skene.runtime.skene import Runtime
 
-__all__ = ["commands"]
+__all__ = ["commands", "routes_of"]
 
 commands = typer.Typer()
 
@@ -130,17 +130,38 @@ def _look(found: Found, config: str | None, app: str | None) -> None:
 
 
 def _look_at_app(found: Found, skene: "Runtime", where: str) -> None:
+    found.routes = routes_of(skene, where, lambda problem: found.note([problem]), found.config)
+
+
+def routes_of(
+    skene: "Runtime", where: str, note: Callable[[str], None] | None = None, config: str = "the configuration"
+) -> Routes:
+    """Which routes of an app each step covers: method and path, by the step's key.
+
+    Args:
+        skene: the configuration's.
+        where: the app, as `module:name`.
+        note: takes what is wrong without being in the way; None raises it.
+        config: what the configuration is called in messages.
+
+    Raises:
+        LoadError: there is no such app, or it is not gated.
+        ConfigurationError: patterns cover no route, or one that cannot be gated.
+    """
     place, _, gate = load_gate(where)
     if gate.skene is not skene:
-        another = f"--app: the gate of {place} uses another Skene than {found.config}; "
-        found.note([another + "give both the same, or name the app's own with --config"])
+        another = f"--app: the gate of {place} uses another Skene than {config}; "
+        told = another + "give both the same, or name the app's own with --config"
+        if note is None:
+            raise LoadError(told)
+        note(told)
     gate.look_at_routes()
     routes: Routes = {step.key: [] for step in skene.program.steps}
     for gated in gate.gated:
         for method, steps in gated.by_method.items():
             for step in steps if method != "*" else ():
                 routes.setdefault(step.key, []).append((method, gated.path))
-    found.routes = {key: sorted(covered, key=lambda one: (one[1], one[0])) for key, covered in routes.items()}
+    return {key: sorted(covered, key=lambda one: (one[1], one[0])) for key, covered in routes.items()}
 
 
 def _look_at_database(found: Found, skene: "Runtime") -> None:

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skene.testing.resend_answers import Cut, HostedTemplates, error, not_allowed, not_found, read_json
+from skene.testing.resend_domains import Domains
 from skene.testing.resend_faults import Fault, Faults
 from skene.testing.resend_rules import Refusal, Template, fields_of, fingerprint, is_list
 from skene.testing.resend_webhooks import DeliverReport, FakeReport, event_body, sign_report
@@ -70,7 +71,8 @@ class FakeResend:
     Args:
         now: the present, aware UTC; the account's time.
         api_keys: the keys it accepts.
-        domains: those that may be sent from; None is any.
+        domains: those that may be sent from, listed as verified; None is any.
+        sending_keys: keys besides, that may send and nothing else.
         webhook_secret: signs what `report` sends.
         deliver: takes a webhook's body and headers to the application and returns the status it answered.
 
@@ -80,6 +82,7 @@ class FakeResend:
         requests: method and path of every request, in order.
         calls: the same with their times, keys and answers.
         in_flight: the idempotency keys that are being worked on.
+        domains: what is listed; `domains.known["acme.test"] = "pending"` adds one.
         delay: seconds that every e-mail takes, after it is accepted and before it is answered.
     """
 
@@ -89,6 +92,7 @@ class FakeResend:
         now: Callable[[], datetime],
         api_keys: Iterable[str] = ("re_local0resend",),
         domains: Iterable[str] | None = None,
+        sending_keys: Iterable[str] = (),
         webhook_secret: str = "whsec_bG9jYWwwcmVzZW5kMHNpZ25pbmcwc2VjcmV0",
         deliver: DeliverReport | None = None,
     ) -> None:
@@ -100,7 +104,9 @@ class FakeResend:
         self.in_flight: set[tuple[str, str]] = set()
         self.delay = 0.0
         self._now = now
-        self._api_keys = frozenset(api_keys)
+        sending = frozenset(sending_keys)
+        self._api_keys = frozenset(api_keys) | sending
+        self.domains = Domains(domains, sending)
         self._domains = None if domains is None else frozenset(domain.lower() for domain in domains)
         self._templates = HostedTemplates(self._new_id)
         self._answered: dict[tuple[str, str], _Answered] = {}
@@ -112,6 +118,7 @@ class FakeResend:
                 Route("/emails", self._guarded(self._send), methods=["POST"]),
                 Route("/emails/batch", self._guarded(self._send_batch), methods=["POST"]),
                 Route("/emails/{id}", self._guarded(self._get), methods=["GET"]),
+                Route("/domains", self._guarded(self.domains.listed), methods=["GET"]),
                 Route("/templates", self._guarded(self._templates.create), methods=["POST"]),
                 Route("/templates/{id}", self._guarded(self._templates.show), methods=["GET"]),
                 Route("/templates/{id}/publish", self._guarded(self._templates.publish), methods=["POST"]),

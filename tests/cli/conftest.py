@@ -28,3 +28,7 @@ def project(empty: Project) -> Project:
     """A folder with a configuration."""
     empty.write("skene_config.py", CONFIG)
     return empty
+
+
+# Apps that tests of the command line work on, with tests of their own.
+collect_ignore = ["projects"]

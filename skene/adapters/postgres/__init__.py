@@ -22,6 +22,7 @@ from skene.adapters.postgres.engine import (
     make_engine,
     refuse_trio,
 )
+from skene.adapters.postgres.facts import ServerFacts, server_facts
 from skene.adapters.postgres.faults import FAULTS, Stale, is_worth_repeating, read_only, told
 from skene.adapters.postgres.flights import Flights
 from skene.adapters.postgres.lines import Lines, Rows, fetch_once
@@ -185,6 +186,21 @@ class PostgresStorage(SqlStorage):
             return await self._answer(attempt)
         except SchemaOutdated:
             return None
+
+    async def look_at_server(self) -> ServerFacts:
+        """What the server is like, whether the storage is started or not. Changes nothing."""
+        refuse_trio("PostgresStorage")
+
+        async def attempt() -> ServerFacts:
+            engine = self._theirs or await make_engine(self._dsn, 1, self._seconds)
+            try:
+                async with engine.connect() as connection:
+                    return await server_facts(connection)
+            finally:
+                if self._theirs is None:
+                    await engine.dispose()
+
+        return await self._answer(attempt)
 
     # --- counters ---
 

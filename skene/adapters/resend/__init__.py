@@ -22,6 +22,7 @@ from resend.exceptions import NoContentError, ResendError, raise_for_code_and_ty
 
 from skene.adapters.mail.local import LocalNotifier
 from skene.adapters.mail.message import check_key, recipient, timeout_faults, unsubscribe_headers
+from skene.adapters.resend.domains import list_domains
 from skene.adapters.resend.errors import delivery_error
 from skene.adapters.resend.reports import read_report, secret_faults, verify
 from skene.definitions.faults import Fault, describe
@@ -174,6 +175,22 @@ class ResendNotifier(LocalNotifier):
             raise delivery_error(error.code, error.error_type, error.message, error.headers) from error
         sent = answer.get("id")
         return sent if isinstance(sent, str) else None
+
+    @property
+    def sender(self) -> str:
+        """Who mails come from, as given."""
+        return self._sender
+
+    async def domains(self) -> Mapping[str, str] | None:
+        """The domains of the account, each with its status, such as `verified` or `pending`.
+
+        Returns:
+            None if the key may send and nothing else, so that they cannot be listed.
+
+        Raises:
+            DeliveryFailed: Resend cannot be reached, or refuses the key.
+        """
+        return await list_domains(self._open(), self._base_url, self._api_key)
 
     def parse_report(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Report | None:
         """See `Reporting.parse_report`."""

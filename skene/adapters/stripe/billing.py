@@ -19,6 +19,7 @@ from skene.adapters.stripe.payments import customer_of_payment, is_disputed, unp
 from skene.adapters.stripe.reading import SUBJECT_KEY, WALL_KEY, mapping, plain, reference, subscription, text
 from skene.adapters.stripe.selling import Seller
 from skene.adapters.stripe.settings import Settings
+from skene.adapters.stripe.survey import Survey, survey
 from skene.adapters.stripe.webhook import read_event, subject_of, verify
 from skene.engine.standing import GRACE_STATUSES, PLAN_STATUSES, Keeping, PlanPolicy
 from skene.errors import BillingUnavailable, CheckoutUnavailable
@@ -171,6 +172,14 @@ class StripeBilling:
         return hmac.new(
             self._settings.webhook_secret.encode(), b"skene: signing links", hashlib.sha256
         ).digest()
+
+    async def survey(self) -> Survey:
+        """What the account sells, and which permissions the key lacks; for the commands that set skene up.
+
+        Raises:
+            BillingUnavailable: Stripe cannot be reached, or refuses the key.
+        """
+        return await self._connection.ask(survey, timedelta(seconds=30))
 
     def parse_webhook(self, body: bytes, headers: Mapping[str, str], now: datetime) -> BillingEvent:
         """Verify and read a webhook; see the port.

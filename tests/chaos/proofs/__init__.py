@@ -1,8 +1,13 @@
 """All proofs, in the order of the page. One module each, or a few that belong together."""
 
 from tests.chaos.proof import Proof
-from tests.chaos.proofs import admission, databases, hindrances
+from tests.chaos.proofs import admission, databases, hindrances, routes
 
 __all__ = ["PROOFS"]
 
-PROOFS: tuple[Proof, ...] = (*admission.PROOFS, *databases.PROOFS, *hindrances.PROOFS)
+PROOFS: tuple[Proof, ...] = (
+    *admission.PROOFS,
+    *databases.PROOFS,
+    *hindrances.PROOFS,
+    *routes.PROOFS,
+)

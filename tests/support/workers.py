@@ -135,6 +135,21 @@ class Workers:
         self.running[number].send_signal(signal.SIGKILL)
         await anyio.to_thread.run_sync(self.running[number].wait)
         self.kills += 1
+        self._replace(number)
+
+    def revive(self) -> None:
+        """Start another in place of each that was killed, or has killed itself.
+
+        Raises:
+            AssertionError: one has ended in another way.
+        """
+        for number, process in enumerate(self.running):
+            if process.poll() == -signal.SIGKILL:
+                self._replace(number)
+            else:
+                self.is_at_work(number)
+
+    def _replace(self, number: int) -> None:
         self._said += self.log(number).decode(errors="replace")
         self._logs[number].close()
         self._logs[number] = TemporaryFile("w+b")  # noqa: SIM115 - closed with its process

@@ -1,7 +1,7 @@
 """All proofs, in the order of the page. One module each, or a few that belong together."""
 
 from tests.chaos.proof import Proof
-from tests.chaos.proofs import admission, databases, hindrances, routes
+from tests.chaos.proofs import admission, databases, hindrances, keys, mails, refunds, routes
 
 __all__ = ["PROOFS"]
 
@@ -9,5 +9,8 @@ PROOFS: tuple[Proof, ...] = (
     *admission.PROOFS,
     *databases.PROOFS,
     *hindrances.PROOFS,
+    *mails.PROOFS,
+    *keys.PROOFS,
+    *refunds.PROOFS,
     *routes.PROOFS,
 )

@@ -6,10 +6,12 @@ import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
+from anyio.abc import TaskStatus
 
 from skene.adapters.postgres import PostgresStorage
 from tests.support.postgres import PostgresServer
@@ -19,6 +21,8 @@ from tests.support.workers import Workers
 __all__ = ["Fleet", "fleet", "fresh_database"]
 
 APP = "tests.support.app_on_trial:app"
+PATIENCE = 300.0
+"""Seconds that a trial may take with its processes: far more than it does."""
 READY = b"Uvicorn running on"
 _numbers = itertools.count(1)
 
@@ -78,6 +82,31 @@ class Fleet:
                 return answer
             await anyio.sleep(0.05)
 
+    async def hold(
+        self,
+        number: int,
+        subject: str,
+        sign: Path,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+        **more: Any,
+    ) -> None:
+        """Ask one process, whose handler puts up a sign and works until the sign is taken away.
+
+        It has started when the sign is up, or when there is an answer without one.
+        """
+        answered = anyio.Event()
+
+        async def call() -> None:
+            await self.ask(number, subject, x_while=str(sign), **more)
+            answered.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            while not sign.exists() and not answered.is_set():
+                await anyio.sleep(0.02)
+            task_status.started()
+
     async def used(self, subject: str) -> int:
         """How much of the window is used, as the app says."""
         while True:
@@ -101,5 +130,6 @@ async def fleet(envs: Sequence[Mapping[str, str]]) -> AsyncGenerator[Fleet]:
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=0)  # nobody trusts a dead connection
     with Workers([sys.executable, "-m", "uvicorn", APP], told, ready=READY) as workers:
         await workers.all_at_work()
-        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
-            yield Fleet(workers, [f"http://127.0.0.1:{port}" for port in ports], client)
+        with anyio.fail_after(PATIENCE):
+            async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+                yield Fleet(workers, [f"http://127.0.0.1:{port}" for port in ports], client)

@@ -88,11 +88,13 @@ if "APP_DATABASE" in ENV:
 @app.post("/api/features/work")
 async def work(
     number: Annotated[int, Body(embed=True)] = 0,
-    x_until: Annotated[str | None, Header()] = None,
+    x_while: Annotated[str | None, Header()] = None,
     x_fail: Annotated[int, Header()] = 0,
 ) -> dict[str, int]:
-    """Wait until a file is there, if one is named; then raise, answer with a status, or succeed."""
-    while x_until is not None and not Path(x_until).exists():
+    """Wait until a file is gone, if one is named; then raise, answer with a status, or succeed."""
+    if x_while is not None:
+        Path(x_while).touch()  # so the client sees that it is here
+    while x_while is not None and Path(x_while).exists():
         await anyio.sleep(0.02)
     if x_fail == 1:
         raise RuntimeError("broken on purpose")

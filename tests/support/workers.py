@@ -149,6 +149,18 @@ class Workers:
             else:
                 self.is_at_work(number)
 
+    async def revived(self, number: int) -> None:
+        """Wait until one has killed itself, and another is at work in its place.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        with anyio.fail_after(PATIENCE):
+            while self.running[number].poll() is None:
+                await anyio.sleep(0.02)
+        self.revive()
+        await self.at_work(number)
+
     def _replace(self, number: int) -> None:
         self._said += self.log(number).decode(errors="replace")
         self._logs[number].close()

@@ -64,13 +64,9 @@ async def _repeat(app: Fleet, answers: Counter[str], one: str, key: str) -> None
 async def _killed(app: Fleet, trial: Trial, people: list[str]) -> int:
     """Kill a process while it works for everybody; how many of them got no answer."""
     before = app.unanswered
-    headers = {"idempotency_key": KEYS[2], "x_until": str(trial.folder / "never")}
     async with anyio.create_task_group() as tasks:
         for one in people:
-            tasks.start_soon(partial(app.ask, 0, one, body=BODY, **headers))
-        for one in people:
-            while await app.used(one) < LIMIT:  # charged
-                await anyio.sleep(0.02)
+            await tasks.start(partial(app.hold, 0, one, trial.folder / one, body=BODY, idempotency_key=KEYS[2]))
         await app.workers.kill(0)
     await app.workers.at_work(0)
     return app.unanswered - before

@@ -12,7 +12,6 @@ from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
 from tests.chaos.fleet import Fleet, fleet, fresh_database
 from tests.chaos.proof import Finding, Proof, Trial, exactly
-from tests.support.dying import deaths
 from tests.support.loops_at_work import FileClock
 
 __all__ = ["PROOFS"]
@@ -75,11 +74,9 @@ async def _killed(app: Fleet, trial: Trial) -> list[Finding]:
     times = trial.take(1, 6)
     for number in range(times):
         for place in ("refund", "refunded"):
-            await app.ask(number % len(app.addresses), f"{place}-{number}", x_fail="500")
-            while f"{place}-{number}" not in deaths(trial.folder / "deaths"):
-                await anyio.sleep(0.02)
-            app.workers.revive()
-            await app.workers.all_at_work()
+            process = number % len(app.addresses)
+            await app.ask(process, f"{place}-{number}", x_fail="500")
+            await app.workers.revived(process)
             await app.insist(f"{place}-{number}", x_fail="1")  # takes and gives back its own, and no other
         before += await app.used(f"refund-{number}")
         after += await app.used(f"refunded-{number}")
@@ -91,32 +88,28 @@ async def _killed(app: Fleet, trial: Trial) -> list[Finding]:
 
 async def _repeated_meanwhile(app: Fleet, trial: Trial) -> Finding:
     """A call is repeated under its key while it runs, for nothing. Then it fails: the repeat was a call."""
-    go, key = trial.folder / "go", "again"
+    sign, key = trial.folder / "cyn", "again"
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(app.ask, 0, "cyn", idempotency_key=key, x_until=str(go), x_fail="500"))
-        while not await app.used("cyn"):
-            await anyio.sleep(0.02)
+        await tasks.start(partial(app.hold, 0, "cyn", sign, idempotency_key=key, x_fail="500"))
         await app.insist("cyn", idempotency_key=key)
-        go.touch()
+        sign.unlink()
     return exactly("counted of a call that fails and its repeat that does not", await app.used("cyn"), 1)
 
 
 async def _window_ends(app: Fleet, trial: Trial, clock: FileClock, dsn: str) -> list[Finding]:
     """Windows end while calls are under way, which fail in the next one."""
-    go, people = trial.folder / "later", [f"bob-{number}" for number in range(trial.take(3, 30))]
+    people = [f"bob-{number}" for number in range(trial.take(3, 30))]
     driver = await asyncpg.connect(dsn)
     async with anyio.create_task_group() as tasks:
         for number, one in enumerate(people):
-            fail = partial(app.ask, number % len(app.addresses), one, x_until=str(go), x_fail="500")
-            tasks.start_soon(fail)
-        for one in people:
-            while not await app.used(one):
-                await anyio.sleep(0.02)
+            process = number % len(app.addresses)
+            await tasks.start(partial(app.hold, process, one, trial.folder / one, x_fail="500"))
         clock.set(START + MONTH)
         for one in people:
             await app.insist(one)
         past = await driver.fetchval(PAST)
-        go.touch()
+        for one in people:
+            (trial.folder / one).unlink()
     given_back = past - await driver.fetchval(PAST)
     await driver.close()
     return [

@@ -1,14 +1,14 @@
 """A gated app for proofs that kill its processes, move its clock or end its windows.
 
-`APP_DATABASE` and `APP_RESEND` are addresses. The others may be left out: `APP_LIMIT`, `APP_PERIOD`,
-`APP_PER_SECOND`, the pace of mails; `APP_LEASE`, seconds after which a dead worker's messages are free, in
-place of 30; `APP_DEATHS`, see `dying`; `APP_OFF`, seconds by which the application's clock is wrong;
+`APP_DATABASE` and `APP_RESEND` are addresses. The others may be left out: `APP_LIMIT`; `APP_SECONDS` of a
+window; `APP_PER_SECOND`, the pace of mails; `APP_LEASE`, seconds after which a dead worker's messages are
+free, in place of 30; `APP_DEATHS`, see `dying`; `APP_OFF`, seconds by which the application's clock is wrong;
 `APP_CLOCK`, a file that tells the storage's time; `APP_CARELESS`, the control, see `careless_apps`.
 """
 
 import os
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,20 +19,12 @@ import skene.runtime.worker as at_work
 from skene import UNLIMITED, Profile, Recovery, Skene, action, condition, define_loop, step, trigger
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.resend import ResendNotifier
-from skene.adapters.system import SystemClock
 from skene.fastapi import Gate
-from tests.support.careless_apps import CARELESS
+from tests.support.careless_apps import CARELESS, WrongClock
 from tests.support.dying import MortalNotifier, MortalStorage
 from tests.support.loops_at_work import FileClock
 
 ENV = os.environ
-
-
-class WrongClock(SystemClock):
-    """The application's clock, off by some seconds."""
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=float(ENV.get("APP_OFF", "0")))
 
 
 async def profile(subject: str) -> Profile:
@@ -53,7 +45,7 @@ def make(env: Mapping[str, str]) -> Skene:
                 trigger=trigger.api("/api/features/*", method="POST"),
                 condition=condition.usage(
                     limit={"free": int(env.get("APP_LIMIT", "1")), "paid": UNLIMITED},
-                    period=env.get("APP_PERIOD", "30d"),
+                    period=f"{env.get('APP_SECONDS', '2592000')}s",
                     meter="work",
                 ),
                 action=action.block("Limit.", upgrade_prompt=prompt),
@@ -73,7 +65,11 @@ def make(env: Mapping[str, str]) -> Skene:
     )
     mortal: Any = MortalNotifier(resend)
     return Skene(
-        loop, storage=MortalStorage(storage), notifiers={"resend": mortal}, profile=profile, clock=WrongClock()
+        loop,
+        storage=MortalStorage(storage),
+        notifiers={"resend": mortal},
+        profile=profile,
+        clock=WrongClock(),
     )
 
 

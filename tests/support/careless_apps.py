@@ -1,14 +1,27 @@
 """Storages as careful people write them by hand, each with one thought too few: the controls of proofs."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
+from skene.adapters.system import SystemClock
 from skene.ports.counters import Consume, Counted, Receipt
 
-__all__ = ["CARELESS"]
+__all__ = ["CARELESS", "WrongClock"]
+
+
+class WrongClock(SystemClock):
+    """The application's clock, off by `APP_OFF` seconds."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=float(os.environ.get("APP_OFF", "0")))
+
+
+wrong_clock = WrongClock()
 
 
 class _Careless:
@@ -58,7 +71,32 @@ class TakesOneOff(_Careless):
             )
 
 
+class ResetsByItsClock(_Careless):
+    """Begins a new window whenever its own clock shows a time outside the one that is kept."""
+
+    async def consume(self, call: Consume) -> Counted:
+        (charge,) = call.charges
+        clock = self._inner._clock or wrong_clock  # pyright: ignore[reportPrivateUsage] - what it was given
+        now, length = clock.now(), timedelta(seconds=float(os.environ["APP_SECONDS"]))
+        used: int = await self._ask(RESET, call.subject, now, now + length)
+        counted: Counted = await self._inner.peek(call)
+        limit = charge.limits[call.default_plan]
+        (tally,) = counted.tallies
+        fits = limit is None or used <= limit
+        tally = replace(tally, used=used, fits=fits, start=now, end=now + length)
+        return replace(counted, admitted=fits, tallies=(tally,))
+
+
+RESET = """
+INSERT INTO by_hand AS held VALUES ($1, $2, $3, 1) ON CONFLICT (subject) DO UPDATE
+   SET used = CASE WHEN $2 >= held.start AND $2 < held.ends THEN held.used + 1 ELSE 1 END,
+       start = CASE WHEN $2 >= held.start AND $2 < held.ends THEN held.start ELSE $2 END,
+       ends = CASE WHEN $2 >= held.start AND $2 < held.ends THEN held.ends ELSE $3 END
+RETURNING used
+"""
+
 CARELESS: dict[str, Callable[[Any, str], Any]] = {
     "keys": LooksUpThenStores,
     "refunds": TakesOneOff,
+    "clocks": ResetsByItsClock,
 }

@@ -86,5 +86,3 @@ class MortalNotifier:
         (to,) = body["to"] if isinstance(body["to"], list) else [body["to"]]
         die_at("sent", str(to).partition("@")[0])
         return provider_id
-
-

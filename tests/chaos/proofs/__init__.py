@@ -1,7 +1,7 @@
 """All proofs, in the order of the page. One module each, or a few that belong together."""
 
 from tests.chaos.proof import Proof
-from tests.chaos.proofs import admission, databases, hindrances, keys, mails, refunds, routes
+from tests.chaos.proofs import admission, clocks, databases, hindrances, keys, mails, plans, refunds, routes
 
 __all__ = ["PROOFS"]
 
@@ -12,5 +12,7 @@ PROOFS: tuple[Proof, ...] = (
     *mails.PROOFS,
     *keys.PROOFS,
     *refunds.PROOFS,
+    *clocks.PROOFS,
+    *plans.PROOFS,
     *routes.PROOFS,
 )

@@ -66,7 +66,9 @@ async def _killed(app: Fleet, trial: Trial, people: list[str]) -> int:
     before = app.unanswered
     async with anyio.create_task_group() as tasks:
         for one in people:
-            await tasks.start(partial(app.hold, 0, one, trial.folder / one, body=BODY, idempotency_key=KEYS[2]))
+            await tasks.start(
+                partial(app.hold, 0, one, trial.folder / one, body=BODY, idempotency_key=KEYS[2])
+            )
         await app.workers.kill(0)
     await app.workers.at_work(0)
     return app.unanswered - before

@@ -87,7 +87,7 @@ async def connected(dsn: str):
         await driver.close()
 
 
-# -- killed at random ------------------------------------------------------------------------------------------
+# -- killed at random --------------------------------------------------------------------------------------
 
 PACE = 25
 
@@ -135,11 +135,11 @@ async def at_random_by_hand(trial: Trial) -> Sequence[Finding]:
     return post.about(people)
 
 
-# -- killed at chosen places -----------------------------------------------------------------------------------
+# -- killed at chosen places -------------------------------------------------------------------------------
 
 
 async def at_places(trial: Trial) -> Sequence[Finding]:
-    """Processes die right after each step of a mail's way, from the wall's commit to the note that it is sent."""
+    """Processes die right after each step of a mail's way, from the wall's commit to the last note."""
     each = trial.take(1, 6)
     doomed = [f"{place}-{number}" for number in range(each) for place in PLACES]
     people = [*doomed, *(f"person-{number}" for number in range(each))]

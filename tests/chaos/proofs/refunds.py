@@ -19,7 +19,8 @@ __all__ = ["PROOFS"]
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MONTH = timedelta(days=30)
 BELOW_ZERO = """
-SELECT (SELECT count(*) FROM skene_usage WHERE used < 0) + (SELECT count(*) FROM skene_usage_history WHERE used < 0)
+SELECT (SELECT count(*) FROM skene_usage WHERE used < 0)
+     + (SELECT count(*) FROM skene_usage_history WHERE used < 0)
 """
 PAST = "SELECT coalesce(sum(used), 0) FROM skene_usage_history"
 

@@ -72,15 +72,16 @@ def spelled(target: str, *, method: str = "POST", version: str = "1.1", more: st
 
 def spellings(way: Way) -> Iterator[tuple[str, bytes]]:
     """Every spelling for a way of mounting, with its kind."""
-    if way.websocket:
-        for kind, targets in TARGETS.items():
-            for target in targets:
-                yield kind, spelled(target, method="GET", more=WS)
-        return
     for kind, targets in TARGETS.items():
         for target in targets:
-            for method in METHODS:
-                yield kind, spelled(target, method=method)
+            for method in ("GET",) if way.websocket else METHODS:
+                yield kind, spelled(target, method=method, more=WS if way.websocket else "")
+    if not way.websocket:
+        yield from _with_headers()
+        yield from _odd_protocols()
+
+
+def _with_headers() -> Iterator[tuple[str, bytes]]:
     for method in ("post", "PUT", "OPTIONS", "TRACE", "PROPFIND"):
         yield "other methods", spelled(PATH, method=method)
     for header in METHOD_HEADERS:
@@ -89,18 +90,19 @@ def spellings(way: Way) -> Iterator[tuple[str, bytes]]:
     for header in ADDRESS_HEADERS:
         yield "addresses in headers", spelled(PATH, more=f"{header}: /open\r\n")
         yield "addresses in headers", spelled("/open", method="GET", more=f"{header}: {PATH}\r\n")
+
+
+def _odd_protocols() -> Iterator[tuple[str, bytes]]:
     for method in METHODS:
         yield "HTTP/1.0", spelled(PATH, method=method, version="1.0")
         yield "HTTP/1.0", f"{method} {PATH} HTTP/1.0\r\nx-user: ada\r\n\r\n".encode()
         yield "HTTP/0.9", f"{method} {PATH}\r\n\r\n".encode()
-    pair = spelled(PATH).replace(b"connection: close\r\n", b"") + spelled(PATH, method="HEAD")
-    yield "pipelined", pair
+    first = spelled(PATH).replace(b"connection: close\r\n", b"")
+    yield "pipelined", first + spelled(PATH, method="HEAD")
     body = f"POST {PATH} HTTP/1.1\r\nx-user: ada\r\n\r\n"
-    yield "hidden in a body", spelled("/open", more=f"content-length: {len(body)}\r\n") + body.encode()
-    yield (
-        "hidden in a body",
-        spelled("/open", more="transfer-encoding: chunked\r\n") + b"0\r\n\r\n" + body.encode(),
-    )
+    for more in (f"content-length: {len(body)}\r\n", "transfer-encoding: chunked\r\n"):
+        ended = "" if "length" in more else "0\r\n\r\n"
+        yield "hidden in a body", spelled("/open", more=more) + (ended + body).encode()
 
 
 async def exchange(port: int, request: bytes) -> bytes:
@@ -168,7 +170,7 @@ PROOFS = (
         key="routes",
         claim="No spelling of a request runs a gated handler uncharged, or is charged without running it.",
         faults=("spelled-otherwise", "mounted-otherwise", "cannot-carry-a-gate"),
-        numbers=f"{len(TARGETS) + 7} kinds of spellings, {len(WAYS)} ways of mounting, raw sockets to uvicorn",
+        numbers=f"{len(TARGETS) + 7} kinds of spellings, {len(WAYS)} ways of mounting, at a real uvicorn",
         try_ours=lambda trial: no_way_round(trial, careless=False),
         control="a middleware that compares the address with the pattern",
         try_control=lambda trial: no_way_round(trial, careless=True),

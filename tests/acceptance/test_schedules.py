@@ -15,7 +15,7 @@ from skene.adapters.memory_notifier import MemoryNotifier
 from skene.testing.clock import ManualClock
 from skene.testing.resend_server import FakeResend
 from skene.wiring import Skene
-from tests.chaos.ticking import DONE, LATE, PEOPLE, QUERY, START, Ticks, by_minute, every_minute
+from tests.chaos.frame.ticking import DONE, LATE, PEOPLE, QUERY, START, Ticks, by_minute, every_minute
 from tests.support.loops_at_work import FileClock
 from tests.support.workers import Workers, report, run_skene, skene_command
 

@@ -12,7 +12,7 @@ import pytest
 
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
-from tests.chaos.orders import EVENTS, ORDERS, NewestWins, Receiver, deal, deliveries, live
+from tests.chaos.frame.orders import EVENTS, ORDERS, NewestWins, Receiver, deal, deliveries, live
 from tests.runtime.till import PLANS
 
 STEP = 1 if os.environ.get("SKENE_TEST_FULL") == "1" else 2

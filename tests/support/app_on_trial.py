@@ -64,16 +64,17 @@ def make(env: Mapping[str, str]) -> Skene:
         per_second=float(env.get("APP_PER_SECOND", "1000")),
     )
     mortal: Any = MortalNotifier(resend)
+    dies: Any = MortalStorage(storage)
     return Skene(
         loop,
-        storage=MortalStorage(storage),
+        storage=dies,
         notifiers={"resend": mortal},
         profile=profile,
         clock=WrongClock(),
     )
 
 
-at_work.LEASE = timedelta(seconds=float(ENV.get("APP_LEASE", "30")))
+setattr(at_work, "LEASE", timedelta(seconds=float(ENV.get("APP_LEASE", "30"))))  # noqa: B010 - it is not exported
 app = FastAPI()
 if "APP_DATABASE" in ENV:
     skene = make(ENV)

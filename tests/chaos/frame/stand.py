@@ -18,7 +18,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import free_port
 from tests.support.workers import Workers
 
-__all__ = ["OURS", "Stand", "by_hand", "durable_server", "socket_of", "stand"]
+__all__ = ["OURS", "Stand", "by_hand", "durable_server", "socket_of", "stand", "template"]
 
 OURS: Mapping[str, str] = {}
 TEMPLATE = "chaos_tables"
@@ -39,7 +39,7 @@ def _server() -> PostgresServer:
     return server
 
 
-async def _template(server: PostgresServer) -> str:
+async def template(server: PostgresServer) -> str:
     """A database that has our tables; made for the first trial."""
     if not server.execute(f"SELECT datname FROM pg_database WHERE datname = '{TEMPLATE}'"):
         storage = PostgresStorage(server.create_database(TEMPLATE))
@@ -129,7 +129,7 @@ async def stand(
     server = durable_server()
     database = f"chaos_{next(_numbers)}"
     if env == OURS:
-        server.create_database(database, await _template(server))
+        server.create_database(database, await template(server))
         app = "tests.chaos.apps.gated:app"
     else:
         server.create_database(database)

@@ -14,9 +14,9 @@ import asyncpg
 from skene.adapters.system import SystemClock
 from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
-from tests.chaos.fleet import Fleet, fleet, fresh_database
+from tests.chaos.frame.fleet import Fleet, fleet, fresh_database
+from tests.chaos.frame.ticking import DONE, LATE, PEOPLE, START, Ticks, by_minute, every_minute
 from tests.chaos.proof import Finding, Proof, Trial, exactly
-from tests.chaos.ticking import DONE, LATE, PEOPLE, START, Ticks, by_minute, every_minute
 from tests.support.loops_at_work import FileClock
 from tests.support.workers import Workers, skene_command
 
@@ -175,7 +175,7 @@ PROOFS = (
         key="wrong-clocks",
         claim="Applications whose clocks are wrong by ten minutes count in the same windows.",
         faults=("clocks-differ",),
-        numbers="20 people, 1,000 calls each, 4 processes at 0, +10, −10 and +5 minutes, windows of 10 minutes",
+        numbers="20 people, 1,000 calls each, 4 processes at 0, +10, −10, +5 minutes, windows of 10 minutes",
         try_ours=lambda trial: differ(trial, careless=False),
         control="begins a new window when the application's clock says so",
         try_control=lambda trial: differ(trial, careless=True),

@@ -9,7 +9,7 @@ import anyio
 from skene.adapters.system import SystemClock
 from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
-from tests.chaos.fleet import Fleet, fleet, fresh_database
+from tests.chaos.frame.fleet import Fleet, fleet, fresh_database
 from tests.chaos.proof import Finding, Proof, Trial, at_least, exactly
 
 __all__ = ["PROOFS"]

@@ -14,7 +14,7 @@ import asyncpg
 from skene.adapters.system import SystemClock
 from skene.testing.resend_server import FakeResend
 from skene.testing.serve import serving
-from tests.chaos.fleet import Fleet, fleet, fresh_database
+from tests.chaos.frame.fleet import Fleet, fleet, fresh_database
 from tests.chaos.proof import Finding, Proof, Trial, at_least, at_most, exactly
 from tests.support.dying import PLACES, deaths
 from tests.support.sign_ups import TABLES

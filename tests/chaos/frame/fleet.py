@@ -1,11 +1,9 @@
 """A database and server processes for a trial, and a client that goes to another process when one is gone."""
 
-import atexit
 import itertools
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ import anyio
 import httpx
 from anyio.abc import TaskStatus
 
-from skene.adapters.postgres import PostgresStorage
-from tests.support.postgres import PostgresServer
+from tests.chaos.frame.stand import durable_server, template
 from tests.support.processes import free_port
 from tests.support.workers import Workers
 
@@ -27,24 +24,12 @@ READY = b"Uvicorn running on"
 _numbers = itertools.count(1)
 
 
-@cache
-def _server() -> PostgresServer:
-    """One that nobody crashes, for all trials of this process: what it has acknowledged is on the disk."""
-    server = PostgresServer(durable=True).start()
-    atexit.register(server.close)
-    return server
-
-
 @asynccontextmanager
 async def fresh_database() -> AsyncGenerator[str]:
-    """A database with skene's tables."""
-    name = f"trial_{next(_numbers)}"
-    dsn = _server().create_database(name)
-    storage = PostgresStorage(dsn)
-    await storage.migrate()
-    await storage.aclose()
-    yield dsn
-    _server().drop_database(name)
+    """A database with skene's tables, on the server that all trials share."""
+    server, name = durable_server(), f"fleet_{next(_numbers)}"
+    yield server.create_database(name, await template(server))
+    server.start().drop_database(name)
 
 
 class Fleet:

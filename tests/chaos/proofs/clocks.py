@@ -60,8 +60,8 @@ def _wrong(seconds: int, really: bool) -> Mapping[str, str]:
 
 async def differ(trial: Trial, careless: bool) -> Sequence[Finding]:
     """Processes that disagree by 20 minutes count together, in windows of ten."""
-    limit, calls = trial.take(10, 100), trial.take(40, 1_000)
-    people = [f"person-{number}" for number in range(trial.take(3, 20))]
+    limit, calls = trial.take(5, 100), trial.take(20, 1_000)
+    people = [f"person-{number}" for number in range(trial.take(2, 20))]
     admitted, resend = Counter[str](), FakeResend(now=SystemClock().now)
     async with fresh_database() as dsn:
         await _prepared(dsn, BY_HAND)
@@ -110,8 +110,8 @@ STEPS = (
 
 async def steps_back(trial: Trial, careless: bool) -> Sequence[Finding]:
     """The clock that decides goes back an hour, and forth again: windows of half an hour are not reopened."""
-    limit = trial.take(5, 100)
-    people = [f"person-{number}" for number in range(trial.take(3, 20))]
+    limit = trial.take(3, 100)
+    people = [f"person-{number}" for number in range(trial.take(2, 20))]
     clock, resend = FileClock(trial.folder / "clock"), FakeResend(now=SystemClock().now)
     clock.set(NOON)
     findings: list[Finding] = []

@@ -94,8 +94,8 @@ PACE = 25
 
 async def at_random(trial: Trial) -> Sequence[Finding]:
     """Server processes with workers in them are killed while people hit their limits."""
-    people = [f"person-{number}" for number in range(trial.take(30, 200))]
-    kills, count = trial.take(3, 20), trial.take(2, 4)
+    people = [f"person-{number}" for number in range(trial.take(24, 200))]
+    kills, count = trial.take(2, 20), trial.take(2, 4)
     post = Post()
     post.fail(trial)
     async with fresh_database() as dsn, connected(dsn) as driver:
@@ -119,7 +119,7 @@ async def at_random(trial: Trial) -> Sequence[Finding]:
 
 async def at_random_by_hand(trial: Trial) -> Sequence[Finding]:
     """The same with a sender that sends, and then notes it, under a new key each time."""
-    total, kills, count = trial.take(30, 200), trial.take(3, 20), trial.take(2, 4)
+    total, kills, count = trial.take(24, 200), trial.take(3, 20), trial.take(2, 4)
     post = Post()
     post.fail(trial)
     post.resend.delay = 0.02

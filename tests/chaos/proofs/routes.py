@@ -135,10 +135,11 @@ async def no_way_round(trial: Trial, careless: bool) -> Sequence[Finding]:
         way.build(house)
         with serving(house, log_level="critical", root_path=way.behind) as address:
             port = int(address.rpartition(":")[2])
+            owed = 0
             for kind, request in spellings(way):
-                before = house.runs - await _charged(house, port)
                 await exchange(port, request)
-                difference = house.runs - await _charged(house, port) - before
+                before, owed = owed, house.runs - await _charged(house, port)
+                difference = owed - before
                 free, idle = free + max(0, difference), idle + max(0, -difference)
                 sent, kinds = sent + 1, kinds | {kind}
         reached += house.runs > 0

@@ -127,7 +127,8 @@ async def deal(fake: FakeStripe, life: Life, order: tuple[int, ...], receivers: 
     async def take(receiver: Receiver, index: int) -> None:
         nonlocal latest
         latest = max(latest, index)  # it has happened by now, so Stripe says at least this
-        fake._state.tables["subscription"][life.subscription] = deepcopy(life.states[latest])
+        state = fake._state  # pyright: ignore[reportPrivateUsage] - Stripe has no way to go back in time
+        state.tables["subscription"][life.subscription] = deepcopy(life.states[latest])
         answers.add(await receiver.receive(life.events[index]))
 
     async def take_slowly() -> None:

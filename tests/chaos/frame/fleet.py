@@ -18,7 +18,7 @@ from tests.support.workers import Workers
 __all__ = ["Fleet", "fleet", "fresh_database"]
 
 APP = "tests.support.app_on_trial:app"
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds that a trial may take with its processes: far more than it does."""
 READY = b"Uvicorn running on"
 _numbers = itertools.count(1)

@@ -14,13 +14,14 @@ _PATIENCE = 15.0  # seconds for an application to start, and again to stop
 
 
 @contextmanager
-def serving(app: Any, *, port: int = 0, log_level: str = "warning") -> Generator[str]:
+def serving(app: Any, *, port: int = 0, log_level: str = "warning", root_path: str = "") -> Generator[str]:
     """Serve an application while the block runs.
 
     Args:
         app: an ASGI application; its lifespan is run, if it has one.
         port: on 127.0.0.1; 0 takes a free one.
         log_level: uvicorn's.
+        root_path: uvicorn's: the part of the address that a proxy in front has taken away.
 
     Yields:
         Its address, e.g. `http://127.0.0.1:50123`, when it is ready to answer.
@@ -35,7 +36,13 @@ def serving(app: Any, *, port: int = 0, log_level: str = "warning") -> Generator
         listener.bind(("127.0.0.1", port))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = _Server(
-            uvicorn.Config(app, log_level=log_level, access_log=False, timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                app,
+                log_level=log_level,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+                root_path=root_path,
+            )
         )
         thread = threading.Thread(target=server.serve_in_thread, args=(listener,), name=address, daemon=True)
         thread.start()

@@ -1,11 +1,8 @@
 """Ten ticks of a schedule, and four schedulers of which none can be relied upon."""
 
 import json
-import signal
 import sys
-from collections import Counter
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -18,31 +15,11 @@ from skene.adapters.memory_notifier import MemoryNotifier
 from skene.testing.clock import ManualClock
 from skene.testing.resend_server import FakeResend
 from skene.wiring import Skene
-from tests.definitions.seeds import RETENTION
+from tests.chaos.frame.ticking import DONE, LATE, PEOPLE, QUERY, START, Ticks, by_minute, every_minute
 from tests.support.loops_at_work import FileClock
 from tests.support.workers import Workers, report, run_skene, skene_command
 
-START = datetime(2026, 3, 2, 11, 59, 30, tzinfo=UTC)
-MINUTE, STEP = timedelta(minutes=1), timedelta(seconds=10)
-TICKS, LATE, STOPPED = 10, 1, 2
-"""How many ticks; which of the four has a wrong clock; which one stands still for a tick."""
-KILLED_AT, STOPPED_AT = (1, 3, 4, 6, 8), 5
-QUERY = "SELECT id, email, name FROM users WHERE dormant"
-DONE = """
-SELECT count(*) FROM skene_ticks AS t JOIN skene_firings AS f ON f.step = t.step AND f.tick = t.tick
- WHERE t.tick = $1 AND f.state = 'done'
-"""
-
-
-def every_minute(cron="* * * * *", timezone="UTC"):
-    """The seed's loop with another schedule, for people who may be written to again and again."""
-    loop = json.loads(RETENTION.read_text())
-    (first,) = loop["steps"]
-    first["trigger"] |= {"cron": cron, "timezone": timezone}
-    first["condition"]["query"] = QUERY
-    first["action"]["personalization"] = {"name": "{{user.name}}"}
-    first["cooldown"] = "1s"
-    return loop
+TEN = Ticks(10, killed_at=(1, 3, 4, 6, 8), stopped_at=5)
 
 
 @pytest.fixture
@@ -60,10 +37,7 @@ def resend(clock):
 @pytest.fixture
 async def driver(durable_server):
     driver = await asyncpg.connect(durable_server.create_database("schedules"))
-    await driver.execute(
-        "CREATE TABLE users (id TEXT PRIMARY KEY, email TEXT, name TEXT, dormant BOOLEAN);"
-        "INSERT INTO users VALUES ('ada', 'ada@app.test', 'Ada', true), ('bob', 'bob@app.test', 'Bob', false)"
-    )
+    await driver.execute(PEOPLE)
     yield driver
     await driver.close()
     durable_server.drop_database("schedules")
@@ -78,41 +52,6 @@ def envs(durable_server, driver, environment, clock, tmp_path):
     return [{**env, "WORK_LATE": "120" if number == LATE else "0"} for number in range(4)]
 
 
-async def ten_ticks(workers, clock, seed, acted):
-    """Let time pass from tick to tick: five kills, and one that sleeps over a tick."""
-    now = START
-    for tick in range(TICKS):
-        due = START.replace(second=0) + MINUTE * (tick + 1)
-        if tick == STOPPED_AT:
-            workers.signal(STOPPED, signal.SIGSTOP)
-        async with anyio.create_task_group() as tasks:
-            if tick in KILLED_AT:
-                kill = partial(workers.kill_at_random, seed + tick, 1, among=(0, 1, 3), within=1)
-                tasks.start_soon(kill)
-            while now < due or not await acted(due):
-                now = min(now + STEP, due + STEP * 5)
-                clock.set(now)
-                with anyio.move_on_after(0.2):
-                    while not await acted(due):
-                        await anyio.sleep(0.02)
-        if tick == STOPPED_AT:
-            workers.signal(STOPPED, signal.SIGCONT)
-        now = due + MINUTE / 2
-        clock.set(now)  # whoever held something has lost it by now, and may act a second time
-    return now
-
-
-def by_minute(resend):
-    return Counter(mail.created_at.replace(second=0, microsecond=0) for mail in resend.emails)
-
-
-def faults_of(resend):
-    """What is wrong with the mails: one is wanted for each tick."""
-    wanted = {START.replace(second=0) + MINUTE * (tick + 1) for tick in range(TICKS)}
-    got = by_minute(resend)
-    return {at.strftime("%H:%M"): got[at] for at in sorted(wanted | got.keys()) if (at in wanted) != got[at]}
-
-
 async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
     async def acted(due):
         return await driver.fetchval(DONE, due) and by_minute(resend)[due]
@@ -121,7 +60,7 @@ async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
         await workers.all_at_work()
         while not await driver.fetchval("SELECT count(*) FROM skene_ticks"):  # where the schedule begins
             await anyio.sleep(0.05)
-        await ten_ticks(workers, clock, seed, acted)
+        await TEN.pass_by(workers, clock, seed, acted)
         run_skene(envs[LATE], "worker", "--once")  # one more look, by one who remembers nothing
     firings = await driver.fetchval("SELECT count(*) FROM skene_firings WHERE tick IS NOT NULL")
     rows = await driver.fetchval("SELECT count(*) FROM skene_outbox")
@@ -133,8 +72,8 @@ async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
         "mails": len(resend.emails),
     }
     measured = report(numbers)
-    assert faults_of(resend) == {}, measured
-    assert (firings, rows, workers.kills) == (TICKS, TICKS, len(KILLED_AT)), measured
+    assert TEN.faults(resend) == {}, measured
+    assert (firings, rows, workers.kills) == (TEN.count, TEN.count, len(TEN.killed_at)), measured
 
 
 async def test_one_that_remembers_ticks_in_memory_acts_twice(resend, mail, clock, tmp_path, seed):
@@ -145,8 +84,8 @@ async def test_one_that_remembers_ticks_in_memory_acts_twice(resend, mail, clock
     command = [sys.executable, "-m", "tests.support.naive_scheduler"]
     with anyio.fail_after(180), Workers(command, [env] * 4) as workers:
         await workers.all_at_work()
-        await ten_ticks(workers, clock, seed, acted)
-    assert max(faults_of(resend).values()) > 1, f"seed {seed}"
+        await TEN.pass_by(workers, clock, seed, acted)
+    assert max(TEN.faults(resend).values()) > 1, f"seed {seed}"
 
 
 # -- the days on which clocks are moved ----------------------------------------------------------------------

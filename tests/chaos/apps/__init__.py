@@ -1,0 +1,1 @@
+"""The same endpoint behind skene, and behind gates as careful people write them by hand."""

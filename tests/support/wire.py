@@ -1,6 +1,6 @@
 """What goes over the wire to PostgreSQL: a proxy that counts round trips."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -56,9 +56,19 @@ class Wire:
 async def wire(socket_path: str) -> AsyncGenerator[Wire, None]:
     """Run a proxy on a port of 127.0.0.1 for as long as the block lasts."""
     proxy = Wire(socket_path)
+    async with listening(proxy.serve) as proxy.port:
+        yield proxy
+
+
+@asynccontextmanager
+async def listening(serve: Callable[[SocketStream], Awaitable[None]]) -> AsyncGenerator[int, None]:
+    """Serve whoever connects to a port of 127.0.0.1 for as long as the block lasts.
+
+    Yields:
+        The port.
+    """
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as group:
-        proxy.port = listener.extra(SocketAttribute.local_port)  # noqa: S610 (anyio's, not Django's)
-        group.start_soon(listener.serve, proxy.serve)
-        yield proxy
+        group.start_soon(listener.serve, serve)
+        yield listener.extra(SocketAttribute.local_port)  # noqa: S610 (anyio's, not Django's)
         group.cancel_scope.cancel()

@@ -87,7 +87,7 @@ class Workers:
         for number, process in enumerate(self.running):
             process.send_signal(signal.SIGKILL)
             process.wait()
-            self._said += self._log(number).decode(errors="replace")
+            self._said += self.log(number).decode(errors="replace")
             self._logs[number].close()
         if error is not None:
             error.add_note(f"what the workers wrote:\n{self._said[-3000:]}")
@@ -103,7 +103,7 @@ class Workers:
         Raises:
             AssertionError: it has ended by itself.
         """
-        words = self._log(number)
+        words = self.log(number)
         assert self.running[number].poll() is None, f"a worker has ended: {words.decode(errors='replace')}"
         return self._ready in words
 
@@ -135,7 +135,7 @@ class Workers:
         self.running[number].send_signal(signal.SIGKILL)
         await anyio.to_thread.run_sync(self.running[number].wait)
         self.kills += 1
-        self._said += self._log(number).decode(errors="replace")
+        self._said += self.log(number).decode(errors="replace")
         self._logs[number].close()
         self._logs[number] = TemporaryFile("w+b")  # noqa: SIM115 - closed with its process
         self.running[number] = self._start(number)
@@ -162,7 +162,8 @@ class Workers:
         log = self._logs[number]
         return subprocess.Popen(self._command, cwd=ROOT, env=env, stdout=log, stderr=log)
 
-    def _log(self, number: int) -> bytes:
+    def log(self, number: int) -> bytes:
+        """What one has written since it was started last."""
         return os.pread(self._logs[number].fileno(), 10_000_000, 0)
 
     def signal(self, number: int, which: signal.Signals) -> None:

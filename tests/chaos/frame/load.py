@@ -54,6 +54,11 @@ class Books:
         else:
             tally.unknown += 1
 
+    def forget_times(self) -> None:
+        """Keep what subjects were told; statuses and seconds begin again."""
+        self.statuses.clear()
+        self.took.clear()
+
     @property
     def yes(self) -> int:
         """All calls that were admitted."""
@@ -77,6 +82,14 @@ class Books:
     def seconds(self, share: float) -> float:
         """Seconds that a share of the calls, 0 to 1, do not exceed; endless if there was no call."""
         return percentile(self.took, share) if self.took else math.inf
+
+    async def admits_again(self, within: float) -> float:
+        """Wait until one more call is admitted; returns the seconds, or `within` if none is."""
+        before, since = self.yes, anyio.current_time()
+        with anyio.move_on_after(within):
+            while self.yes == before:
+                await anyio.sleep(0.01)
+        return anyio.current_time() - since
 
 
 class Line:
@@ -157,6 +170,7 @@ async def storm(
     books: Books | None = None,
     *,
     pause: float = 0.0,
+    patience: float = 20.0,
 ) -> Books:
     """Let callers call until there are no more subjects; each makes its next call when one is answered.
 
@@ -166,12 +180,13 @@ async def storm(
         connections: how many callers.
         books: where the calls are entered; None: new ones.
         pause: seconds between two calls of a caller.
+        patience: seconds after which a call is given up.
     """
     kept = Books() if books is None else books
     left = iter(subjects)
 
     async def caller(address: str) -> None:
-        line = Line(address)
+        line = Line(address, patience)
         try:
             for subject in left:
                 await call(kept, line, subject)

@@ -18,7 +18,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import free_port
 from tests.support.workers import Workers
 
-__all__ = ["OURS", "Stand", "by_hand", "durable_server", "stand"]
+__all__ = ["OURS", "Stand", "by_hand", "durable_server", "socket_of", "stand"]
 
 OURS: Mapping[str, str] = {}
 TEMPLATE = "chaos_tables"
@@ -34,7 +34,7 @@ def by_hand(gate: str) -> Mapping[str, str]:
 
 @cache
 def _server() -> PostgresServer:
-    server = PostgresServer(durable=True, tcp=True)
+    server = PostgresServer(durable=True)
     atexit.register(server.close)
     return server
 
@@ -46,6 +46,11 @@ async def _template(server: PostgresServer) -> str:
         await storage.migrate()
         await storage.aclose()
     return TEMPLATE
+
+
+def socket_of(server: PostgresServer) -> str:
+    """The path of a server's socket, for a network in between."""
+    return f"{server.socket_dir}/.s.PGSQL.{server.port}"
 
 
 def durable_server() -> PostgresServer:
@@ -95,6 +100,12 @@ class Stand:
             usage = (await self.ask("/skene/usage", subject))["usage"]
             found[subject] = sum(one["used"] for one in usage)
         return found
+
+    def mails_in_all(self) -> int:
+        """How many mails were written or wait for it."""
+        kept = self.server.execute("SELECT to_regclass('skene_outbox')", self.database)
+        waiting = self.server.execute("SELECT count(*) FROM skene_outbox", self.database) if kept else 0
+        return max(int(waiting), len([*self.mails.glob("*.eml")]))
 
     async def runs(self) -> int:
         """How often the processes have done the work."""

@@ -9,7 +9,7 @@ import anyio
 
 from tests.chaos.frame.load import Books, begun, storm
 from tests.chaos.frame.stand import OURS, Stand, by_hand, stand
-from tests.chaos.proof import Finding, Proof, Trial, at_least, at_most, exactly
+from tests.chaos.proof import Finding, Proof, Trial, at_least, exactly
 
 __all__ = ["PROOFS", "lawful"]
 

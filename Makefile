@@ -24,6 +24,7 @@ help:
 	@echo "make oldest       every test, with the oldest releases that pyproject.toml allows"
 	@echo "make bench        what skene does beside what people use today: writes docs/benchmarks.md, takes half an hour"
 	@echo "make docs         the site in build/docs, without a warning"
+	@echo "make chaos        every guarantee, with kills, crashes and cuts: writes docs/guarantees.md, takes half an hour"
 	@echo "make check        format, lint, layers, types, and full coverage of the definitions and the engine"
 	@echo "make format       rewrite the code as make check wants it"
 	@echo "make constraints  pin the newest release of everything in constraints.txt"
@@ -57,6 +58,10 @@ bench:
 docs: $(READY)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/README.html"
+
+# PROOFS="exact killed" tries these alone, SEEDS=7 with other random numbers, SHORT=1 a small form that keeps nothing.
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos $(PROOFS) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(SHORT),--short)
 
 check: $(READY)
 	@echo "== format";   $(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
@@ -128,6 +133,6 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-new $(VENV)-oldest $(VENV)-release $(VENV)-sbom .benchmarks .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-new $(VENV)-oldest $(VENV)-release $(VENV)-sbom .benchmarks .chaos .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -232,6 +232,24 @@ async def test_a_server_that_takes_no_writes(
     await storage.open_wall(wall(ManualClock()), (draft(),))
 
 
+async def test_a_full_disk(storage: PostgresStorage, dsn: str) -> None:
+    """F40: as the server tells it; nothing else about it can be made here without a disk of one's own."""
+    async with stranger(dsn) as server:
+        await server.execute("""
+            CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full';
+            END $$
+        """)
+        await server.execute("""
+            CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON skene_usage
+            FOR EACH ROW EXECUTE FUNCTION full_disk()
+        """)
+        await refused(lambda: storage.consume(call()))
+        assert not (await storage.consume(call(charge(0)))).admitted  # what only reads is served
+        await server.execute("DROP FUNCTION full_disk CASCADE")
+    assert (await storage.consume(call())).admitted
+
+
 async def test_no_connection_left(dsn: str) -> None:
     storage = PostgresStorage(dsn)
     held: list[asyncpg.Connection[asyncpg.Record]] = []

@@ -58,16 +58,13 @@ class Network:
         except OSError:  # there is no server at the moment
             await anyio.aclose_forcefully(client)
             return
-        try:
-            async with anyio.create_task_group() as group:
-                self._open.add(group.cancel_scope)
+        async with client, server, anyio.create_task_group() as group:
+            self._open.add(group.cancel_scope)
+            try:
                 group.start_soon(self._carry, client, server, group.cancel_scope, False)
                 await self._carry(server, client, group.cancel_scope, True)
-                group.cancel_scope.cancel()
-        finally:
-            self._open.discard(group.cancel_scope)
-            await anyio.aclose_forcefully(client)
-            await anyio.aclose_forcefully(server)
+            finally:
+                self._open.discard(group.cancel_scope)
 
     async def _carry(
         self, source: ByteReceiveStream, target: ByteSendStream, both: anyio.CancelScope, answers: bool

@@ -279,6 +279,15 @@ def find_binaries() -> Path:
     return Path(spec.origin).resolve().parent / "pginstall" / "bin"
 
 
+def version(bin_dir: Path) -> str:
+    """Return the version of the programs in a folder, such as ``18.1``.
+
+    Raises:
+        PostgresError: they do not run.
+    """
+    return _run([str(bin_dir / "postgres"), "--version"]).rpartition(" ")[2]
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:

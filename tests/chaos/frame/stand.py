@@ -143,7 +143,7 @@ async def stand(
         **{f"APP_{name.upper()}": str(value) for name, value in told.items()},
         **env,
     }
-    envs = [{**shared, "UVICORN_PORT": str(port)} for port in ports]
+    envs: list[Mapping[str, str]] = [{**shared, "UVICORN_PORT": str(port)} for port in ports]
     command = [sys.executable, "-m", "uvicorn", app, "--log-level", "info", "--no-access-log"]
     try:
         with Workers(command, envs, ready=READY) as workers:

@@ -16,7 +16,7 @@ GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
 class Network:
-    """A proxy in front of a server's unix socket. Its attributes may be changed at any time.
+    """A proxy in front of a server on 127.0.0.1. Its attributes may be changed at any time.
 
     Attributes:
         port: of 127.0.0.1, where it listens.
@@ -28,8 +28,8 @@ class Network:
         cuts: how many connections were cut so far.
     """
 
-    def __init__(self, socket_path: str) -> None:
-        self._socket_path = socket_path
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
         self._open: set[anyio.CancelScope] = set()
         self.port = 0
         self.delay = 0.0
@@ -53,8 +53,9 @@ class Network:
         if self.refuses:
             await anyio.aclose_forcefully(client)
             return
+        # Not over the server's unix socket: cancelling what waits for one may break anyio's bookkeeping.
         try:
-            server = await anyio.connect_unix(self._socket_path)
+            server = await anyio.connect_tcp("127.0.0.1", self._server_port)
         except OSError:  # there is no server at the moment
             await anyio.aclose_forcefully(client)
             return
@@ -85,8 +86,8 @@ class Network:
 
 
 @asynccontextmanager
-async def network(socket_path: str) -> AsyncGenerator[Network, None]:
-    """Run one for as long as the block lasts."""
-    proxy = Network(socket_path)
+async def network(server_port: int) -> AsyncGenerator[Network, None]:
+    """Run one in front of a server for as long as the block lasts."""
+    proxy = Network(server_port)
     async with listening(proxy.serve) as proxy.port:
         yield proxy

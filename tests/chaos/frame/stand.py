@@ -18,7 +18,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import free_port
 from tests.support.workers import Workers
 
-__all__ = ["OURS", "Stand", "by_hand", "durable_server", "socket_of", "stand", "template"]
+__all__ = ["OURS", "Stand", "by_hand", "durable_server", "stand", "template"]
 
 OURS: Mapping[str, str] = {}
 TEMPLATE = "chaos_tables"
@@ -34,7 +34,7 @@ def by_hand(gate: str) -> Mapping[str, str]:
 
 @cache
 def _server() -> PostgresServer:
-    server = PostgresServer(durable=True)
+    server = PostgresServer(durable=True, tcp=True)
     atexit.register(server.close)
     return server
 
@@ -46,11 +46,6 @@ async def template(server: PostgresServer) -> str:
         await storage.migrate()
         await storage.aclose()
     return TEMPLATE
-
-
-def socket_of(server: PostgresServer) -> str:
-    """The path of a server's socket, for a network in between."""
-    return f"{server.socket_dir}/.s.PGSQL.{server.port}"
 
 
 def durable_server() -> PostgresServer:

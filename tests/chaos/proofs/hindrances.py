@@ -9,7 +9,7 @@ import anyio.to_thread
 import asyncpg
 
 from tests.chaos.frame.load import Books, Line, begun, storm
-from tests.chaos.frame.stand import OURS, Stand, by_hand, durable_server, socket_of, stand
+from tests.chaos.frame.stand import OURS, Stand, by_hand, durable_server, stand
 from tests.chaos.proof import Finding, Proof, Trial, at_least, at_most, exactly
 from tests.chaos.proofs.admission import lawful
 from tests.support.network import Network, network
@@ -110,7 +110,7 @@ async def disturbed(trial: Trial, env: Mapping[str, str]) -> Sequence[Finding]:
     books, healed, ended = Books(), list[float](), anyio.Event()
     subjects = (f"subject-{number // 4}" for number in count())
     async with (
-        network(socket_of(durable_server())) as net,
+        network(durable_server().port) as net,
         stand(trial, 2, env, dsn=net.dsn("{database}"), limit=PLENTY) as here,
     ):
         async with anyio.create_task_group() as tasks:

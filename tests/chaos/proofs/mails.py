@@ -23,7 +23,7 @@ from tests.support.workers import Workers
 __all__ = ["PROOFS"]
 
 UNSENT = "SELECT count(*) FROM skene_outbox WHERE state <> 'sent'"
-LIMIT = 540.0
+LIMIT = 420.0
 """Seconds that a trial may take: far more than it does."""
 
 
@@ -152,8 +152,10 @@ async def at_places(trial: Trial) -> Sequence[Finding]:
                 tasks.start_soon(_keep_alive, app.workers)
                 await hit_the_limit(app, people, folder=folder)
                 await all_sent(driver, UNSENT)
-                while len(deaths(folder)) < len(doomed):
-                    await anyio.sleep(0.1)
+                # Who dies takes along others at the same place, who do not come there again.
+                with anyio.move_on_after(5):
+                    while len(deaths(folder)) < len(doomed):
+                        await anyio.sleep(0.1)
                 tasks.cancel_scope.cancel()
     died = deaths(folder)
     sent = {mail.to[0].partition("@")[0]: mail.created_at.timestamp() for mail in post.resend.emails}
@@ -161,7 +163,8 @@ async def at_places(trial: Trial) -> Sequence[Finding]:
     waited = [at - max(earlier) for at in sent.values() if (earlier := [d for d in died.values() if d <= at])]
     return [
         *post.about(people),
-        exactly("deaths, in five places", len(died), len(doomed)),
+        at_least("deaths", len(died), 3 * each),
+        at_least("places of death", len({one.partition("-")[0] for one in died}), trial.take(3, len(PLACES))),
         at_most("longest wait for a mail since a process died", round(max(waited), 1), 60, " s"),
     ]
 
@@ -228,7 +231,7 @@ PROOFS = (
         key="killed-anywhere",
         claim="A process that dies anywhere between a wall and its mail loses no mail and doubles none.",
         faults=("killed-before-mail", "killed-at-claim", "killed-before-sending", "killed-after-sending"),
-        numbers="18 walls, 15 deaths in five places, 4 processes",
+        numbers="18 walls, up to 15 deaths in five places, 4 processes",
         try_ours=at_places,
         control="notes the mail, then sends it",
         try_control=at_places_by_hand,

@@ -1,6 +1,7 @@
 """Secrets in the system's keyring, in place of a file. Needs the extra `keyring`."""
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from skene.definitions.faults import Fault
@@ -48,8 +49,8 @@ def write_secrets(service: str, secrets: Mapping[str, str]) -> None:
 
 def _keyring() -> "ModuleType":
     try:
-        import keyring
-        import keyring.errors
+        keyring = import_module("keyring")
+        import_module("keyring.errors")
     except ModuleNotFoundError as error:
         told = Fault(_VARIABLE, "a name", 'the extra: pip install "skene-sdk[keyring]"', None)
         raise ConfigurationError([told]) from error

@@ -1,7 +1,7 @@
 """The domains of a Resend account."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import httpx
 
@@ -23,12 +23,14 @@ async def list_domains(client: httpx.AsyncClient, base_url: str, api_key: str) -
         raise DeliveryFailed(f"Resend cannot be reached: {type(error).__name__}") from error
     except ValueError as error:
         raise DeliveryFailed("what answered in Resend's place cannot be understood") from error
-    if answer.status_code == 401 and isinstance(said, dict) and said.get("name") == "restricted_api_key":
+    body: Mapping[str, Any] = cast(dict[str, Any], said) if isinstance(said, dict) else {}
+    if answer.status_code == 401 and body.get("name") == "restricted_api_key":
         return None
     if answer.status_code in (400, 401, 403):
         raise DeliveryFailed(f"Resend refuses the key: mistyped or deleted ({answer.status_code})")
     try:
         answer.raise_for_status()
-        return {str(one["name"]).lower(): str(one["status"]) for one in said["data"]}
+        domains = cast(Sequence[Mapping[str, object]], body["data"])
+        return {str(one["name"]).lower(): str(one["status"]) for one in domains}
     except (httpx.HTTPError, KeyError, TypeError) as error:
         raise DeliveryFailed(f"Resend failed ({answer.status_code})") from error

@@ -75,7 +75,7 @@ async def survey(client: stripe.StripeClient) -> Survey:
     found: list[Priced] = []
     if "read prices" not in missing:
         listed = await client.v1.prices.list_async({"active": True, "limit": _MOST})
-        names = {} if "read products" in missing else await _names(client)
+        names: Mapping[str, str] = {} if "read products" in missing else await _names(client)
         found = [_priced(plain(one), names) for one in listed.data]
     return Survey(tuple(found), tuple(missing))
 
@@ -83,10 +83,8 @@ async def survey(client: stripe.StripeClient) -> Survey:
 async def _may(client: stripe.StripeClient, method: str, path: str) -> bool:
     """Whether a key may do something."""
     try:
-        if method == "get":
-            await client.raw_request_async("get", path, limit=1)
-        else:
-            await client.raw_request_async("post", path, success_url="")
+        ask = client.raw_request_async  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - partly untyped in the SDK
+        await (ask("get", path, limit=1) if method == "get" else ask("post", path, success_url=""))
     except stripe.PermissionError:
         return False
     except stripe.InvalidRequestError:  # it may, and there is no such thing

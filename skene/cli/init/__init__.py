@@ -152,6 +152,7 @@ def _checked(folder: Path, plan: "Plan") -> list[str] | None:
     roots = [str(folder / plan.root)] if plan.root else []
     path = os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **({"PYTHONPATH": path} if path else {})}
+    ended = None
     try:
         ended = subprocess.run(  # noqa: S603 - this interpreter, and names that were read from the project's own files
             words, cwd=folder, env=env, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False
@@ -161,7 +162,8 @@ def _checked(folder: Path, plan: "Plan") -> list[str] | None:
     except subprocess.TimeoutExpired:
         return [f"importing the app took longer than {_CHECK_SECONDS} seconds"]
     except (ValueError, KeyError):
-        return [next(iter(reversed(ended.stderr.strip().splitlines())), "the check ended without a word")]
+        told = ended.stderr.strip().splitlines() if ended is not None else []
+        return [told[-1] if told else "the check ended without a word"]
 
 
 def _tell(plan: "Plan", written: list[str], checked: list[str] | None, *, dry_run: bool) -> None:

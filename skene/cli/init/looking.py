@@ -96,8 +96,7 @@ def look(
 
 def _pattern(given: str | None, *, ask: bool) -> Pattern:
     if given is None:
-        chosen = terminal.choose("Which pattern?", PATTERNS, default=[0]) if ask else [PATTERNS[0]]
-        return chosen[0]
+        given = terminal.choose("Which pattern?", PATTERNS, default=[0])[0] if ask else PATTERNS[0]
     for one in PATTERNS:
         if one == given.strip().lower().replace("_", "-"):
             return one

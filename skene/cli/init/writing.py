@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from jinja2 import Environment
 
@@ -105,7 +105,8 @@ def _quoted(text: str) -> str:
 def _python(value: Any) -> str:
     """A value as Python, with the quotes that formatters want."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_quoted(name)}: {_python(one)}" for name, one in value.items()) + "}"
+        named = cast(Mapping[str, Any], value)
+        return "{" + ", ".join(f"{_quoted(name)}: {_python(one)}" for name, one in named.items()) + "}"
     return _quoted(value) if isinstance(value, str) else repr(value)
 
 

@@ -156,21 +156,24 @@ def tightest(decisions: tuple[Decision, ...]) -> int:
     return min(range(len(decisions)), key=rank)
 
 
-def crossed(step: CompiledStep, limit: int | None, used: int, noticed: tuple[str, ...]) -> tuple[float, ...]:
-    """Fractions of the limit that the use has reached and nobody has been told of, ascending."""
+def crossed(
+    step: CompiledStep, plan: str, limit: int | None, used: int, noticed: tuple[str, ...]
+) -> tuple[float, ...]:
+    """Fractions of the plan's limit that the use has reached and nobody has been told of, ascending."""
     if not limit or not step.warnings:
         return ()
     return tuple(
         fraction
         for fraction, _ in step.warnings
         # Divided, not multiplied: 7 of 100 is 0.07 exactly as it is written, but 0.07 * 100 is more than 7.
-        if used / limit >= fraction and notice_name(step, fraction) not in noticed
+        if used / limit >= fraction and notice_name(step, plan, fraction) not in noticed
     )
 
 
-def notice_name(step: CompiledStep, fraction: float) -> str:
+def notice_name(step: CompiledStep, plan: str, fraction: float) -> str:
     """The name under which a warning is remembered in its window."""
-    return f"{step.key}@{fraction:g}"
+    # A gauge has one counter for all plans, and each plan's limit is worth a warning.
+    return f"{step.key}@{fraction:g}" + (f"@{plan}" if step.held else "")
 
 
 def shadow_name(step: CompiledStep) -> str:

@@ -349,7 +349,7 @@ class Gatekeeper:
 
     async def _warn(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
         """Record the warnings that a call has made due."""
-        due = crossed(step, decision.limit, decision.used, tally.notices)
+        due = crossed(step, decision.plan, decision.limit, decision.used, tally.notices)
         if not due:
             return
         mails = dict(step.warnings)
@@ -375,7 +375,7 @@ class Gatekeeper:
             template=mail.template,
             data=message_data(decision, step.message, mail, upgrade_url=url),
         )
-        names = tuple(notice_name(step, f) for f in due)
+        names = tuple(notice_name(step, decision.plan, f) for f in due)
         plan = step.counted_as(decision.plan)
         notice = Notice(subject, step.meter, plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._counters.record_notice(notice)):

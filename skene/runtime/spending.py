@@ -40,7 +40,7 @@ class Plain:
 
     def due(self, spent: Spent) -> bool:
         """Whether a call has made a warning due. None was recorded before, or it would be no plain call."""
-        return bool(crossed(self.step, spent[1], spent[2] >> UNITS, ()))
+        return bool(crossed(self.step, spent[0], spent[1], spent[2] >> UNITS, ()))
 
     def counted(self, subject: str, cost: int, spent: Spent) -> Counted:
         """A call as `Storage.consume` would have answered it."""

@@ -89,6 +89,7 @@ def test_help_has_an_example_and_the_exit_codes(path: tuple[str, ...], empty: Pr
     result = empty.run(*path, "--help")
     assert result.exit_code == 0
     assert f"    skene {' '.join(path)}" in result.stdout.partition("Examples:")[2]
+    assert "[[" not in result.stdout.partition("\n")[0]  # brackets of our own beside those of the library
     codes = result.stdout.partition("Exit codes:")[2].splitlines()
     assert [line.split()[0] for line in codes if line.strip()][:3] == ["0", "1", "2"]
     assert "--debug" in result.stdout

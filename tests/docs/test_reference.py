@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from prometheus_client import REGISTRY
 
 import skene.errors
 from skene import (
@@ -29,11 +30,15 @@ from skene import (
 )
 from skene.adapters.file import FileNotifier
 from skene.adapters.http_hook import HttpHook
+from skene.adapters.log import LogEvents
 from skene.adapters.manual import ManualBilling
 from skene.adapters.memory import MemoryStorage
+from skene.adapters.openfeature import SkeneProvider
+from skene.adapters.otel import OpenTelemetry
 from skene.adapters.paddle import PaddleBilling
 from skene.adapters.pgqueuer import PgQueuerRunner
 from skene.adapters.postgres import PostgresStorage
+from skene.adapters.prometheus import PrometheusMetrics
 from skene.adapters.resend import ResendNotifier
 from skene.adapters.smtp import SmtpNotifier
 from skene.adapters.sql.migrate import VERSION_TABLE
@@ -42,6 +47,7 @@ from skene.adapters.sqlite import SqliteStorage
 from skene.adapters.stripe import StripeBilling
 from skene.adapters.valkey import ValkeyStorage
 from skene.adapters.webhook import StandardWebhookSource, WebhookNotifier
+from skene.asgi import Metered
 from skene.cli.app import app as commands
 from skene.definitions import Definition, parse_duration
 from skene.fastapi import Gate
@@ -67,6 +73,7 @@ DESCRIBED = {
     "trigger.webhook": trigger.webhook,
     "trigger.event": trigger.event,
     "condition.usage": condition.usage,
+    "condition.gauge": condition.gauge,
     "condition.query": condition.query,
     "condition.plan": condition.plan,
     "condition.feature": condition.feature,
@@ -100,6 +107,11 @@ DESCRIBED = {
     "FileNotifier": FileNotifier,
     "WebhookNotifier": WebhookNotifier,
     "HttpHook": HttpHook,
+    "OpenTelemetry": OpenTelemetry,
+    "PrometheusMetrics": PrometheusMetrics,
+    "LogEvents": LogEvents,
+    "Metered": Metered,
+    "SkeneProvider": SkeneProvider,
     "StandardWebhookSource": StandardWebhookSource,
     "PgQueuerRunner": PgQueuerRunner,
 }
@@ -120,7 +132,7 @@ def written_default(parameter: inspect.Parameter, shown: str) -> bool:
         return shown == "required"
     if not names(shown):
         return False
-    value = eval(names(shown)[0], {"timedelta": datetime.timedelta})  # noqa: S307 - our own page
+    value = eval(names(shown)[0], {"timedelta": datetime.timedelta, "REGISTRY": REGISTRY})  # noqa: S307 - our own page
     if isinstance(parameter.default, datetime.timedelta) and isinstance(value, str):
         value = parse_duration(value)
     return bool(value == parameter.default)

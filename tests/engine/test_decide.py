@@ -209,7 +209,7 @@ def test_the_tightest_is_a_refusal_or_else_has_the_least_left(
 
 def test_thresholds_are_reached_not_passed() -> None:
     one = compiled(10, notify_at=(0.5, 0.8, 1.0))
-    due = {used: crossed(one, 10, used, ()) for used in range(11)}
+    due = {used: crossed(one, "free", 10, used, ()) for used in range(11)}
     assert [used for used in due if due[used]] == list(range(5, 11))
     assert due[4] == ()
     assert due[5] == (0.5,)
@@ -219,18 +219,29 @@ def test_thresholds_are_reached_not_passed() -> None:
 
 def test_what_was_told_is_not_told_again() -> None:
     one = compiled(10, notify_at=(0.5, 0.8))
-    told = (notice_name(one, 0.5),)
+    told = (notice_name(one, "free", 0.5),)
     assert told == ("freemium@0.5",)
-    assert crossed(one, 10, 9, told) == (0.8,)
-    assert crossed(one, 10, 9, (*told, notice_name(one, 0.8))) == ()
-    assert crossed(one, 10, 9, ("other@0.5", "other@0.8")) == (0.5, 0.8)
+    assert crossed(one, "free", 10, 9, told) == (0.8,)
+    assert crossed(one, "free", 10, 9, (*told, notice_name(one, "free", 0.8))) == ()
+    assert crossed(one, "free", 10, 9, ("other@0.5", "other@0.8")) == (0.5, 0.8)
+
+
+def test_a_gauge_warns_of_each_plans_limit() -> None:
+    gauge = condition.gauge(limit={"free": 3, "paid": 10}, meter="seats")
+    block = action.block("All taken.", notify_at=(0.5,))
+    loop = define_loop(type="freemium", steps=[step(condition=gauge, action=block)])
+    one = compile_loops([loop])[0].steps[0]
+    told = (notice_name(one, "free", 0.5),)
+    assert crossed(one, "free", 3, 3, told) == ()
+    assert crossed(one, "paid", 10, 8, told) == (0.5,)
+    assert crossed(one, "paid", 10, 8, (*told, notice_name(one, "paid", 0.5))) == ()
 
 
 def test_nobody_is_warned_of_no_limit_or_of_nothing() -> None:
     one = compiled(10, notify_at=(0.5,))
-    assert crossed(one, None, 10**9, ()) == ()
-    assert crossed(one, 0, 0, ()) == ()
-    assert crossed(compiled(10), 10, 10, ()) == ()
+    assert crossed(one, "free", None, 10**9, ()) == ()
+    assert crossed(one, "free", 0, 0, ()) == ()
+    assert crossed(compiled(10), "free", 10, 10, ()) == ()
 
 
 @pytest.mark.parametrize("limit", [3, 10, 100, 1000, 12_345])
@@ -239,13 +250,13 @@ def test_a_share_means_what_is_written(limit: int) -> None:
     for percent in range(1, 101):
         one = compiled(limit, notify_at=(percent / 100,))
         reached = -(-limit * percent // 100)  # rounded up
-        assert crossed(one, limit, reached, ())
-        assert not crossed(one, limit, reached - 1, ())
+        assert crossed(one, "free", limit, reached, ())
+        assert not crossed(one, "free", limit, reached - 1, ())
 
 
 def test_what_only_watches_remembers_under_a_name_of_its_own() -> None:
     one = compiled(10, notify_at=(0.5, 1.0), enforce=False)
-    assert shadow_name(one) not in {one.key, *(notice_name(one, share) for share, _ in one.warnings)}
+    assert shadow_name(one) not in {one.key, *(notice_name(one, "free", share) for share, _ in one.warnings)}
 
 
 # -- the hold-out ------------------------------------------------------------------------------------------

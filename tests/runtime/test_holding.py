@@ -124,6 +124,12 @@ async def test_warnings_are_sent_once() -> None:
             await there.skene.consume("acme", "seats")
         await there.drain()
         assert there.sent("acme") == ["usage_warning"]
+        await there.stripe.subscribe("acme", "price_123")
+        for _ in range(2):  # six of ten are worth a warning, too; once
+            await there.skene.recount("acme", "seats", 5)
+            await there.skene.consume("acme", "seats")
+            await there.drain()
+            assert there.sent("acme") == ["usage_warning"] * 2
 
 
 async def test_what_is_taken_in_vain_is_given_back(there: World) -> None:

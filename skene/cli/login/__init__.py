@@ -35,7 +35,7 @@ _LONGEST = 100_000
 @guarded
 def login(
     service: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="stripe, resend; without any, both.")
+        list[str] | None, typer.Argument(metavar="SERVICE", help="stripe, resend; without any, both.")
     ] = None,
     stdin: Annotated[
         bool, typer.Option("--stdin", help="Read NAME=value lines from standard input, and ask nothing.")

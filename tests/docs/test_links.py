@@ -31,6 +31,13 @@ def test_every_page_is_in_the_index():
     assert not missing
 
 
+def test_the_index_for_assistants_is_the_same() -> None:
+    index, short = (ROOT / "docs" / name for name in ("README.md", "llms.txt"))
+    parts = [path.read_text().partition("## Tutorial\n") for path in (index, short)]
+    assert parts[0][2] == parts[1][2], "copy the lists of docs/README.md to docs/llms.txt"
+    assert parts[1][0].startswith("# skene\n\n> ")
+
+
 def test_broken_links_are_found(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text("# A page\n[a](gone.md) [b](#a-page) [c](page.md#gone)\n```text\n[d](gone.md)\n```\n")

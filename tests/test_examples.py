@@ -29,7 +29,7 @@ def run_tests(folder: Path) -> None:
         env={key: value for key, value in os.environ.items() if key not in settings},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # custom_storage runs a whole suite of conformance
         check=False,
     )
     told = ended.stdout + ended.stderr

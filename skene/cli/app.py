@@ -1,9 +1,12 @@
 """All commands, put together. Each imports what it needs when it runs, so that help stays quick."""
 
 import sys
-from typing import Annotated
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from skene.cli import (
     check,
@@ -29,14 +32,40 @@ from skene.cli import (
     triggers,
     worker,
 )
+from skene.cli.failing import scrub
 from skene.cli.output import examples, say
 
 __all__ = ["app", "run", "triggers"]
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
+
+class _Commands(TyperGroup):
+    """Tells of arguments that do not fit, and of no key that was typed in the wrong place."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with _without_keys():
+            return super().make_context(*args, **more)
+
+    def invoke(self, *args: Any, **more: Any) -> Any:
+        with _without_keys():
+            return super().invoke(*args, **more)
+
+
+@contextmanager
+def _without_keys() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        said = getattr(error, "message", None)  # of the parser's own errors; their classes are not public
+        if isinstance(said, str):
+            setattr(error, "message", scrub(said))  # noqa: B010 - no class is known here that has it
+        raise
+
+
 app = typer.Typer(
     name="skene",
+    cls=_Commands,
     help="Growth loops as code: usage limits, upgrade prompts, proven conversions.",
     epilog=examples("skene demo", "skene check --app app:app", "skene funnel --since 30d"),
     context_settings=_SETTINGS,

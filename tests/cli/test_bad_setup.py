@@ -208,6 +208,24 @@ def test_an_app_that_doctor_cannot_find_is_a_finding(project: Project) -> None:
     assert UNREACHABLE not in result.output
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("init", KEY),
+        (KEY,),
+        ("doctor", KEY),
+        ("outbox", KEY),
+        ("usage", "ada", KEY),
+        ("usage", f"--{KEY}"),
+    ],
+)
+def test_a_key_in_any_wrong_place_is_not_said_again(args: tuple[str, ...], project: Project) -> None:
+    result = project.run(*args)
+    assert result.exit_code == 2
+    assert "…" in result.stderr
+    assert KEY not in result.output
+
+
 @pytest.mark.parametrize("what", ["folder", "closed"])
 def test_an_env_file_that_cannot_be_written(what: str, empty: Project) -> None:
     from skene.cli.dotenv import set_values

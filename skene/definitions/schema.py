@@ -35,6 +35,7 @@ from skene.definitions.period import (
     BillingCyclePeriod,
     CalendarPeriod,
     FixedPeriod,
+    HeldPeriod,
     LifetimePeriod,
     RollingPeriod,
 )
@@ -272,7 +273,7 @@ def _conditions() -> tuple[Schema, Schema]:
 
 def _parts() -> dict[str, Schema]:
     either, asked = _conditions()
-    periods = (FixedPeriod, RollingPeriod, CalendarPeriod, BillingCyclePeriod, LifetimePeriod)
+    periods = (FixedPeriod, RollingPeriod, CalendarPeriod, BillingCyclePeriod, LifetimePeriod, HeldPeriod)
     triggers = (ApiTrigger, *FIRING_TRIGGERS)
     actions = (BlockAction, EmailAction, WebhookAction, GrantAction)
     conditions = (UsageCondition, *(kind for kind in FIRING_CONDITIONS if kind is not FunctionCondition))

@@ -117,7 +117,8 @@ def charge(
         The new counter, and the instant that names the charge (a window's or part's start) for giving it
         back.
     """
-    used, extra = counter.used + cost, counter.extra + extra
+    # As wide as a database's integers: where nothing limits, costs may add up to more.
+    used, extra = min(counter.used + cost, LARGEST), counter.extra + extra
     if not isinstance(rule, Rolling):
         charged = Counter(counter.start, counter.end, used, counter.parts, counter.notices, extra)
         return charged, counter.start

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skene.definitions.units import LARGEST
 from skene.engine.counter import Counter, after_merge, charge, give_back, present
 from skene.engine.window import EPOCH, FOREVER, ROLLING_PARTS, Anchored, Edges, Rolling, WindowRule
 
@@ -184,3 +185,9 @@ THEIRS = Counter(START + 5 * DAY, START + 35 * DAY, 7)
 )
 def test_what_was_charged_to_one_who_was_merged(counter: Counter, at: datetime, expected: datetime) -> None:
     assert after_merge(counter, at, MERGED) == expected
+
+
+def test_use_is_no_wider_than_a_databases_integers() -> None:
+    """Where nothing limits, costs may add up to more."""
+    counter, _ = charge(Counter(START, START + HOUR, LARGEST - 1), Anchored(HOUR), START, 2)
+    assert counter.used == LARGEST

@@ -10,7 +10,7 @@ import pytest
 from skene.adapters.memory import MemoryStorage, accounts, counters, merging
 from skene.adapters.memory.state import Holder, State
 from skene.engine import counter as counting
-from skene.engine import program
+from skene.engine import periods
 from skene.engine.counter import Counter
 from skene.engine.limits import limit_for
 from skene.engine.window import Edges, Rolling, WindowRule, calendar_edges
@@ -191,9 +191,9 @@ def a_webhook_brings_back_the_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def a_month_is_that_of_utc(patch: pytest.MonkeyPatch) -> None:
     def calendar(unit: str, zone: str, day: Any) -> Edges:
-        return Edges(calendar_edges(unit, "UTC", program._noon(day)))
+        return Edges(calendar_edges(unit, "UTC", periods._noon(day)))
 
-    patch.setattr(program, "_calendar", calendar)
+    patch.setattr(periods, "_calendar", calendar)
 
 
 def routes_are_counted_together(patch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.support.postgres import PostgresAddress
 from tests.support.shared_postgres import shared_postgres
@@ -17,9 +17,13 @@ for name in list(os.environ):
     if ours and not name.startswith("SKENE_TEST_"):
         del os.environ[name]
 
-# No deadline per example: on a busy machine it fails tests that are right.
+# No deadline per example: on a busy machine it fails tests that are right. And no explanation of what failed:
+# it traces every line, for minutes.
 settings.register_profile(
-    "skene", settings.get_profile("ci" if os.environ.get("CI") else "default"), deadline=None
+    "skene",
+    settings.get_profile("ci" if os.environ.get("CI") else "default"),
+    deadline=None,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
 )
 settings.load_profile("skene")
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from skene.testing.clock import ManualClock
     from skene.testing.entering import world
     from skene.testing.mails import Mail
+    from skene.testing.network import NetworkRefused
     from skene.testing.serve import serving
     from skene.testing.stripe_server import FakeStripe
     from skene.testing.worlds import Checkout, Conversion, World
@@ -21,6 +22,7 @@ __all__ = [
     "FakeStripe",
     "Mail",
     "ManualClock",
+    "NetworkRefused",
     "World",
     "serving",
     "world",
@@ -33,6 +35,7 @@ _HOMES = {
     "FakeStripe": "stripe_server",
     "Mail": "mails",
     "ManualClock": "clock",
+    "NetworkRefused": "network",
     "World": "worlds",
     "serving": "serve",
     "world": "entering",

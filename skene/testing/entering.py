@@ -1,6 +1,6 @@
 """`world()`: an app's own loops on back-ends that live in memory, in a test's hands."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -15,6 +15,7 @@ from skene.ports.hooks import Event
 from skene.ports.notifier import ProfileResolver
 from skene.testing.clock import ManualClock
 from skene.testing.mails import Postbox, keeping
+from skene.testing.network import NetworkRefused, NetworkWatch, watched
 from skene.testing.worlds import World
 from skene.wiring import Skene
 
@@ -34,12 +35,17 @@ def world(
     start: datetime = START,
     profile: ProfileResolver | None = None,
     billing: Billing | None = None,
+    network: Iterable[str] = (),
 ) -> "WorldContext":
     """Put a test's world in place of an app's back-ends, while a `with` or `async with` block runs.
 
     The engine, the gate, the worker, the templates and the Stripe adapter are those of production. Storage
     is a `MemoryStorage`, Stripe a `FakeStripe` in the same process, mails are kept in a list, and time stands
-    still until `world.clock` is moved. Nothing uses the network. Every world begins empty.
+    still until `world.clock` is moved. Every world begins empty.
+
+    Nothing here uses the network. What else does so in the same process, such as an app's own handler, is
+    refused with a `NetworkRefused`; where the app swallows it, the end of the block raises it again. This
+    machine, private addresses and names without a dot may be reached.
 
     Args:
         skene: the app's own.
@@ -47,28 +53,35 @@ def world(
         profile: in place of the app's own resolver.
         billing: in place of what would be used: Stripe's stand-in if the app sells through Stripe, with or
             without keys, else plans set by hand.
+        network: hosts that may be reached all the same; `*` stands for anything, as in `*.acme.test`.
 
     Returns:
         What `with` and `async with` enter, to yield a `World`. Entering raises a RuntimeError while the same
         Skene is in another world.
 
     Raises:
-        TypeError: something else than a Skene.
+        TypeError: something else than a Skene, or than a list of hosts.
     """
     _check(skene)
-    return WorldContext(skene, start, profile, billing)
+    return WorldContext(skene, start, profile, billing, NetworkWatch(network))
 
 
 class WorldContext:
     """What `world()` returns. Enter it with `with` or `async with`; both are the same."""
 
     def __init__(
-        self, skene: Skene, start: datetime, profile: ProfileResolver | None, billing: Billing | None
+        self,
+        skene: Skene,
+        start: datetime,
+        profile: ProfileResolver | None,
+        billing: Billing | None,
+        network: NetworkWatch,
     ) -> None:
         self._skene = skene
         self._start = start
         self._profile = profile
         self._billing = billing
+        self._network = network
         self._stack = ExitStack()
 
     def __enter__(self) -> World:
@@ -94,6 +107,8 @@ class WorldContext:
                 worker=False,
             )
         )
+        self._network.refused.clear()
+        self._stack.enter_context(watched(self._network))
         entered = _entered[skene] = World(skene, storage, clock, box, stripe, hook.events)
         self._stack.callback(_entered.pop, skene)
         self._stack.callback(entered.end)
@@ -103,6 +118,9 @@ class WorldContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        told = isinstance(error, NetworkRefused)
+        if self._network.refused and not told and (error is None or isinstance(error, Exception)):
+            raise self._network.refusal() from error
 
     async def __aenter__(self) -> World:
         return self.__enter__()
@@ -110,7 +128,7 @@ class WorldContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self.__exit__(kind, error, trace)
 
     def _stand_in(self, clock: ManualClock) -> tuple[Billing, "FakeStripe | None"]:
         skene = self._skene

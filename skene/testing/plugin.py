@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 __all__ = ["skene_under_test", "world"]
 
 OPTION = "skene_config"
+NETWORK = "skene_network"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say where the app's Skene is."""
+    """Say where the app's Skene is, and what its tests may reach."""
     parser.addini(
         OPTION,
         "where the app's Skene is, as module:name (the fixture `world` uses it)",
         default="skene_config:skene",
     )
+    parser.addini(NETWORK, "hosts that a test in the fixture `world` may reach", type="args", default=[])
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +36,11 @@ def skene_under_test(request: pytest.FixtureRequest) -> "Skene":
 
 
 @pytest.fixture
-def world(skene_under_test: "Skene") -> "Generator[World]":
+def world(skene_under_test: "Skene", pytestconfig: pytest.Config) -> "Generator[World]":
     """The app in a fresh world without networks, for sync and async tests; see `skene.testing.world`."""
     from skene.testing.entering import world as enter
 
-    with enter(skene_under_test) as entered:
+    with enter(skene_under_test, network=pytestconfig.getini(NETWORK)) as entered:
         yield entered
 
 

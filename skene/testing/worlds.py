@@ -1,8 +1,9 @@
 """`World`: what a test does to an app and asks about it."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,7 +21,10 @@ from skene.testing.mails import Mail, Postbox, read
 from skene.wiring import Skene
 
 if TYPE_CHECKING:
+    from skene.testing.lifecycles import Lifecycle
     from skene.testing.stripe_server import FakeStripe
+    from skene.testing.stripe_server.objects import Obj
+    from skene.testing.stripe_server.webhooks import Order
 
 __all__ = ["Checkout", "Conversion", "World"]
 
@@ -191,6 +195,48 @@ class World(Happenings):
         """
         told = len(self._events)
         return await self.skene.worker.drain() - (len(self._events) - told)
+
+    async def lifecycle(
+        self,
+        subject: str,
+        name: "Lifecycle",
+        price: str | None = None,
+        *,
+        to: str | None = None,
+        order: "Order | None" = None,
+        copies: int = 1,
+        delay: timedelta | str | None = None,
+    ) -> "list[Obj]":
+        """Let a subject live a whole life as Stripe's customer, with the time that passes in it.
+
+        Args:
+            subject: as the app names it.
+            name: which life, e.g. `trial_converts`, `pays_late`, `never_pays`, `cancels_at_period_end`.
+            price: what is bought; the only price there is, if left out.
+            to: the price that `switches_price` ends with.
+            order: in which order the webhooks come, e.g. `reversed`; see `FakeStripe.held`.
+            copies: how often each of them comes.
+            delay: how long after the end of it all they come. Without any of these three, each webhook comes
+                when it happens.
+
+        Returns:
+            The events, oldest first, as Stripe sends them.
+
+        Raises:
+            AssertionError: the app does not sell through Stripe.
+            LookupError: no life is called so, or there is no such price.
+            ValueError: `switches_price` without a price to switch to; fewer than one copy.
+        """
+        from skene.testing.lifecycles import Buyer, live  # loads Stripe's SDK
+
+        stripe, buyer = self.stripe, Buyer(subject, price, to)
+        before = len(stripe.events)
+        mixed = (order, copies, delay) != (None, 1, None)
+        async with stripe.held(order or list, copies=copies) if mixed else nullcontext():
+            await live(stripe, self.clock, name, buyer)
+            if delay is not None:
+                self.clock.advance(delay)
+        return stripe.events[before:]
 
     async def follow(self, subject: str) -> Checkout:
         """Follow the upgrade link in a subject's last mail that has one, as the person would.

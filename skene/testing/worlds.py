@@ -1,9 +1,8 @@
 """`World`: what a test does to an app and asks about it."""
 
-import re
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,8 +15,10 @@ from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
 from skene.testing.clock import ManualClock
+from skene.testing.expecting import LEGEND, differences, happened
 from skene.testing.happenings import Happenings
 from skene.testing.mails import Mail, Postbox, read
+from skene.testing.paying import Checkout, Conversion
 from skene.wiring import Skene
 
 if TYPE_CHECKING:
@@ -26,66 +27,9 @@ if TYPE_CHECKING:
     from skene.testing.stripe_server.objects import Obj
     from skene.testing.stripe_server.webhooks import Order
 
-__all__ = ["Checkout", "Conversion", "World"]
+__all__ = ["World"]
 
-_SESSION = re.compile(r"/c/pay/(cs_\w+)$")
 _WAITING = "nothing is delivered until world.drain()"
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """A subject began to pay.
-
-    Attributes:
-        subject: who.
-        loop, wall: what it is credited to, the wall by its id; None when no wall explains it.
-        at: when.
-        amount: of the first payment, in the currency's minor unit; None when unknown.
-        currency: ISO 4217, lower case, or None.
-    """
-
-    subject: str
-    loop: str | None
-    wall: str | None
-    at: datetime
-    amount: int | None
-    currency: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """Where an upgrade link has led a person.
-
-    Attributes:
-        url: the page's address.
-        session: id of the Checkout session; None for any other page, such as the portal of somebody who pays
-            already.
-    """
-
-    url: str
-    session: str | None
-    _world: "World" = field(repr=False)
-
-    async def pay(self, email: str | None = None, *, comes_back: bool = True) -> bool:
-        """Pay: Stripe sends its webhooks, and the browser comes back to the app.
-
-        Args:
-            email: what the person types in, if Stripe asks for it.
-            comes_back: False closes the browser first, so that the app hears of it from webhooks alone.
-
-        Returns:
-            Whether the app has seen, on their return, that the new plan is in force.
-
-        Raises:
-            AssertionError: this page is no checkout.
-        """
-        if self.session is None:
-            raise AssertionError(f"there is nothing to pay at {self.url}")
-        back = await self._world.stripe.pay(self.session, email)
-        if not comes_back:
-            return False
-        returned = parse_qs(urlsplit(back).query)["session_id"][0]
-        return (await self._world.skene.billing_sync.checkout_returned(returned)).state == "active"
 
 
 class World(Happenings):
@@ -253,8 +197,7 @@ class World(Happenings):
             )
             raise AssertionError(f"{sent}\n{self.describe(subject)}")
         url = await self.skene.upgrade.follow(parse_qs(urlsplit(link).query)["token"][0])
-        session = _SESSION.search(urlsplit(url).path)
-        return Checkout(url, session.group(1) if session else None, self)
+        return Checkout.at(url, self)
 
     # -- what came of it ----------------------------------------------------------------------------------
 
@@ -296,6 +239,40 @@ class World(Happenings):
             for one in self.storage.conversions
             if subject is None or one.subject == storable_id(subject)
         ]
+
+    def expect(
+        self,
+        subject: str,
+        *,
+        plan: str | None = None,
+        mails: Sequence[str] | None = None,
+        webhooks: Sequence[str] | None = None,
+        pending: Sequence[str] | None = None,
+        walls: Sequence[str] | None = None,
+        conversions: Sequence[str | None] | None = None,
+        events: Sequence[str] | None = None,
+    ) -> None:
+        """Check at once what has become of a subject; what is not named may be anything. Lists: oldest first.
+
+        Args:
+            subject: as the app names it.
+            plan: the one that is held now.
+            mails, webhooks: what was sent, by template and by type.
+            pending: what waits in the outbox, by template or type.
+            walls: the steps that refused first.
+            conversions: the loops credited with a beginning to pay; None where no wall explains it.
+            events: what hooks were told, by kind.
+
+        Raises:
+            AssertionError: something differs; shows what, and all that has happened to the subject.
+        """
+        __tracebackhide__ = True
+        wanted: dict[str, object] = {"plan": plan, "mails": mails, "webhooks": webhooks, "pending": pending}
+        wanted |= {"walls": walls, "conversions": conversions, "events": events}
+        asked = {name: value for name, value in wanted.items() if value is not None}
+        if lines := differences(asked, happened(self, subject)):
+            told = [f"{subject!r} is not as expected {LEGEND}:", *lines, self.describe(subject)]
+            raise AssertionError("\n".join(told))
 
     def describe(self, subject: str | None = None) -> str:
         """What has happened, for people: shown when a test that uses the `world` fixture fails."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from skene.adapters.memory import MemoryStorage
+from skene.engine.limits import applied_plan
 from skene.engine.program import CompiledStep
 from skene.engine.subject import storable_id
 from skene.errors import DeliveryError
@@ -280,7 +281,7 @@ class World(Happenings):
         lines = [f"the world at {self.clock.now():%Y-%m-%d %H:%M:%S} UTC:"]
         for who, meter, plan, units in self.storage.counts():
             if only in (None, who):
-                lines.append(f"  {who}: {units} used of {self._limit(meter, plan)} ({meter}, plan {plan})")
+                lines.append(f"  {who}: {self._count(who, meter, plan, units)}")
         lines += [
             f"  {one.subject}: {one.spent} spent of {one.units} granted ({one.meter})"
             for one in self.storage.granted()
@@ -321,12 +322,17 @@ class World(Happenings):
         names = list(dict.fromkeys(_shown(step) for step in steps))
         raise LookupError(f"world.used(…): no meter is called {meter!r}; there are: {', '.join(names)}")
 
-    def _limit(self, meter: str, plan: str) -> str:
+    def _count(self, who: str, meter: str, plan: str, units: int) -> str:
+        """What a counter says."""
         try:
-            limit = self._meter(meter)[0].limits.get(plan)
+            step = self._meter(meter)[0]
         except LookupError:
-            return "?"
-        return "unlimited" if limit is None else str(limit)
+            return f"{units} used of ? ({meter}, plan {plan})"
+        if step.held:  # one counter for all plans
+            plan = applied_plan(step.limits, self.plan(who), self.skene.billing.default)
+        limit = step.limits.get(plan)
+        done = "held" if step.held else "used"
+        return f"{units} {done} of {'unlimited' if limit is None else limit} ({meter}, plan {plan})"
 
 
 def _is_count(value: object) -> bool:

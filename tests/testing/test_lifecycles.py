@@ -1,9 +1,11 @@
 """The test kit: every life of a customer's in one call, with its webhooks in any order, number and delay."""
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import permutations
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -214,5 +216,8 @@ async def test_what_cannot_be_is_told(
         assert inside.stripe.undelivered == []
 
 
-async def test_lives_are_all_tried() -> None:
+def test_lives_are_all_tried_and_told_of() -> None:
     assert set(ENDS) == set(LIVES)
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
+    told = re.findall(r"^\| `(\w+)` \| .* \| (\d+) \|$", page.read_text(), re.MULTILINE)
+    assert told == [(name, str(days)) for name, (_, _, days) in ENDS.items()]

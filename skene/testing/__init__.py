@@ -8,13 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skene.testing.answers import expect_answer
     from skene.testing.clock import ManualClock
     from skene.testing.entering import world
     from skene.testing.mails import Mail
     from skene.testing.network import NetworkRefused
+    from skene.testing.paying import Checkout, Conversion
     from skene.testing.serve import serving
     from skene.testing.stripe_server import FakeStripe
-    from skene.testing.worlds import Checkout, Conversion, World
+    from skene.testing.worlds import World
 
 __all__ = [
     "Checkout",
@@ -24,19 +26,21 @@ __all__ = [
     "ManualClock",
     "NetworkRefused",
     "World",
+    "expect_answer",
     "serving",
     "world",
 ]
 
 # Each is imported when it is first asked for: the pytest plugin is loaded from here in every pytest run.
 _HOMES = {
-    "Checkout": "worlds",
-    "Conversion": "worlds",
+    "Checkout": "paying",
+    "Conversion": "paying",
     "FakeStripe": "stripe_server",
     "Mail": "mails",
     "ManualClock": "clock",
     "NetworkRefused": "network",
     "World": "worlds",
+    "expect_answer": "answers",
     "serving": "serve",
     "world": "entering",
 }

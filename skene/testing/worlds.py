@@ -1,12 +1,13 @@
 """`World`: what a test does to an app and asks about it."""
 
-import re
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from skene.adapters.memory import MemoryStorage
+from skene.engine.limits import applied_plan
 from skene.engine.program import CompiledStep
 from skene.engine.subject import storable_id
 from skene.errors import DeliveryError
@@ -15,73 +16,21 @@ from skene.ports.ledger import Wall
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
 from skene.testing.clock import ManualClock
+from skene.testing.expecting import LEGEND, differences, happened
 from skene.testing.happenings import Happenings
 from skene.testing.mails import Mail, Postbox, read
+from skene.testing.paying import Checkout, Conversion
 from skene.wiring import Skene
 
 if TYPE_CHECKING:
+    from skene.testing.lifecycles import Lifecycle
     from skene.testing.stripe_server import FakeStripe
+    from skene.testing.stripe_server.objects import Obj
+    from skene.testing.stripe_server.webhooks import Order
 
-__all__ = ["Checkout", "Conversion", "World"]
+__all__ = ["World"]
 
-_SESSION = re.compile(r"/c/pay/(cs_\w+)$")
 _WAITING = "nothing is delivered until world.drain()"
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """A subject began to pay.
-
-    Attributes:
-        subject: who.
-        loop, wall: what it is credited to, the wall by its id; None when no wall explains it.
-        at: when.
-        amount: of the first payment, in the currency's minor unit; None when unknown.
-        currency: ISO 4217, lower case, or None.
-    """
-
-    subject: str
-    loop: str | None
-    wall: str | None
-    at: datetime
-    amount: int | None
-    currency: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """Where an upgrade link has led a person.
-
-    Attributes:
-        url: the page's address.
-        session: id of the Checkout session; None for any other page, such as the portal of somebody who pays
-            already.
-    """
-
-    url: str
-    session: str | None
-    _world: "World" = field(repr=False)
-
-    async def pay(self, email: str | None = None, *, comes_back: bool = True) -> bool:
-        """Pay: Stripe sends its webhooks, and the browser comes back to the app.
-
-        Args:
-            email: what the person types in, if Stripe asks for it.
-            comes_back: False closes the browser first, so that the app hears of it from webhooks alone.
-
-        Returns:
-            Whether the app has seen, on their return, that the new plan is in force.
-
-        Raises:
-            AssertionError: this page is no checkout.
-        """
-        if self.session is None:
-            raise AssertionError(f"there is nothing to pay at {self.url}")
-        back = await self._world.stripe.pay(self.session, email)
-        if not comes_back:
-            return False
-        returned = parse_qs(urlsplit(back).query)["session_id"][0]
-        return (await self._world.skene.billing_sync.checkout_returned(returned)).state == "active"
 
 
 class World(Happenings):
@@ -192,6 +141,48 @@ class World(Happenings):
         told = len(self._events)
         return await self.skene.worker.drain() - (len(self._events) - told)
 
+    async def lifecycle(
+        self,
+        subject: str,
+        name: "Lifecycle",
+        price: str | None = None,
+        *,
+        to: str | None = None,
+        order: "Order | None" = None,
+        copies: int = 1,
+        delay: timedelta | str | None = None,
+    ) -> "list[Obj]":
+        """Let a subject live a whole life as Stripe's customer, with the time that passes in it.
+
+        Args:
+            subject: as the app names it.
+            name: which life, e.g. `trial_converts`, `pays_late`, `never_pays`, `cancels_at_period_end`.
+            price: what is bought; the only price there is, if left out.
+            to: the price that `switches_price` ends with.
+            order: in which order the webhooks come, e.g. `reversed`; see `FakeStripe.held`.
+            copies: how often each of them comes.
+            delay: how long after the end of it all they come. Without any of these three, each webhook comes
+                when it happens.
+
+        Returns:
+            The events, oldest first, as Stripe sends them.
+
+        Raises:
+            AssertionError: the app does not sell through Stripe.
+            LookupError: no life is called so, or there is no such price.
+            ValueError: `switches_price` without a price to switch to; fewer than one copy.
+        """
+        from skene.testing.lifecycles import Buyer, live  # loads Stripe's SDK
+
+        stripe, buyer = self.stripe, Buyer(subject, price, to)
+        before = len(stripe.events)
+        mixed = (order, copies, delay) != (None, 1, None)
+        async with stripe.held(order or list, copies=copies) if mixed else nullcontext():
+            await live(stripe, self.clock, name, buyer)
+            if delay is not None:
+                self.clock.advance(delay)
+        return stripe.events[before:]
+
     async def follow(self, subject: str) -> Checkout:
         """Follow the upgrade link in a subject's last mail that has one, as the person would.
 
@@ -207,8 +198,7 @@ class World(Happenings):
             )
             raise AssertionError(f"{sent}\n{self.describe(subject)}")
         url = await self.skene.upgrade.follow(parse_qs(urlsplit(link).query)["token"][0])
-        session = _SESSION.search(urlsplit(url).path)
-        return Checkout(url, session.group(1) if session else None, self)
+        return Checkout.at(url, self)
 
     # -- what came of it ----------------------------------------------------------------------------------
 
@@ -251,13 +241,47 @@ class World(Happenings):
             if subject is None or one.subject == storable_id(subject)
         ]
 
+    def expect(
+        self,
+        subject: str,
+        *,
+        plan: str | None = None,
+        mails: Sequence[str] | None = None,
+        webhooks: Sequence[str] | None = None,
+        pending: Sequence[str] | None = None,
+        walls: Sequence[str] | None = None,
+        conversions: Sequence[str | None] | None = None,
+        events: Sequence[str] | None = None,
+    ) -> None:
+        """Check at once what has become of a subject; what is not named may be anything. Lists: oldest first.
+
+        Args:
+            subject: as the app names it.
+            plan: the one that is held now.
+            mails, webhooks: what was sent, by template and by type.
+            pending: what waits in the outbox, by template or type.
+            walls: the steps that refused first.
+            conversions: the loops credited with a beginning to pay; None where no wall explains it.
+            events: what hooks were told, by kind.
+
+        Raises:
+            AssertionError: something differs; shows what, and all that has happened to the subject.
+        """
+        __tracebackhide__ = True
+        wanted: dict[str, object] = {"plan": plan, "mails": mails, "webhooks": webhooks, "pending": pending}
+        wanted |= {"walls": walls, "conversions": conversions, "events": events}
+        asked = {name: value for name, value in wanted.items() if value is not None}
+        if lines := differences(asked, happened(self, subject)):
+            told = [f"{subject!r} is not as expected {LEGEND}:", *lines, self.describe(subject)]
+            raise AssertionError("\n".join(told))
+
     def describe(self, subject: str | None = None) -> str:
         """What has happened, for people: shown when a test that uses the `world` fixture fails."""
         only = None if subject is None else storable_id(subject)
         lines = [f"the world at {self.clock.now():%Y-%m-%d %H:%M:%S} UTC:"]
         for who, meter, plan, units in self.storage.counts():
             if only in (None, who):
-                lines.append(f"  {who}: {units} used of {self._limit(meter, plan)} ({meter}, plan {plan})")
+                lines.append(f"  {who}: {self._count(who, meter, plan, units)}")
         lines += [
             f"  {one.subject}: {one.spent} spent of {one.units} granted ({one.meter})"
             for one in self.storage.granted()
@@ -298,12 +322,17 @@ class World(Happenings):
         names = list(dict.fromkeys(_shown(step) for step in steps))
         raise LookupError(f"world.used(…): no meter is called {meter!r}; there are: {', '.join(names)}")
 
-    def _limit(self, meter: str, plan: str) -> str:
+    def _count(self, who: str, meter: str, plan: str, units: int) -> str:
+        """What a counter says."""
         try:
-            limit = self._meter(meter)[0].limits.get(plan)
+            step = self._meter(meter)[0]
         except LookupError:
-            return "?"
-        return "unlimited" if limit is None else str(limit)
+            return f"{units} used of ? ({meter}, plan {plan})"
+        if step.held:  # one counter for all plans
+            plan = applied_plan(step.limits, self.plan(who), self.skene.billing.default)
+        limit = step.limits.get(plan)
+        done = "held" if step.held else "used"
+        return f"{units} {done} of {'unlimited' if limit is None else limit} ({meter}, plan {plan})"
 
 
 def _is_count(value: object) -> bool:

@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pytest
 
+import skene
 from skene.testing.finding import find_skene
 
 CONFIG = """
@@ -45,6 +46,13 @@ STORY = """
 ASYNCIO = "asyncio_default_fixture_loop_scope = function"
 
 
+def environment() -> dict[str, str]:
+    """Nothing of this run's own but the skene that it tries, which need not be the one that is installed."""
+    outside = ("PYTEST_", "COV_CORE_", "PYTHONPATH")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(outside)}
+    return {**kept, "PYTHONPATH": str(Path(skene.__file__).parents[1])}
+
+
 @dataclass
 class Project:
     """A folder with somebody's app and tests."""
@@ -58,12 +66,11 @@ class Project:
 
     def test(self, *options: str) -> tuple[int, str]:
         """Run its tests; the exit code and what was printed."""
-        outside = ("PYTEST_", "COV_CORE_", "PYTHONPATH")
         ended = subprocess.run(
             # Not `python -m pytest`, which puts the folder on the path.
             [Path(sys.executable).with_name("pytest"), "-p", "no:cacheprovider", "-W", "error", *options],
             cwd=self.folder,
-            env={key: value for key, value in os.environ.items() if not key.startswith(outside)},
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=120,
@@ -85,9 +92,20 @@ def project(tmp_path: Path) -> Project:
         ("anyio_mode = auto", "", ["-p", "no:asyncio"]),
         ("", "anyio", ["-p", "no:asyncio"]),
         (f"asyncio_mode = auto\n{ASYNCIO}", "", ["-p", "no:anyio"]),
+        (f"asyncio_mode = strict\n{ASYNCIO}", "asyncio", ["-p", "no:anyio"]),
         (f"{ASYNCIO}\nasyncio_default_test_loop_scope = session", "asyncio", []),
+        ("anyio_mode = auto", "", ["-p", "no:asyncio", "-n", "2"]),
+        (f"asyncio_mode = auto\n{ASYNCIO}", "", ["-p", "no:anyio", "-n", "2", "--dist", "each"]),
     ],
-    ids=["anyio's mode", "anyio's marks", "asyncio's mode", "asyncio's marks, one loop, beside anyio"],
+    ids=[
+        "anyio's mode",
+        "anyio's marks",
+        "asyncio's mode",
+        "asyncio's marks",
+        "asyncio's marks, one loop, beside anyio",
+        "anyio's mode, two processes",
+        "asyncio's mode, two processes with every test each",
+    ],
 )
 def test_the_world_under_every_async_plugin(
     project: Project, ini: str, mark: str, options: list[str]
@@ -97,6 +115,58 @@ def test_the_world_under_every_async_plugin(
     code, told = project.test("-q", *options)
     assert code == 0, told
     assert re.search(r"^[24] passed", told, re.MULTILINE), told  # four where trio takes its turn
+
+
+def test_an_async_test_that_no_plugin_runs_does_not_pass(project: Project) -> None:
+    project.write("test_story.py", STORY)
+    code, told = project.test("-q", "-p", "no:asyncio", "-p", "no:anyio")
+    assert code == 1
+    assert re.search(r"^2 failed", told, re.MULTILINE), told
+
+
+def test_where_there_is_no_pytest_at_all(project: Project) -> None:
+    project.write(
+        "test_case.py",
+        """
+        import sys
+        import unittest
+
+        sys.modules["pytest"] = None
+
+        from skene.testing import world
+        from skene_config import skene
+
+        class Case(unittest.IsolatedAsyncioTestCase):
+            async def asyncSetUp(self):
+                self.world = await self.enterAsyncContext(world(skene))
+
+            async def test_a_story(self):
+                self.world.used("ada", 1)
+                self.assertFalse((await skene.consume("ada", "calls")).allowed)
+                await self.world.drain()
+                self.world.expect("ada", mails=["upgrade_prompt"], pending=[])
+
+            async def test_another_begins_afresh(self):
+                self.world.expect("ada", mails=[], walls=[])
+                self.assertTrue((await skene.consume("ada", "calls")).allowed)
+
+            async def test_that_fails(self):
+                self.world.expect("ada", mails=["upgrade_prompt"])
+        """,
+    )
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "unittest", "test_case"],
+        cwd=project.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "Ran 3 tests" in ended.stderr
+    assert "FAILED (failures=1)" in ended.stderr
+    assert "    - 'upgrade_prompt'\nthe world at" in ended.stderr
 
 
 def test_under_no_async_plugin_in_unittest_and_in_several_processes(project: Project) -> None:
@@ -148,6 +218,58 @@ def test_a_failure_shows_what_had_happened(project: Project) -> None:
     assert code == 1
     assert "ada: mail 'upgrade_prompt' is pending (nothing is delivered until world.drain())" in told
     assert told.count("-- skene --") == 1
+
+
+def test_an_expectation_that_fails_points_at_the_test(project: Project) -> None:
+    project.write(
+        "test_story.py",
+        """
+        from skene.testing import expect_answer
+
+        class Answer:
+            status_code, headers, text = 200, {}, '{"used": 1}'
+
+        def test_a_subject(world):
+            world.expect("ada", mails=["upgrade_prompt"])
+
+        def test_an_answer():
+            expect_answer(Answer, 402, used=1)
+        """,
+    )
+    code, told = project.test("-p", "no:asyncio")
+    assert code == 1
+    assert "    - 'upgrade_prompt'" in told
+    assert "  - status: 402" in told
+    assert re.findall(r"^(\S+):\d+: AssertionError", told, re.MULTILINE) == ["test_story.py"] * 2, told
+
+
+REACHES = """
+    import socket
+
+    def test_it(world):
+        try:
+            socket.getaddrinfo("api.acme.example", 443)
+        except AssertionError:
+            pass
+"""
+
+
+def test_the_network_is_refused_to_a_test_in_the_fixture(project: Project) -> None:
+    project.write("test_story.py", REACHES)
+    code, told = project.test("-q", "-p", "no:asyncio")
+    assert code == 1
+    assert "1 passed, 1 error" in told
+    assert "this test reached for the network: api.acme.example. Put a fake in its place" in told
+
+
+def test_the_configuration_lets_hosts_through(project: Project) -> None:
+    project.write("pytest.ini", "[pytest]\nskene_network = db.acme.example *.acme.example\n")
+    project.write(
+        "conftest.py", "import socket\nsocket.getaddrinfo = lambda *_: []  # no test here asks a name server"
+    )
+    project.write("test_story.py", REACHES)
+    code, told = project.test("-q", "-p", "no:asyncio")
+    assert code == 0, told
 
 
 def test_the_skene_may_be_elsewhere(project: Project) -> None:

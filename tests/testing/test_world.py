@@ -247,6 +247,19 @@ async def test_what_has_happened_is_told(inhabited: World) -> None:
     assert repr(inhabited) == "<World at 2026-01-01 12:00:00: 0 mails sent>"
 
 
+async def test_what_is_held_is_told_of_the_plan_that_is_held_now() -> None:
+    seats = condition.gauge(limit={"free": 3, "paid": 10}, meter="seats")
+    team = define_loop(type="freemium", name="team", steps=[step(condition=seats, action=action.block("no"))])
+    async with world(app(team)) as inside:
+        inside.used("acme", 2)
+        assert inside.describe().splitlines()[1:] == ["  acme: 2 held of 3 (seats, plan free)"]
+        await inside.set_plan("acme", "paid")
+        assert inside.describe().splitlines()[1] == "  acme: 2 held of 10 (seats, plan paid)"
+        assert [(await inside.skene.consume("acme", "seats")).allowed for _ in range(9)] == [True] * 8 + [
+            False
+        ]
+
+
 async def test_following_no_mail_says_why_there_is_none(inhabited: World) -> None:
     with pytest.raises(AssertionError, match=r"no mail was sent to 'ada'\n.*\n  nothing has happened"):
         await inhabited.follow("ada")

@@ -1,6 +1,7 @@
 """FakeStripe: the local Stripe as a test or a demo drives it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 
@@ -12,7 +13,7 @@ from skene.testing.stripe_server.objects import Obj
 from skene.testing.stripe_server.pages import Pages
 from skene.testing.stripe_server.state import State
 from skene.testing.stripe_server.usage import create_feature, create_meter, emit_summaries, sum_of
-from skene.testing.stripe_server.webhooks import Deliver, Webhooks
+from skene.testing.stripe_server.webhooks import Deliver, Order, Webhooks
 
 __all__ = ["FakeStripe"]
 
@@ -147,6 +148,23 @@ class FakeStripe(Lives):
     async def redeliver(self) -> bool:
         """Try the undelivered events again, oldest first; whether none is left."""
         return await self._webhooks.redeliver()
+
+    def held(self, order: Order = list, *, copies: int = 1) -> AbstractAsyncContextManager[None]:
+        """Hold webhooks back while an `async with` block runs; then deliver them, in any order and number.
+
+        Args:
+            order: takes all that are to come, oldest first, and returns those that arrive, in that order:
+                `reversed`, a shuffle of yours. What it leaves out is lost, and waits in `undelivered`.
+            copies: how often each event is among them.
+
+        Returns:
+            What `async with` enters. If the block fails, nothing is delivered.
+
+        Raises:
+            ValueError: on entering, when `copies` is less than 1.
+            RuntimeError: on entering, while webhooks are held already.
+        """
+        return self._webhooks.holding(order, copies)
 
     # --- what is sold ---------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Signs events and takes them to the application, as unreliably as a test wishes."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeAlias, cast
 
@@ -10,10 +11,13 @@ import stripe
 
 from skene.testing.stripe_server.objects import Obj
 
-__all__ = ["Deliver", "Webhooks", "sign"]
+__all__ = ["Deliver", "Order", "Webhooks", "sign"]
 
 Deliver: TypeAlias = Callable[[bytes, Mapping[str, str]], Awaitable[int]]
 """Takes the body and headers of a webhook to the application and returns the status it answered."""
+
+Order: TypeAlias = Callable[[list[Obj]], Iterable[Obj]]
+"""Takes events, oldest first, and returns those that arrive, in the order in which they do."""
 
 
 def sign(body: bytes, secret: str, at: datetime) -> str:
@@ -33,6 +37,7 @@ class Webhooks:
         undelivered: events that were dropped, or not answered with 2xx, oldest first.
         url: where to send events when no `deliver` was given; None: nowhere.
         deliver: how to send them instead.
+        held: while this is a list, what happens is put there and delivered by whoever holds it.
     """
 
     def __init__(self, secret: str, now: Callable[[], datetime]) -> None:
@@ -40,6 +45,7 @@ class Webhooks:
         self._now = now
         self.dropped = False
         self.undelivered: list[Obj] = []
+        self.held: list[Obj] | None = None
         self.url: str | None = None
         self.deliver: Deliver | None = None
 
@@ -47,7 +53,9 @@ class Webhooks:
         """Deliver an event that has just happened; keep it if that fails."""
         if self.deliver is None and self.url is None:
             return
-        if self.dropped or not await self.send(event):
+        if self.held is not None:
+            self.held.append(event)
+        elif self.dropped or not await self.send(event):
             self.undelivered.append(event)
 
     async def redeliver(self) -> bool:
@@ -65,6 +73,26 @@ class Webhooks:
         except (OSError, httpx.HTTPError):
             return False
         return 200 <= status < 300
+
+    @asynccontextmanager
+    async def holding(self, order: Order, copies: int) -> AsyncGenerator[None]:
+        """Hold events back while the block runs, and then deliver them; see `FakeStripe.held`."""
+        if copies < 1:
+            raise ValueError(f"held(…, copies={copies!r}): give a whole number of 1 or more")
+        if self.held is not None:
+            raise RuntimeError("webhooks are held already; held() cannot be nested")
+        held = self.held = []
+        try:
+            yield
+        except BaseException:
+            self.undelivered += held
+            raise
+        finally:
+            self.held = None
+        arriving = list(order([event for event in held for _ in range(copies)]))
+        self.undelivered += [event for event in held if event not in arriving]
+        for event in arriving:
+            await self.offer(event)
 
     def headers(self, body: bytes) -> Mapping[str, str]:
         """What a body is sent with."""

@@ -9,7 +9,7 @@ import typer
 from skene.cli.failing import DebugOption, guarded, report, scrub
 from skene.cli.gates import AppOption, load_gate
 from skene.cli.loading import ConfigOption, LoadError, find_config, load_skene
-from skene.cli.output import JsonOption, examples, print_json, say
+from skene.cli.output import JsonOption, counted, examples, print_json, say
 from skene.cli.people import with_storage
 from skene.cli.reactions import describe_goal, describe_reaction, goal_as_json, reaction_as_json
 from skene.cli.words import describe_step, step_as_json
@@ -193,7 +193,7 @@ def _print(found: Found) -> None:
         report(str(problem))
     if not found.problems and skene is not None:
         steps = len(skene.program.steps) + len(skene.program.reactions.all)
-        say(f"ok: {_count(len(skene.loops), 'loop')}, {_count(steps, 'step')}{_gated(found, skene)}")
+        say(f"ok: {counted(len(skene.loops), 'loop')}, {counted(steps, 'step')}{_gated(found, skene)}")
 
 
 def _steps_of(skene: "Runtime", loop: "Loop") -> "list[CompiledStep | Reaction]":
@@ -221,11 +221,7 @@ def _print_step(skene: "Runtime", step: "CompiledStep | Reaction", routes: Route
 def _gated(found: Found, skene: "Runtime") -> str:
     if found.routes is None:
         return "; --app module:app shows the routes they cover" if skene.program.steps else ""
-    return f", {_count(len({one for covered in found.routes.values() for one in covered}), 'gated route')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f", {counted(len({one for covered in found.routes.values() for one in covered}), 'gated route')}"
 
 
 def _as_json(found: Found) -> dict[str, Any]:

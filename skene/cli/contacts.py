@@ -8,7 +8,7 @@ import typer
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.finding import LimitOption, SubjectOption, say_more
 from skene.cli.loading import ConfigOption, load_skene
-from skene.cli.output import JsonOption, console, examples, instant, print_json, say, table
+from skene.cli.output import JsonOption, console, counted, examples, instant, print_json, say, table
 from skene.cli.people import SubjectArgument, with_storage
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def remove(
     found = with_storage(skene, lambda one: one.storage.unsuppress(address=digest))
     if not found:
         raise CommandError("nothing is known of this address, so it may be written to already")
-    say(f"{found} suppression{'' if found == 1 else 's'} removed")
+    say(f"{counted(found, 'suppression')} removed")
 
 
 def _digest(address: str) -> str:

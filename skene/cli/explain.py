@@ -8,7 +8,7 @@ import typer
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.gates import AppOption, load_gate
 from skene.cli.loading import ConfigOption, load_skene
-from skene.cli.output import JsonOption, console, examples, instant, print_json, say
+from skene.cli.output import JsonOption, console, counted, examples, instant, print_json, say, shown_limit
 from skene.cli.people import SubjectArgument, with_storage
 from skene.definitions.faults import nearest
 
@@ -198,16 +198,15 @@ def _counter(found: "Explained", one: "Decision") -> Iterator[tuple[str, str]]:
     yield "window", f"{one.period}: {opened}"
     yield "used", f"{one.used:,}; {'no limit' if one.remaining is None else f'{one.remaining:,} left'}"
     planned = limits.get(one.plan)
-    said = "unlimited" if planned is None else f"{planned:,}"
+    said = shown_limit(planned)
     if steps[0].feature is not None:
         said = f"none for those who hold the feature {steps[0].feature}, 0 for others"
-    yield "limit", f"{'unlimited' if one.limit is None else f'{one.limit:,}'}; of the plan {one.plan}: {said}"
+    yield "limit", f"{shown_limit(one.limit)}; of the plan {one.plan}: {said}"
     now = one.decided_at
     for own in found.overrides:
         if now is not None and own.meter == one.meter and own.in_force(now):
-            instead = "unlimited" if own.limit is None else f"{own.limit:,}"
             span = f"since {instant(own.set_at)}, until {_until(own.expires_at)}"
-            yield "", f"instead {instead} {span}{_for(own.reason)}"
+            yield "", f"instead {shown_limit(own.limit)} {span}{_for(own.reason)}"
     for grant in found.grants:
         over = now is not None and grant.expires_at is not None and grant.expires_at <= now
         if grant.meter == one.meter and not over and grant.spent < grant.units:
@@ -237,11 +236,10 @@ def _verdict(found: "Explained") -> Iterator[str]:
         if call.methods is None:
             yield "(what @gate.enforce gates by hand is known with --app module:app)"
         return
-    units = f"{one.cost:,} unit{'' if one.cost == 1 else 's'}"
     if one.allowed:
         after = "" if one.remaining is None else f", then {max(0, one.remaining - one.cost):,} left"
         watched = "; the loop only watches, it would be refused otherwise" if one.reason == "shadow" else ""
-        yield f"let through for {units}{after} ({one.reason}){watched}"
+        yield f"let through for {counted(one.cost, 'unit')}{after} ({one.reason}){watched}"
     else:
         yield f'refused with {one.status_code} by {one.step}: "{one.message}" ({one.reason})'
         yield from _asking(found, one)

@@ -7,7 +7,7 @@ import typer
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.finding import as_number
 from skene.cli.loading import ConfigOption, load_skene
-from skene.cli.output import examples, instant, say
+from skene.cli.output import examples, instant, say, shown_limit
 from skene.cli.people import SubjectArgument, with_storage
 from skene.cli.times import read_expiry
 from skene.errors import MeterUnknown
@@ -103,9 +103,8 @@ def set_override(
         )
     except (ValueError, MeterUnknown) as error:
         raise CommandError(str(error)) from error
-    said = "unlimited" if made.limit is None else f"{made.limit:,}"
     ends = f", until {instant(made.expires_at)}" if made.expires_at else ""
-    say(f"{subject}: the limit of {made.meter} is {said}{ends}")
+    say(f"{subject}: the limit of {made.meter} is {shown_limit(made.limit)}{ends}")
 
 
 @overrides.command("end", epilog=examples("skene override end ada exports", codes=_CODES))

@@ -10,7 +10,7 @@ import typer
 from skene.cli.failing import CommandError, DebugOption, guarded, report, scrub
 from skene.cli.finding import LimitOption, LoopOption, SubjectOption, check_known_loop, read_choice, say_more
 from skene.cli.loading import ConfigOption, load_skene
-from skene.cli.output import JsonOption, console, examples, instant, print_json, say, table
+from skene.cli.output import JsonOption, console, counted, examples, instant, print_json, say, table
 from skene.cli.people import with_storage
 
 if TYPE_CHECKING:
@@ -198,7 +198,9 @@ async def _in_states(skene: "Runtime", states: tuple["MessageState", ...], *, su
     if rows and not sure:
         risk = " A parked one may have arrived already." if "parked" in states else ""
         which = " or ".join(states)
-        typer.confirm(f"Try {_count(len(rows))} again that {_are(len(rows))} {which}?{risk}", abort=True)
+        typer.confirm(
+            f"Try {counted(len(rows), 'message')} again that {_are(len(rows))} {which}?{risk}", abort=True
+        )
     if len(rows) == AT_ONCE:
         say(f"these are the latest {AT_ONCE:,}; run it again for the rest")
     return [row.id for row in rows]
@@ -214,7 +216,7 @@ async def _each(
             done += 1
         else:
             report(await _why_not(skene, number, verb))
-    say(f"{_count(done)} {result}")
+    say(f"{counted(done, 'message')} {result}")
     return done == len(ids)
 
 
@@ -225,10 +227,6 @@ async def _why_not(skene: "Runtime", number: int, verb: str) -> str:
     state = found[0].state
     held = "in a worker's hands" if state == "claimed" else state
     return f"message {number} is {held} and cannot be {verb}"
-
-
-def _count(number: int) -> str:
-    return f"{number} message{'' if number == 1 else 's'}"
 
 
 def _are(number: int) -> str:

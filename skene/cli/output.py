@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["JsonOption", "console", "duration", "examples", "instant", "money", "print_json", "say", "table"]
+__all__ = [
+    "JsonOption",
+    "console",
+    "counted",
+    "duration",
+    "examples",
+    "instant",
+    "limit_as_json",
+    "money",
+    "print_json",
+    "say",
+    "shown_limit",
+    "table",
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -99,6 +112,21 @@ def duration(length: timedelta | None) -> str:
     if length < timedelta(minutes=1):
         return f"{length.total_seconds():.1f}s"
     return format_duration(length)
+
+
+def counted(number: int, noun: str) -> str:
+    """How many there are, for people: `1 route`, `1,200 routes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown_limit(limit: int | None) -> str:
+    """Units that a limit admits, for people."""
+    return "unlimited" if limit is None else f"{limit:,}"
+
+
+def limit_as_json(limit: int | None) -> int | str:
+    """The same as data, as loops write it."""
+    return "Infinity" if limit is None else limit
 
 
 def money(revenue: Sequence[tuple[str, int]]) -> str:

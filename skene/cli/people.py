@@ -8,7 +8,7 @@ import typer
 
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.loading import ConfigOption, load_skene
-from skene.cli.output import examples, instant, say
+from skene.cli.output import counted, examples, instant, say
 from skene.cli.times import read_future
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def merge(
         merged = with_storage(skene, lambda one: one.merge(source, target))
     except ValueError as error:
         raise CommandError(str(error)) from error
-    say(f"{source} counts as {merged.subject}: {merged.moved} row{'' if merged.moved == 1 else 's'} moved")
+    say(f"{source} counts as {merged.subject}: {counted(merged.moved, 'row')} moved")
     if merged.untied is not None:
         say(f"customer {merged.untied} is tied to nobody now, and may still pay; {merged.customer} stays")
 
@@ -175,4 +175,4 @@ def forget(
     if not yes:
         typer.confirm(f"Erase everything about {subject!r}? This cannot be undone.", abort=True)
     rows = with_storage(skene, lambda one: one.forget(subject))
-    say(f"{subject}: {rows} row{'' if rows == 1 else 's'} erased or made anonymous")
+    say(f"{subject}: {counted(rows, 'row')} erased or made anonymous")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from skene.cli.output import instant
+from skene.cli.output import counted, instant
 from skene.definitions import (
     AllCondition,
     AnyCondition,
@@ -227,7 +227,7 @@ def _level(condition: UsageLevelCondition) -> str:
 
 def _amount(level: float) -> str:
     if isinstance(level, int):
-        return f"{level:,} unit{'' if level == 1 else 's'}"
+        return counted(level, "unit")
     return f"{level * 100:.10g}% of the limit"
 
 
@@ -258,7 +258,7 @@ def _action(action: "FiringAction") -> str:
         case WebhookAction():
             return f"signed webhook {action.event} through {action.provider}"
         case GrantAction():
-            units = f"{action.units:,} more unit{'' if action.units == 1 else 's'}"
+            units = counted(action.units, "more unit")
             which = f"the meter {action.meter}" if action.meter else "the only meter"
             length = f"for {format_duration(action.expires)}" if action.expires else "for ever"
             return f"{units} of {which}, {length}"
@@ -283,8 +283,7 @@ def _again(reaction: "Reaction") -> str:
     else:
         said = "" if reaction.max_fires else "every time"
     if reaction.max_fires:
-        times = f"{reaction.max_fires:,} time{'' if reaction.max_fires == 1 else 's'} at most"
-        said += f"{', ' if said else ''}{times}"
+        said += f"{', ' if said else ''}{counted(reaction.max_fires, 'time')} at most"
     return said
 
 

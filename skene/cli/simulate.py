@@ -10,7 +10,16 @@ import typer
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.finding import as_number
 from skene.cli.loading import ConfigOption, load_skene
-from skene.cli.output import JsonOption, examples, instant, print_json, say
+from skene.cli.output import (
+    JsonOption,
+    counted,
+    examples,
+    instant,
+    limit_as_json,
+    print_json,
+    say,
+    shown_limit,
+)
 from skene.cli.people import with_storage
 from skene.cli.times import read_past
 from skene.definitions.faults import nearest
@@ -67,7 +76,8 @@ def simulate(
         return
     say(f"windows that ran since {instant(start)}{_only_latest(found)}")
     for one in found:
-        say(f"\n{one.step}, {one.plan}: {_units(one.before)} → {_units(one.after)} units per {one.period}")
+        limits = f"{shown_limit(one.before)} → {shown_limit(one.after)}"
+        say(f"\n{one.step}, {one.plan}: {limits} units per {one.period}")
         for line in _words(one):
             say(f"  {line}")
 
@@ -123,7 +133,7 @@ def _place(skene: "Runtime", text: str, path: str) -> tuple[str, str]:
 
 def _as_json(one: "Simulated") -> dict[str, Any]:
     names = ("step", "meter", "plan", "period", "enforced")
-    limits = {name: _number(getattr(one, name)) for name in ("before", "after")}
+    limits = {name: limit_as_json(getattr(one, name)) for name in ("before", "after")}
     known = _raises(one) and not _unknown(one)
     freed = one.found.walled - one.found.walled_over if known else None
     return {
@@ -134,16 +144,8 @@ def _as_json(one: "Simulated") -> dict[str, Any]:
     }
 
 
-def _number(limit: int | None) -> int | str:
-    return "Infinity" if limit is None else limit
-
-
-def _units(limit: int | None) -> str:
-    return "unlimited" if limit is None else f"{limit:,}"
-
-
 def _people(number: int) -> str:
-    return f"{number:,} subject{'' if number == 1 else 's'}"
+    return counted(number, "subject")
 
 
 def _only_latest(found: "Sequence[Simulated]") -> str:

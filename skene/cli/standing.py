@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from skene.cli.output import instant
+from skene.cli.output import instant, limit_as_json, shown_limit
 from skene.cli.words import billed_units
 
 if TYPE_CHECKING:
@@ -34,14 +34,20 @@ def override_as_json(one: "Overridden", now: datetime) -> dict[str, Any]:
     """Another limit, as data."""
     names = ("meter", "limit", "set_at", "expires_at", "ended_at", "reason")
     told = {name: getattr(one, name) for name in names}
-    return {**told, "limit": "Infinity" if one.limit is None else one.limit, "in_force": one.in_force(now)}
+    return {**told, "limit": limit_as_json(one.limit), "in_force": one.in_force(now)}
 
 
 def override_row(one: "Overridden", now: datetime) -> list[str]:
     """Another limit, as cells."""
-    limit = "unlimited" if one.limit is None else f"{one.limit:,}"
     holds = "yes" if one.in_force(now) else "no"
-    return [instant(one.set_at), one.meter, limit, holds, instant(one.expires_at), one.reason or _NONE]
+    return [
+        instant(one.set_at),
+        one.meter,
+        shown_limit(one.limit),
+        holds,
+        instant(one.expires_at),
+        one.reason or _NONE,
+    ]
 
 
 def grant_as_json(one: "Granted") -> dict[str, Any]:

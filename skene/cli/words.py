@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from skene.cli.output import counted, limit_as_json, shown_limit
 from skene.definitions import CalendarPeriod
 
 if TYPE_CHECKING:
@@ -47,12 +48,10 @@ def step_as_json(step: "CompiledStep", routes: "Iterable[tuple[str, str]] | None
         "endpoint": trigger.endpoint if trigger else None,
         "methods": sorted(trigger.methods) if trigger and trigger.methods else None,
         "meter": step.meter,
-        "limits": {plan: "Infinity" if limit is None else limit for plan, limit in step.limits.items()},
+        "limits": {plan: limit_as_json(limit) for plan, limit in step.limits.items()},
         "billed": {plan: billed.dump()["billed"] for plan, billed in step.billed.items()},
         "feature": step.feature,
-        "member_limits": {
-            plan: "Infinity" if limit is None else limit for plan, limit in step.member_limits.items()
-        },
+        "member_limits": {plan: limit_as_json(limit) for plan, limit in step.member_limits.items()},
         "period": step.period,
         "lease": step.lease,
         "enforced": step.enforce,
@@ -69,7 +68,7 @@ def _when(step: "CompiledStep") -> str:
 
 def _counts(step: "CompiledStep") -> str:
     cost = step.cost
-    units = "units as your function says" if callable(cost) else f"{cost} unit{'' if cost == 1 else 's'}"
+    units = "units as your function says" if callable(cost) else counted(cost, "unit")
     which = "every call, failed ones too" if step.charge == "attempt" else "every call that succeeds"
     counter = "a counter for each route" if step.by_route else f"the meter {step.meter}"
     lease = f"; a process takes up to {step.lease:,} at a time" if step.lease else ""
@@ -91,7 +90,7 @@ def _limits(step: "CompiledStep") -> str:
 def _units(limit: int | None, billed: "Billed | None") -> str:
     """A plan's limit, as people read it."""
     if billed is None:
-        return "unlimited" if limit is None else f"{limit:,}"
+        return shown_limit(limit)
     return billed_units(billed.included, limit)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from skene.cli.failing import DebugOption, guarded, scrub
 from skene.cli.loading import ConfigOption, LoadError, load_skene
-from skene.cli.output import JsonOption, examples, print_json, say
+from skene.cli.output import JsonOption, counted, examples, print_json, say
 
 if TYPE_CHECKING:
     from skene.cli.doctor.findings import Finding, Patient
@@ -59,7 +59,7 @@ def doctor(
             if one.advice:
                 say(f"         → {one.advice}")
         warnings = sum(one.severity == "warning" for one in findings)
-        say(f"\n{_count(len(bad), 'error')}, {_count(warnings, 'warning')}")
+        say(f"\n{counted(len(bad), 'error')}, {counted(warnings, 'warning')}")
     if bad:
         raise typer.Exit(1)
 
@@ -67,10 +67,6 @@ def doctor(
 def _as_json(one: "Finding") -> dict[str, str | None]:
     seen = {"check": one.check, "severity": str(one.severity), "seen": scrub(one.seen)}
     return {**seen, "advice": one.advice or None}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _examined(app: str | None, workers: int | None, config: str | None) -> "list[Finding]":
@@ -115,7 +111,7 @@ def _configuration(patient: "Patient") -> "list[Finding]":
     found += [Finding("configuration", Severity.ERROR, str(one), "skene check") for one in others]
     if not others:
         found.append(
-            Finding("configuration", Severity.OK, f"{_count(len(patient.skene.loops), 'loop')}, no fault")
+            Finding("configuration", Severity.OK, f"{counted(len(patient.skene.loops), 'loop')}, no fault")
         )
     if patient.app is None:
         return [
@@ -130,7 +126,7 @@ def _configuration(patient: "Patient") -> "list[Finding]":
             Finding("routes", Severity.ERROR, one, f"skene check --app {patient.app}") for one in seen
         ]
     gated = {one for covered in routes.values() for one in covered}
-    return [*found, Finding("routes", Severity.OK, _count(len(gated), "gated route"))]
+    return [*found, Finding("routes", Severity.OK, counted(len(gated), "gated route"))]
 
 
 async def _looked_at(patient: "Patient") -> "list[Finding]":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skene.cli.failing import DebugOption, guarded, report, scrub
-from skene.cli.output import JsonOption, examples, print_json, say
+from skene.cli.output import JsonOption, counted, examples, print_json, say
 
 if TYPE_CHECKING:
     from skene.cli.init.planning import Plan
@@ -106,7 +106,7 @@ def _asks(agreed: bool, as_json: bool) -> bool:
 
 def _show(plan: "Plan") -> None:
     found = plan.found
-    say(f"app       {plan.shown_app}, {found.app.path}, {_count(len(found.routes), 'route')}")
+    say(f"app       {plan.shown_app}, {found.app.path}, {counted(len(found.routes), 'route')}")
     say(f"caller    {found.caller or 'not found'}")
     if found.limited:
         say(f"gated     {', '.join(f'{method} {path}' for method, path in found.triggers) or 'no route yet'}")
@@ -115,7 +115,7 @@ def _show(plan: "Plan") -> None:
     say(f"users     {f'{found.users.module}:{found.users.name}' if found.users else 'no table found'}")
     say(f"database  {found.settings.database or 'none found: skene.db, an SQLite file'}")
     keys = ", ".join(f"{name} ({mode})" for name, mode in found.settings.stripe.items())
-    say(f"stripe    {keys or 'no key'}; {_count(len(found.settings.prices), 'price')}")
+    say(f"stripe    {keys or 'no key'}; {counted(len(found.settings.prices), 'price')}")
     for note in plan.notes:
         say(f"note      {scrub(note)}")
     say()
@@ -206,7 +206,3 @@ def _as_json(plan: "Plan", written: list[str], checked: list[str] | None) -> dic
         "problems": checked,
         "next": plan.next_steps(),
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

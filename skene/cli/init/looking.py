@@ -17,6 +17,7 @@ from skene.cli.init.samples import find_sample
 from skene.cli.init.settings import Settings, find_settings
 from skene.cli.init.source import Files, Module, Source, is_test, read_files, targets
 from skene.cli.init.writing import PATTERNS, Found, Pattern
+from skene.cli.output import counted
 from skene.definitions.faults import describe, nearest
 
 __all__ = ["Look", "look"]
@@ -140,7 +141,7 @@ def _app(files: Files, given: str | None, *, ask: bool) -> App:
     if len(alone) == 1:
         return alone[0]
     if not alone:
-        looked = f"looked at {len(files.trees)} Python file{'' if len(files.trees) == 1 else 's'}"
+        looked = f"looked at {counted(len(files.trees), 'Python file')}"
         broken = "".join(f"\n  {one}: is it in there?" for one in files.broken)
         raise CommandError(
             f"there is no `app = FastAPI(…)` in this folder ({looked}); run the command where your app is, "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from skene.cli.failing import CommandError
+from skene.cli.output import counted
 from skene.errors import BillingUnavailable, ConfigurationError, DeliveryFailed
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def check_resend(given: Mapping[str, str], base: str | None) -> Answer:
                 f"whether {domain} is verified cannot be seen with it; look at Resend's dashboard, Domains"
             ],
         )
-    answer = Answer(lines=[f"Resend: {len(domains)} domain{'' if len(domains) == 1 else 's'}"])
+    answer = Answer(lines=[f"Resend: {counted(len(domains), 'domain')}"])
     if domains.get(domain) == "verified":
         answer.lines.append(f"{domain}: verified")
     else:

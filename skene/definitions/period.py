@@ -71,15 +71,8 @@ class HeldPeriod(Definition, frozen=True):
 
 Period = FixedPeriod | RollingPeriod | CalendarPeriod | BillingCyclePeriod | LifetimePeriod | HeldPeriod
 
-_KINDS: tuple[type[Period], ...] = (
-    FixedPeriod,
-    RollingPeriod,
-    CalendarPeriod,
-    BillingCyclePeriod,
-    LifetimePeriod,
-    HeldPeriod,
-)
-_read_kind = one_of(*_KINDS)
+PERIODS: tuple[type[Period], ...] = get_args(Period)
+_read_kind = one_of(*PERIODS)
 
 
 def read_period(value: object) -> Period:

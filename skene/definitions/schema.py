@@ -31,14 +31,7 @@ from skene.definitions.conditions import (
     UsageLevelCondition,
 )
 from skene.definitions.loop import Loop
-from skene.definitions.period import (
-    BillingCyclePeriod,
-    CalendarPeriod,
-    FixedPeriod,
-    HeldPeriod,
-    LifetimePeriod,
-    RollingPeriod,
-)
+from skene.definitions.period import PERIODS
 from skene.definitions.recovery import Recovery
 from skene.definitions.step import Step, Wait
 from skene.definitions.trigger import METHODS, ApiTrigger
@@ -273,15 +266,14 @@ def _conditions() -> tuple[Schema, Schema]:
 
 def _parts() -> dict[str, Schema]:
     either, asked = _conditions()
-    periods = (FixedPeriod, RollingPeriod, CalendarPeriod, BillingCyclePeriod, LifetimePeriod, HeldPeriod)
     triggers = (ApiTrigger, *FIRING_TRIGGERS)
     actions = (BlockAction, EmailAction, WebhookAction, GrantAction)
     conditions = (UsageCondition, *(kind for kind in FIRING_CONDITIONS if kind is not FunctionCondition))
-    kinds = (*triggers, *conditions, *actions, *periods)
+    kinds = (*triggers, *conditions, *actions, *PERIODS)
     return {
         "Duration": _DURATION,
         "Limit": _LIMIT,
-        "Period": {"if": {"type": "object"}, "then": _one_of(*periods), "else": _ref("Duration")},
+        "Period": {"if": {"type": "object"}, "then": _one_of(*PERIODS), "else": _ref("Duration")},
         "Trigger": _one_of(*triggers),
         "Condition": either,
         "FiringCondition": asked,

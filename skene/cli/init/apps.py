@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from skene.cli.init.source import Function, Module, Source, is_test, targets
 
-__all__ = ["App", "Route", "Routes", "dependencies_of", "find_apps", "find_routes"]
+__all__ = ["App", "Route", "Routes", "dependencies_of", "find_apps", "find_routes", "signature_of"]
 
 _METHODS = {name: name.upper() for name in ("get", "post", "put", "patch", "delete", "head", "options")}
 _DEEPEST = 10
@@ -225,7 +225,7 @@ class _Reader:
             self.unread.append(f"{module.path}:{call.lineno}")
             return
         depends = dependencies_of(self.source, module, given.get("dependencies"))
-        for argument in _arguments(node):
+        for argument in signature_of(node):
             depends |= dependencies_of(self.source, module, argument)
         self.routes.setdefault(key, []).extend(
             Route(method, path, module, node, frozenset(depends)) for method in methods
@@ -288,7 +288,8 @@ def _listed(value: ast.expr | None) -> list[str]:
     ]
 
 
-def _arguments(node: Function | None) -> Iterator[ast.expr]:
+def signature_of(node: Function | None) -> Iterator[ast.expr]:
+    """The annotations and defaults of a function: where its dependencies are named."""
     if node is None:
         return
     every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]

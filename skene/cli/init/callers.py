@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from skene.cli.init.apps import Route, dependencies_of
-from skene.cli.init.source import Function, Module, Source, targets
+from skene.cli.init.apps import Route, dependencies_of, signature_of
+from skene.cli.init.source import Module, Source, targets
 
 __all__ = ["Caller", "find_caller", "named_caller"]
 
@@ -96,13 +96,7 @@ def _inner(source: Source, dotted: str) -> set[str]:
     found = source.definition(dotted)
     if found is None or not isinstance(found[2], ast.FunctionDef | ast.AsyncFunctionDef):
         return set()
-    return {inner for one in _signature(found[2]) for inner in dependencies_of(source, found[0], one)}
-
-
-def _signature(node: Function) -> list[ast.expr]:
-    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    given = [*(one.annotation for one in arguments), *node.args.defaults, *node.args.kw_defaults]
-    return [one for one in given if one is not None]
+    return {inner for one in signature_of(found[2]) for inner in dependencies_of(source, found[0], one)}
 
 
 def _candidate(source: Source, dotted: str, uses: int) -> _Candidate | None:

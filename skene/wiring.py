@@ -157,7 +157,7 @@ class Skene(Runtime):
                 together.
         """
         check_loops(loops)
-        settings = env if env is not None else _environment()
+        settings = env if env is not None else environment()
         given = {name: settings.get(name, "").strip() for name in _VARIABLES}
         faults = _half_set(given)
         if faults:
@@ -210,7 +210,7 @@ SECRETS = (
     "SKENE_SECRET",
 )
 """Those that may be kept in the system's keyring."""
-_PAIRS = (("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"), ("RESEND_API_KEY", "SKENE_SENDER"))
+PAIRS = (("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"), ("RESEND_API_KEY", "SKENE_SENDER"))
 
 
 def storage_from(url: str) -> Storage:
@@ -248,11 +248,21 @@ def _counting_in(url: str, storage: Storage) -> Storage:
     return ValkeyStorage(url, storage=storage)
 
 
-def _environment() -> dict[str, str]:
+def written_environment() -> dict[str, str]:
+    """The variables of the process, and of the `.env` in this folder or above where they are not set."""
     from dotenv import dotenv_values, find_dotenv
 
     written = dotenv_values(find_dotenv(usecwd=True))
-    settings = {**{k: v for k, v in written.items() if v is not None}, **os.environ}
+    return {**{k: v for k, v in written.items() if v is not None}, **os.environ}
+
+
+def environment() -> dict[str, str]:
+    """The same with the secrets of the keyring that they name.
+
+    Raises:
+        ConfigurationError: there is no keyring, or it is locked.
+    """
+    settings = written_environment()
     if service := settings.get("SKENE_KEYRING", "").strip():
         from skene.adapters.keyring import read_secrets
 
@@ -262,7 +272,7 @@ def _environment() -> dict[str, str]:
 
 def _half_set(given: Mapping[str, str]) -> list[Fault]:
     faults: list[Fault] = []
-    for first, second in _PAIRS:
+    for first, second in PAIRS:
         if bool(given[first]) != bool(given[second]):
             missing, there = (second, first) if given[first] else (first, second)
             faults.append(_missing(missing, there))

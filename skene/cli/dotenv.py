@@ -14,11 +14,11 @@ PRIVATE = 0o600
 _PLAIN = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
 
 
-def read_values(path: Path) -> dict[str, str]:
-    """The variables of a file; none if there is no file."""
+def read_values(path: Path, *, interpolate: bool = False) -> dict[str, str]:
+    """The variables of a file, as they are written or with `${…}` filled in; none if there is no file."""
     from dotenv import dotenv_values
 
-    found = dotenv_values(path, interpolate=False) if path.exists() else {}
+    found = dotenv_values(path, interpolate=interpolate) if path.exists() else {}
     return {name: value for name, value in found.items() if value is not None}
 
 

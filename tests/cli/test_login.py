@@ -203,6 +203,18 @@ def test_the_keyring_holds_the_secrets_and_from_env_finds_them(
     assert skene.billing.name == "stripe"
 
 
+def test_doctor_knows_what_is_in_the_keyring(project: Project, drawer: Drawer) -> None:
+    project.write(".env", "SKENE_KEYRING=skene:app\n")
+
+    def several() -> list[str]:
+        said = json.loads(project.run("doctor", "--json", "--workers", "2").stdout)
+        return [one["seen"] for one in said["findings"] if one["check"] == "workers"]
+
+    assert "a secret of its own" in several()[0]
+    drawer.set_password("skene:app", "SKENE_SECRET", "x" * 32)
+    assert "a secret of its own" not in several()[0]
+
+
 def test_without_the_extra_its_name_is_told(
     services: Services, empty: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

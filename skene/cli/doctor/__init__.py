@@ -1,6 +1,5 @@
 """`skene doctor`: everything that a running app depends on, looked at once."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,13 +70,15 @@ def _as_json(one: "Finding") -> dict[str, str | None]:
 
 def _examined(app: str | None, workers: int | None, config: str | None) -> "list[Finding]":
     """Everything that is found. A check that fails itself is a finding, and keeps no other from looking."""
-    from dotenv import dotenv_values, find_dotenv
-
     from skene.cli.doctor import surroundings
     from skene.cli.doctor.findings import Finding, Patient, Severity
+    from skene.errors import ConfigurationError
+    from skene.wiring import environment, written_environment
 
-    written = dotenv_values(find_dotenv(usecwd=True))
-    env = {**{name: value for name, value in written.items() if value is not None}, **os.environ}
+    try:
+        env = environment()
+    except ConfigurationError:  # of the keyring; whether the app can do without, loading it tells
+        env = written_environment()
     findings = [
         *surroundings.distributions(),
         *surroundings.env_file(Path.cwd()),

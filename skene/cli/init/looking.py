@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from skene.cli import terminal
+from skene.cli.dotenv import read_values
 from skene.cli.failing import CommandError
 from skene.cli.init.apps import App, Route, Routes, find_apps, find_routes
 from skene.cli.init.callers import Caller, find_caller, named_caller
@@ -18,12 +19,11 @@ from skene.cli.init.settings import Settings, find_settings
 from skene.cli.init.source import Files, Module, Source, is_test, read_files, targets
 from skene.cli.init.writing import PATTERNS, Found, Pattern
 from skene.cli.output import counted
-from skene.definitions.faults import describe, nearest
+from skene.definitions.faults import describe, did_you_mean, nearest
 
 __all__ = ["Look", "look"]
 
 _COUNTS_IN = ("postgresql", "sqlite")
-_PAIRS = (("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"), ("RESEND_API_KEY", "SKENE_SENDER"))
 
 
 class Look:
@@ -101,16 +101,12 @@ def _pattern(given: str | None, *, ask: bool) -> Pattern:
     for one in PATTERNS:
         if one == given.strip().lower().replace("_", "-"):
             return one
-    near = nearest(given, PATTERNS)
-    hint = f"; did you mean {near}?" if near else ""
-    raise typer.BadParameter(f"--pattern: got {_said(given)}; give one of {', '.join(PATTERNS)}{hint}")
+    known = f"{', '.join(PATTERNS)}{did_you_mean(given, PATTERNS)}"
+    raise typer.BadParameter(f"--pattern: got {_said(given)}; give one of {known}")
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    from dotenv import dotenv_values
-
-    written = dotenv_values(folder / ".env")
-    return {**{name: value for name, value in written.items() if value is not None}, **os.environ}
+    return {**read_values(folder / ".env", interpolate=True), **os.environ}
 
 
 def _settings_notes(settings: Settings) -> list[str]:
@@ -120,8 +116,10 @@ def _settings_notes(settings: Settings) -> list[str]:
             f"DATABASE_URL: got {given}; skene counts in postgresql://… or sqlite:///file.db. "
             "Keep yours under another name, and leave DATABASE_URL to skene"
         )
+    from skene.wiring import PAIRS
+
     notes: list[str] = []
-    for first, second in _PAIRS:
+    for first, second in PAIRS:
         if (first in settings.variables) != (second in settings.variables):
             there, missing = (first, second) if first in settings.variables else (second, first)
             service = "stripe" if first.startswith("STRIPE") else "resend"
@@ -173,12 +171,9 @@ def _named_app(files: Files, apps: list[App], given: str) -> App:
     if len(fits) == 1:
         return fits[0]
     known = [_shown(files, one) for one in apps]
-    near = nearest(given, known)
-    hint = f"; did you mean {near}?" if near else ""
     found = "several are called so" if fits else "there is no such app"
-    raise typer.BadParameter(
-        f"--app: got {_said(given)}; {found}. There are: {', '.join(known) or 'none'}{hint}"
-    )
+    there = f"{', '.join(known) or 'none'}{did_you_mean(given, known)}"
+    raise typer.BadParameter(f"--app: got {_said(given)}; {found}. There are: {there}")
 
 
 def _without_mounted(files: Files, apps: list[App]) -> list[App]:

@@ -10,7 +10,7 @@ from skene.cli.gates import AppOption, load_gate
 from skene.cli.loading import ConfigOption, load_skene
 from skene.cli.output import JsonOption, console, counted, examples, instant, print_json, say, shown_limit
 from skene.cli.people import SubjectArgument, with_storage
-from skene.definitions.faults import nearest
+from skene.definitions.faults import did_you_mean
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,9 +89,8 @@ def _call(
     steps = skene.program.steps
     if method is None or path is None:
         if meter not in skene.program.meters:
-            near = nearest(meter, skene.program.meters)
             there = ", ".join(skene.program.meters) or "none"
-            hint = f"; did you mean {near}?" if near else ""
+            hint = did_you_mean(meter, skene.program.meters)
             raise CommandError(f"--meter: no meter is called {meter!r}; there are: {there}{hint}")
         return Call(subject, meter=meter, units=units, member=member), [
             Asked(step, asked_about(step, "", "")) for step in steps
@@ -128,9 +127,8 @@ def _read_method(text: str) -> str:
 
     if text.upper() in METHODS:
         return text.upper()
-    near = nearest(text, METHODS)
-    hint = f"; did you mean {near}?" if near else ""
-    raise CommandError(f"METHOD: got {text!r}; give one of {', '.join(METHODS)}{hint}")
+    known = f"{', '.join(METHODS)}{did_you_mean(text, METHODS)}"
+    raise CommandError(f"METHOD: got {text!r}; give one of {known}")
 
 
 def _read_path(text: str) -> str:

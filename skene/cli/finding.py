@@ -8,7 +8,7 @@ import typer
 
 from skene.cli.failing import CommandError
 from skene.cli.output import say
-from skene.definitions.faults import nearest
+from skene.definitions.faults import did_you_mean
 
 if TYPE_CHECKING:
     from skene.runtime.skene import Runtime
@@ -52,8 +52,7 @@ def read_choice(text: str, option: str, allowed: Iterable[E]) -> E:
     for one in words:
         if one.value == text.strip().lower().replace("-", "_"):
             return one
-    near = nearest(text, [one.value for one in words])
-    hint = f"; did you mean {near}?" if near else ""
+    hint = did_you_mean(text, [one.value for one in words])
     raise CommandError(f"{option}: got {text!r}; give one of {', '.join(words)}{hint}")
 
 
@@ -65,11 +64,8 @@ def check_known_loop(skene: "Runtime", name: str | None) -> None:
     """
     known = [one.key for one in skene.loops]
     if name is not None and name not in known:
-        near = nearest(name, known)
-        hint = f"; did you mean {near}?" if near else ""
-        raise CommandError(
-            f"--loop: no loop is called {name!r}; there are: {', '.join(known) or 'none'}{hint}"
-        )
+        there = f"{', '.join(known) or 'none'}{did_you_mean(name, known)}"
+        raise CommandError(f"--loop: no loop is called {name!r}; there are: {there}")
 
 
 def as_number(text: str) -> int | str:

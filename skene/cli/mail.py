@@ -12,7 +12,7 @@ import typer
 from skene.cli.failing import CommandError, DebugOption, guarded
 from skene.cli.loading import DEFAULT, ConfigOption, LoadError, find_config, load_skene
 from skene.cli.output import JsonOption, examples, print_json, say
-from skene.definitions.faults import nearest
+from skene.definitions.faults import did_you_mean
 from skene.errors import DeliveryRefused
 
 if TYPE_CHECKING:
@@ -157,10 +157,8 @@ def _notifier(provider: str | None, config: str | None) -> tuple[str | None, "No
         if not error.missing or config is not None or find_config(None) != DEFAULT:
             raise
     if provider is not None and provider not in known:
-        near = nearest(provider, list(known))
-        hint = f"; did you mean {near}?" if near else ""
-        there = ", ".join(known) or "none"
-        raise CommandError(f"--provider: no notifier is called {provider!r}; there are: {there}{hint}")
+        there = f"{', '.join(known) or 'none'}{did_you_mean(provider, known)}"
+        raise CommandError(f"--provider: no notifier is called {provider!r}; there are: {there}")
     if known:
         name = provider or next(iter(known))
         return name, known[name]

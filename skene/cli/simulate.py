@@ -22,7 +22,7 @@ from skene.cli.output import (
 )
 from skene.cli.people import with_storage
 from skene.cli.times import read_past
-from skene.definitions.faults import nearest
+from skene.definitions.faults import did_you_mean
 
 if TYPE_CHECKING:
     from skene.runtime.simulating import Simulated
@@ -116,8 +116,7 @@ def _place(skene: "Runtime", text: str, path: str) -> tuple[str, str]:
     names = sorted({one.key for one in steps} | {one.loop for one in steps}, key=len, reverse=True)
     step = next((name for name in names if path.startswith(f"{name}.")), None)
     if step is None:
-        near = nearest(path.partition(".")[0], names)
-        hint = f"; did you mean {near}?" if near else ""
+        hint = did_you_mean(path.partition(".")[0], names)
         there = ", ".join(sorted(names)) or "none"
         raise CommandError(f"--set: got {text!r}; give {_FORM}; there are: {there}{hint}")
     what, _, plan = path.removeprefix(f"{step}.").partition(".")

@@ -161,6 +161,12 @@ def nearest(word: object, words: Iterable[str]) -> str | None:
     return known[close[0]] if close else None
 
 
+def did_you_mean(word: object, words: Iterable[str]) -> str:
+    """Returns the end of a message about a misspelt word: `; did you mean this?`; empty if none is near."""
+    near = nearest(word, words)
+    return f"; did you mean {near}?" if near else ""
+
+
 def _scalar(value: str | int | float) -> str:
     if isinstance(value, str):
         return _quoted(value)

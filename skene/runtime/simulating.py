@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skene.definitions import RollingPeriod, parse_duration, parse_limit
-from skene.definitions.faults import DefinitionError, nearest
+from skene.definitions.faults import DefinitionError, did_you_mean
 from skene.definitions.units import Unlimited
 from skene.engine.decide import shadow_name
 from skene.engine.program import CompiledStep
@@ -110,11 +110,8 @@ class SimulationVerbs:
 def _read(step: CompiledStep, plan: str, limit: Any) -> int | None:
     """A limit to try. Of a plan that is billed it is the cap."""
     if plan not in step.limits:
-        near = nearest(plan, step.limits)
-        hint = f"; did you mean {near}?" if near else ""
-        raise ValueError(
-            f"{step.key} has no limit for the plan {plan!r}; there are: {', '.join(step.limits)}{hint}"
-        )
+        there = f"{', '.join(step.limits)}{did_you_mean(plan, step.limits)}"
+        raise ValueError(f"{step.key} has no limit for the plan {plan!r}; there are: {there}")
     try:
         read = parse_limit(limit, f"{step.key}.limit.{plan}")
     except DefinitionError as error:

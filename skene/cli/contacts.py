@@ -74,7 +74,7 @@ def show_suppressions(
     """
     if context.invoked_subcommand is not None:
         return
-    from skene.runtime.gate import stored
+    from skene.runtime.asks import stored
 
     skene = load_skene(config)
     who = None if subject is None else stored(subject)

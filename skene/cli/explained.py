@@ -94,7 +94,7 @@ class Explained:
 async def gather(skene: "Runtime", call: Call, asked: Sequence[Asked]) -> Explained:
     """Look, and change nothing."""
     from skene.engine.program import for_route
-    from skene.runtime.gate import Ask, asks_of, stored
+    from skene.runtime.asks import Ask, asks_of, stored
 
     subject, asks, guessed = stored(call.subject), list[Ask](), list[str]()
     for step in _steps(call, asked):

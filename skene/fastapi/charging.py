@@ -15,7 +15,8 @@ from skene.errors import IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.fastapi.answers import problem, refusal, unavailable, unknown_subject
 from skene.fastapi.fingerprint import Unrecognisable, fingerprint
 from skene.fastapi.visit import Visit
-from skene.runtime.gate import Admission, Ask, Gatekeeper, asks_of
+from skene.runtime.asks import Ask, asks_of
+from skene.runtime.gate import Admission, Gatekeeper
 from skene.runtime.spending import Plain
 
 __all__ = ["Charging", "subject_text"]

@@ -26,8 +26,9 @@ from skene.engine.secrets import copied
 from skene.engine.subject import storable_id
 from skene.errors import ConditionFailed, QueryRefused
 from skene.ports.queries import Row
+from skene.runtime.asks import Ask
 from skene.runtime.calling import call
-from skene.runtime.gate import Ask, Gatekeeper
+from skene.runtime.gate import Gatekeeper
 from skene.runtime.parts import Parts
 
 __all__ = ["Asking", "Held"]

@@ -9,7 +9,8 @@ from skene.engine.decide import tightest
 from skene.engine.decision import Decision, put_off
 from skene.engine.spent import decide_spent
 from skene.errors import MeterUnknown, QuotaExceeded
-from skene.runtime.gate import Admission, Ask, Gatekeeper, asks_of
+from skene.runtime.asks import Ask, asks_of
+from skene.runtime.gate import Admission, Gatekeeper
 from skene.runtime.hold import Hold
 from skene.runtime.parts import Parts
 from skene.runtime.spending import Plain
@@ -119,12 +120,12 @@ class CountingVerbs:
         )
 
 
-def whole_units(units: int) -> int:
+def whole_units(units: int, least: int = 1) -> int:
     """Units that can be counted.
 
     Raises:
-        ValueError: anything but a whole number from 1 to 2**63-1.
+        ValueError: anything but a whole number from `least` to 2**63-1.
     """
-    if type(units) is not int or not 1 <= units <= LARGEST:  # a bool is no count
-        raise ValueError(f"units: got {units!r}; give a whole number from 1 to 2**63-1")
+    if type(units) is not int or not least <= units <= LARGEST:  # a bool is no count
+        raise ValueError(f"units: got {units!r}; give a whole number from {least} to 2**63-1")
     return units

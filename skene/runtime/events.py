@@ -14,8 +14,8 @@ from skene.ports.contacts import Suppressed
 from skene.ports.firings import DecisionRow, NewFiring, Outcome
 from skene.ports.notifier import Reporting
 from skene.ports.outbox import MessageRow, MessageState
+from skene.runtime.asks import stored
 from skene.runtime.aware import check_aware
-from skene.runtime.gate import stored
 from skene.runtime.mailing import address_digest
 from skene.runtime.parts import Parts
 

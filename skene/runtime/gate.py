@@ -24,7 +24,7 @@ from skene.errors import StorageUnavailable
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.ledger import Wall
 from skene.ports.observers import Work, WorkKind
-from skene.runtime.asks import Ask, asks_of, stored
+from skene.runtime.asks import Ask, stored
 from skene.runtime.held import count_held, peek_held, take_held
 from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
@@ -35,7 +35,7 @@ from skene.runtime.spending import Plain, PlainSteps
 from skene.runtime.telling import wall_opened
 from skene.runtime.watching import watched
 
-__all__ = ["Admission", "Ask", "Gatekeeper", "asks_of", "stored"]
+__all__ = ["Admission", "Gatekeeper"]
 
 REFUND_TIMEOUT = 2.0
 

@@ -9,9 +9,9 @@ from skene.engine.subject import storable_id
 from skene.errors import MeterUnknown
 from skene.ports.grants import Grant, Granted
 from skene.ports.overrides import Overridden, Override
+from skene.runtime.asks import stored
 from skene.runtime.aware import check_aware
 from skene.runtime.counting import whole_units
-from skene.runtime.gate import stored
 from skene.runtime.parts import Parts
 from skene.runtime.telling import granted, override_ended, override_set
 

@@ -1,13 +1,13 @@
 """Gauges: units that are held until they are released, counted whatever the plan."""
 
-from skene.definitions.faults import describe
-from skene.definitions.units import LARGEST
 from skene.engine.decision import Decision
 from skene.engine.program import ALL_PLANS, CompiledStep
 from skene.engine.window import EPOCH
 from skene.errors import MeterUnknown
 from skene.ports.counters import Receipt
-from skene.runtime.gate import Ask, Gatekeeper, stored
+from skene.runtime.asks import Ask, stored
+from skene.runtime.counting import whole_units
+from skene.runtime.gate import Gatekeeper
 from skene.runtime.parts import Parts
 
 __all__ = ["HoldingVerbs"]
@@ -38,9 +38,7 @@ class HoldingVerbs:
             ValueError: units that cannot be counted.
         """
         step = self._gauge(meter)
-        if type(units) is not int or not 1 <= units <= LARGEST:  # a bool is no count
-            raise ValueError(f"units: got {describe(units)}; give a whole number from 1 to 2**63-1")
-        await self._give_back(subject, meter, units)
+        await self._give_back(subject, meter, whole_units(units))
         return await self._stands(subject, step)
 
     async def recount(self, subject: str, meter: str, units: int) -> Decision:
@@ -61,13 +59,11 @@ class HoldingVerbs:
             MeterUnknown, StorageUnavailable, ValueError: as `release`.
         """
         step = self._gauge(meter)
-        if type(units) is not int or not 0 <= units <= LARGEST:
-            raise ValueError(f"units: got {describe(units)}; give a whole number from 0 to 2**63-1")
-        held = (await self._stands(subject, step)).used
-        if units > held:
-            await self._gatekeeper.take(subject, Ask(step, units - held))
-        elif units < held:
-            await self._give_back(subject, meter, held - units)
+        more = whole_units(units, least=0) - (await self._stands(subject, step)).used
+        if more > 0:
+            await self._gatekeeper.take(subject, Ask(step, more))
+        elif more < 0:
+            await self._give_back(subject, meter, -more)
         return await self._stands(subject, step)
 
     def _gauge(self, meter: str) -> CompiledStep:

@@ -10,8 +10,9 @@ from skene.ports.accounts import Applied
 from skene.ports.ledger import Conversion, FunnelRow, Span
 from skene.ports.merging import Merged
 from skene.runtime import telling
+from skene.runtime.asks import Ask, asks_of, stored
 from skene.runtime.aware import check_aware
-from skene.runtime.gate import Ask, Gatekeeper, asks_of, stored
+from skene.runtime.gate import Gatekeeper
 from skene.runtime.parts import Parts
 from skene.runtime.webhooks import BillingSync
 

@@ -8,7 +8,7 @@ import pytest
 from skene import UNLIMITED, Skene, action, condition, define_loop, step
 from skene.adapters.memory import MemoryStorage
 from skene.engine.program import for_member
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from skene.testing.clock import ManualClock
 from tests.support.sql_stores import open_sql
 

@@ -11,7 +11,8 @@ from skene import Skene, action, billing_cycle, calendar, condition, define_loop
 from skene.engine.program import for_route
 from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.ports.storage import Storage
-from skene.runtime.gate import Admission, Ask
+from skene.runtime.asks import Ask
+from skene.runtime.gate import Admission
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from tests.properties.model import LIMITS, WARN_AT, Asked, Bought

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from skene import Decision
 from skene.engine.window import EPOCH, Rolling
+from skene.runtime.asks import Ask
 from skene.runtime.beside import beside
-from skene.runtime.gate import Admission, Ask
+from skene.runtime.gate import Admission
 from skene.runtime.leases import Leases
 from tests.runtime.shop import Shop, freemium
 

@@ -13,7 +13,7 @@ from skene.adapters.memory_notifier import MemoryNotifier
 from skene.errors import StorageUnavailable
 from skene.ports.notifier import Body
 from skene.ports.outbox import MessageState
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from skene.testing.clock import ManualClock
 
 BACKENDS = ["asyncio", "trio"]

@@ -19,7 +19,7 @@ from skene.adapters.system import SystemClock
 from skene.ports.billing import UsageReport
 from skene.ports.outbox import MessageState
 from skene.ports.storage import Storage
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from skene.wiring import storage_from

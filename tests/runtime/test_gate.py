@@ -9,7 +9,7 @@ from skene import Reason, rolling
 from skene.engine.decide import held_out
 from skene.engine.effects import subject_digest
 from skene.errors import StorageUnavailable
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from tests.runtime.shop import BACKENDS, Killed, Shop, ask, freemium
 
 # -- walls and prompts -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from skene import UNLIMITED, Decision, Loop, Reason, define_loop, rolling, step
 from skene.engine.program import for_route
 from skene.ports.counters import Notice
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from tests.runtime.lessee import admit, counted, leases_of, leasing, running, sweep, unspent
 from tests.runtime.shop import Shop, ask, freemium
 

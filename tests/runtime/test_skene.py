@@ -16,7 +16,7 @@ from skene import (
     SubjectInvalid,
 )
 from skene.engine.program import for_route
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from tests.runtime.shop import BACKENDS, Shop, freemium
 from tests.runtime.till import Till
 

@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from skene import Skene, action, condition, define_loop, step
 from skene.errors import StorageUnavailable
-from skene.runtime.gate import Ask
+from skene.runtime.asks import Ask
 from skene.runtime.leases import Leases
 from skene.wiring import storage_from
 

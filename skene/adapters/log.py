@@ -38,8 +38,8 @@ class LogEvents:
         about: dict[str, Any] = {"event": str(event.kind), "id": event.id, "at": event.at.isoformat()}
         if self._subjects:
             about |= {"subject": event.subject, "data": dict(event.data)}
-        elif isinstance(loop := event.data.get("loop"), str):
-            about["loop"] = loop
+        elif event.loop is not None:
+            about["loop"] = event.loop
         self._logger.info("skene event %s", event.kind, extra={"skene": about})
 
     async def aclose(self) -> None:

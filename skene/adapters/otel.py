@@ -66,9 +66,8 @@ class OpenTelemetry:
 
     async def handle(self, event: Event) -> None:
         """Count an event, as a hook."""
-        loop = event.data.get("loop")
-        about = {"skene.event": str(event.kind), **({"skene.loop": loop} if isinstance(loop, str) else {})}
-        self._events.add(1, about)
+        about = {"skene.event": str(event.kind)}
+        self._events.add(1, about | ({} if event.loop is None else {"skene.loop": event.loop}))
 
     async def aclose(self) -> None:
         """Nothing is to be released: the SDK is the app's."""

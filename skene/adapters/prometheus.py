@@ -53,8 +53,7 @@ class PrometheusMetrics:
 
     async def handle(self, event: Event) -> None:
         """Count an event, as a hook."""
-        loop = event.data.get("loop")
-        self._events.labels(str(event.kind), loop if isinstance(loop, str) else "").inc()
+        self._events.labels(str(event.kind), event.loop or "").inc()
 
     async def aclose(self) -> None:
         """Nothing is to be released."""

@@ -54,6 +54,12 @@ class Event:
     at: datetime
     data: Mapping[str, JsonValue]
 
+    @property
+    def loop(self) -> str | None:
+        """The loop that it is about; None for what is no loop's."""
+        name = self.data.get("loop")
+        return name if isinstance(name, str) else None
+
 
 class Hook(Protocol):
     """Takes events, one at a time, in no particular order, from any worker.

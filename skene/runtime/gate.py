@@ -1,6 +1,6 @@
 """Asking the loops: may this subject do this now?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
@@ -155,17 +155,22 @@ class Gatekeeper:
 
         A refusal names its wall if that stands already.
         """
+        decided: dict[Ask, Decision] = {}
         flows = [ask for ask in asks if not ask.step.held]
-        decided: dict[int, Decision] = {}
-        for group in (flows, *([ask] for ask in asks if ask.step.held)):
-            if group:
-                call, peek = self._call(subject, group, None, ""), self._counters.peek
-                counted = await (peek(call) if group is flows else peek_held(self._counters, call))
-                decisions = self._decisions(subject, group, counted, looked=True)
-                for ask, decision in zip(group, decisions, strict=True):
-                    wall = _tally(counted, ask.step).wall if has_wall(decision) else decision.wall
-                    decided[id(ask)] = replace(decision, wall=wall) if wall != decision.wall else decision
-        return tuple(decided[id(ask)] for ask in asks)
+        if flows:
+            call = self._call(subject, flows, None, "")
+            decided |= self._looked(subject, flows, await self._counters.peek(call))
+        for ask in asks:
+            if ask.step.held:
+                call = self._call(subject, (ask,), None, "")
+                decided |= self._looked(subject, (ask,), await peek_held(self._counters, call))
+        return tuple(decided[ask] for ask in asks)
+
+    def _looked(self, subject: str, asks: Sequence[Ask], counted: Counted) -> Iterator[tuple[Ask, Decision]]:
+        """Each with what would be decided, and with the wall that stands."""
+        for ask, decision in zip(asks, self._decisions(subject, asks, counted, looked=True), strict=True):
+            wall = _tally(counted, ask.step).wall if has_wall(decision) else None
+            yield ask, decision if wall is None else replace(decision, wall=wall)
 
     async def take(self, subject: str, ask: Ask) -> None:
         """Charge a gauge, over its limit if need be."""
@@ -192,10 +197,11 @@ class Gatekeeper:
         work.decided(admission.decision)
         work.units, work.outcome = receipts[0].cost, "done"
         with watched(self._parts, work), anyio.move_on_after(REFUND_TIMEOUT, shield=True) as scope:
+            work.outcome = "storage_unavailable"  # until it has answered, and in time
             try:
                 await self._counters.refund(admission.subject, receipts, key)
+                work.outcome = "done"
             except StorageUnavailable:
-                work.outcome = "storage_unavailable"
                 self._parts.log.warning("storage unavailable: units of a failed call stay charged")
         if scope.cancelled_caught:
             self._parts.log.warning("storage too slow: units of a failed call may stay charged")

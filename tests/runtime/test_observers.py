@@ -24,6 +24,7 @@ from skene.errors import DeliveryFailed
 from skene.fastapi import Gate
 from skene.ports.counters import Consume, Counted
 from skene.ports.observers import Work, WorkKind
+from skene.runtime import gate
 from skene.testing import world
 from tests.testing.apps import app as app_of
 from tests.testing.apps import freemium
@@ -120,6 +121,19 @@ async def test_what_a_hold_did_not_use_is_told_of() -> None:
             async with there.skene.reserve("ada", "calls", 3):
                 pytest.fail("never reached")
     assert [work.units for work in seen.over] == [3, 2, 0]
+
+
+async def test_what_may_not_have_been_given_back_is_not_told_as_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "REFUND_TIMEOUT", 0.01)
+    seen, storage = Seen(), MemoryStorage()
+
+    async def hang(*_: Any) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(storage, "refund", hang)
+    async with running(storage, seen) as skene, skene.reserve("ada", "calls", 3) as hold:
+        hold.used(1)
+    assert seen.outcomes(WorkKind.GIVE_BACK) == ["storage_unavailable"]
 
 
 async def test_nobody_is_named_in_a_label() -> None:

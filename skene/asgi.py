@@ -17,6 +17,7 @@ from skene.errors import ConfigurationError, StorageUnavailable
 from skene.fastapi.answers import Refused, refusal
 from skene.fastapi.charging import Charging
 from skene.fastapi.gate import answer_refused
+from skene.fastapi.middleware import SettleMiddleware
 from skene.fastapi.routes import make_routes
 from skene.fastapi.visit import SCOPE_KEY, Visit
 from skene.ports.storage import Storage
@@ -63,31 +64,31 @@ class Metered:
         self._app, self._skene = app, skene
         self._subject, self._member = subject, member
         self._charging = Charging(skene.gatekeeper, None)
+        self._settling = SettleMiddleware(self._charge, skene.gatekeeper, self._is_ready, self._start)
         self._started_on: Storage | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Charge, pass on, and settle."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-            return
-        outer = scope.get(SCOPE_KEY)
-        if isinstance(outer, Visit):  # another one settles
-            await self._charge(outer, scope, receive, send)
-            return
-        visit = scope[SCOPE_KEY] = Visit(self._skene.gatekeeper, send)
-        try:
-            await self._charge(visit, scope, receive, visit.send)
-        finally:
-            visit.connection = None
-            scope.pop(SCOPE_KEY, None)
-            if visit.open:
-                await visit.give_back()
+        elif not isinstance(scope.get(SCOPE_KEY), Visit):
+            await self._settling(scope, receive, send)
+        else:  # another one settles
+            if not self._is_ready():
+                await self._start()
+            await self._charge(scope, receive, send)
 
-    async def _charge(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._started_on is not self._skene.storage:  # no lifespan, or a test has swapped it
-            with suppress(StorageUnavailable):  # counting connects by itself, and says 503 until it can
-                await self._skene.start()
-            self._started_on = self._skene.storage
+    def _is_ready(self) -> bool:
+        return self._started_on is self._skene.storage
+
+    async def _start(self) -> None:
+        """Where there is no lifespan, or a test has swapped the storage."""
+        with suppress(StorageUnavailable):  # counting connects by itself, and says 503 until it can
+            await self._skene.start()
+        self._started_on = self._skene.storage
+
+    async def _charge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope[SCOPE_KEY]
         # Without `receive`: whoever read the body here would take it from the app.
         connection = Request(scope) if scope["type"] == "http" else WebSocket(scope, receive, send)
         visit.connection = connection

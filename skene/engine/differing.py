@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import SequenceMatcher
 from enum import Enum
+from types import CodeType
 from typing import Any, cast
+from zlib import crc32
 
 from skene.definitions import Definition, Loop, Step, format_duration
 
@@ -140,5 +142,12 @@ def _plain(value: Any) -> Any:
 
 def _function(value: Any) -> str:
     name = getattr(value, "__qualname__", type(value).__qualname__)
-    code = getattr(getattr(value, "__code__", None), "co_code", b"")
-    return f"function {name} ({sum(place * byte for place, byte in enumerate(code, 1)) % 65521:04x})"
+    code: CodeType | None = getattr(value, "__code__", None)
+    meant = repr(None if code is None else _meant(code)).encode()
+    return f"function {name} ({crc32(meant):08x})"
+
+
+def _meant(code: CodeType) -> tuple[Any, ...]:
+    """What code does, wherever it stands."""
+    inside = [_meant(one) if isinstance(one, CodeType) else one for one in code.co_consts]
+    return code.co_code, code.co_names, inside

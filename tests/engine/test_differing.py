@@ -121,3 +121,13 @@ def test_lists_are_told_whole() -> None:
         for methods in ("GET", ["GET", "POST"])
     )
     assert told(loop(one), loop(two)) == [("1", "trigger.method", ["GET"], ["GET", "POST"])]
+
+
+def test_functions_that_differ_in_a_number_differ() -> None:
+    def made(number: int) -> Any:
+        names: dict[str, Any] = {}
+        exec(f"def cost(request):\n    return [{number} for _ in request][0]\n", names)  # noqa: S102 - as a module does
+        return names["cost"]
+
+    assert told(loop(limit(cost=made(2))), loop(limit(cost=made(2)))) == []
+    assert len(told(loop(limit(cost=made(2))), loop(limit(cost=made(3))))) == 1

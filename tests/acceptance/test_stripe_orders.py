@@ -12,8 +12,8 @@ import pytest
 
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
-from tests.chaos.frame.orders import EVENTS, ORDERS, NewestWins, Receiver, deal, deliveries, live
-from tests.runtime.till import PLANS
+from tests.chaos.frame.orders import EVENTS, ORDERS, Receiver, deal, deliveries, live
+from tests.runtime.till import PLANS, NewestWins
 
 STEP = 1 if os.environ.get("SKENE_TEST_FULL") == "1" else 2
 """The usual run takes every second order, each with all five duplicates; SKENE_TEST_FULL=1 takes all 120."""

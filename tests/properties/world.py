@@ -9,7 +9,6 @@ from anyio.from_thread import BlockingPortal
 
 from skene import Skene, action, billing_cycle, calendar, condition, define_loop, lifetime, rolling, step
 from skene.engine.program import for_route
-from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.ports.storage import Storage
 from skene.runtime.asks import Ask
 from skene.runtime.gate import Admission
@@ -17,7 +16,7 @@ from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from tests.properties.model import LIMITS, WARN_AT, Asked, Bought
 from tests.runtime.shop import Post, profile
-from tests.runtime.till import PLANS, billing
+from tests.runtime.till import PLANS, answered, billing
 
 __all__ = ["START", "World"]
 
@@ -98,13 +97,7 @@ class World:
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> int:
         """What the webhook route does."""
-        try:
-            await self.skene.billing_sync.receive(body, headers)
-        except WebhookRejected as error:
-            return error.status
-        except (BillingUnavailable, StorageUnavailable):
-            return 503
-        return 200
+        return await answered(self.skene, body, headers)
 
     def asks(self, asked: Asked) -> list[Ask]:
         """What the gate asks for on a route that these steps stand before."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from tests.runtime.shop import BACKENDS
-from tests.runtime.till import PLANS, Till, billing, fake_stripe, signed
+from tests.runtime.till import PLANS, NewestWins, Till, billing, fake_stripe, signed
 
 # -- every order, with every duplicate ---------------------------------------------------------------------
 
@@ -65,22 +65,6 @@ async def test_all_60_orders_with_one_duplicate_end_in_what_stripe_says(
         assert till.plan() == ("pro" if comes_back else "free"), order
         assert len(till.memory.conversions) == comes_back, order
         assert till.wire.count("apply_billing") == 4, order  # the duplicate was known
-
-
-class NewestWins:
-    """Naive: believes the newest event, and of two of the same second the one that came last."""
-
-    def __init__(self) -> None:
-        self.plan, self.newest, self.conversions = "free", 0, 0
-
-    def receive(self, event: dict[str, Any]) -> None:
-        if event["created"] < self.newest:
-            return
-        self.newest = event["created"]
-        subscription = event["data"]["object"]
-        price = subscription["items"]["data"][0]["price"]["id"]
-        before, self.plan = self.plan, PLANS[price] if subscription["status"] == "active" else "free"
-        self.conversions += before == "free" and self.plan != "free"
 
 
 async def test_a_receiver_that_believes_events_fails_the_same_check() -> None:

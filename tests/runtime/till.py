@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from skene import UNLIMITED, Loop
+from skene import UNLIMITED, Loop, Skene
 from skene.adapters.stripe import StripeBilling
 from skene.errors import BillingUnavailable, StorageUnavailable, WebhookRejected
 from skene.testing.clock import ManualClock
@@ -51,13 +51,7 @@ class Till(Shop):
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> int:
         """What the webhook route does."""
-        try:
-            await self.skene.billing_sync.receive(body, headers)
-        except WebhookRejected as error:
-            return error.status
-        except (BillingUnavailable, StorageUnavailable):
-            return 503
-        return 200
+        return await answered(self.skene, body, headers)
 
     def listen(self) -> "Till":
         """From now on webhooks come here."""
@@ -80,3 +74,31 @@ def signed(
 ) -> tuple[bytes, dict[str, str]]:
     body = json.dumps(event).encode()
     return body, {"stripe-signature": sign(body, secret or fake.webhook_secret, fake._now())}
+
+
+async def answered(skene: Skene, body: bytes, headers: Mapping[str, str]) -> int:
+    """The status that the webhook route answers."""
+    try:
+        await skene.billing_sync.receive(body, headers)
+    except WebhookRejected as error:
+        return error.status
+    except (BillingUnavailable, StorageUnavailable):
+        return 503
+    return 200
+
+
+class NewestWins:
+    """Naive: believes what an event says, unless it has heard of a newer one."""
+
+    def __init__(self) -> None:
+        self.plan, self.newest, self.conversions = "free", 0, 0
+
+    def receive(self, event: dict[str, Any]) -> None:
+        if event["created"] < self.newest:
+            return
+        self.newest = event["created"]
+        subscription = event["data"]["object"]
+        price = subscription["items"]["data"][0]["price"]["id"]
+        paying = subscription["status"] == "active"
+        before, self.plan = self.plan, PLANS[price] if paying else "free"
+        self.conversions += before == "free" and self.plan != "free"

@@ -14,9 +14,9 @@ from skene.errors import BillingUnavailable, StorageUnavailable
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from skene.wiring import storage_from
-from tests.runtime.till import PLANS, billing, signed
+from tests.runtime.till import billing, signed
 
-__all__ = ["EVENTS", "ORDERS", "Late", "Life", "NewestWins", "Receiver", "deal", "deliveries", "live"]
+__all__ = ["EVENTS", "ORDERS", "Late", "Life", "Receiver", "deal", "deliveries", "live"]
 
 EVENTS = 5
 ORDERS = list(permutations(range(EVENTS)))
@@ -146,20 +146,3 @@ async def deal(fake: FakeStripe, life: Life, order: tuple[int, ...], receivers: 
             await take(quick, index)
             slow.way.go_on(late=place < len(quick_ones))
     return answers
-
-
-class NewestWins:
-    """Naive: believes what an event says, unless it has heard of a newer one."""
-
-    def __init__(self) -> None:
-        self.plan, self.newest, self.conversions = "free", 0, 0
-
-    def receive(self, event: dict[str, Any]) -> None:
-        if event["created"] < self.newest:
-            return
-        self.newest = event["created"]
-        subscription = event["data"]["object"]
-        price = subscription["items"]["data"][0]["price"]["id"]
-        paying = subscription["status"] == "active"
-        before, self.plan = self.plan, PLANS[price] if paying else "free"
-        self.conversions += before == "free" and self.plan != "free"

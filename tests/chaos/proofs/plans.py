@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from tests.chaos.frame.fleet import fresh_database
-from tests.chaos.frame.orders import EVENTS, ORDERS, NewestWins, Receiver, deal, deliveries, live
+from tests.chaos.frame.orders import EVENTS, ORDERS, Receiver, deal, deliveries, live
 from tests.chaos.proof import Finding, Proof, Trial, exactly
-from tests.runtime.till import PLANS
+from tests.runtime.till import PLANS, NewestWins
 
 __all__ = ["PROOFS"]
 

@@ -28,7 +28,7 @@ from skene.definitions import (
     trigger,
 )
 from skene.definitions.base import Written
-from skene.definitions.faults import describe, join, key_path, nearest
+from skene.definitions.faults import describe, did_you_mean, join, key_path, nearest
 from skene.definitions.values import FrozenDict
 
 
@@ -190,6 +190,11 @@ def test_the_nearest_word_is_found_whatever_its_case() -> None:
     assert nearest("LIMT", ["limit", "period"]) == "limit"
     assert nearest("xyz", ["limit"]) is None
     assert nearest(5, ["limit"]) is None
+
+
+def test_a_message_ends_with_the_nearest_word() -> None:
+    assert did_you_mean("limt", ["limit", "period"]) == "; did you mean limit?"
+    assert did_you_mean("xyz", ["limit"]) == ""
 
 
 def test_a_frozen_dict_is_a_mapping() -> None:

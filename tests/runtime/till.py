@@ -88,7 +88,7 @@ async def answered(skene: Skene, body: bytes, headers: Mapping[str, str]) -> int
 
 
 class NewestWins:
-    """Naive: believes what an event says, unless it has heard of a newer one."""
+    """Naive: believes the newest event, and of two of the same second the one that came last."""
 
     def __init__(self) -> None:
         self.plan, self.newest, self.conversions = "free", 0, 0

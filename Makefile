@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Or pyright would ask the network whether there is a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test oldest bench docs check format constraints build audit sbom clean
+.PHONY: help demo test oldest bench docs check lint types coverage format constraints build audit sbom clean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -63,12 +63,22 @@ docs: $(READY)
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(PROOFS) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(SHORT),--short)
 
+# Two of its parts at once: the tests here use one process, and so do the type checkers.
 check: $(READY)
-	@echo "== format";   $(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
-	@echo "== lint";     $(BIN)/ruff check --quiet .
-	@echo "== layers";   $(BIN)/lint-imports --no-cache > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
-	@echo "== mypy";     $(BIN)/mypy
-	@echo "== pyright";  $(BIN)/pyright
+	@$(MAKE) -j 2 lint types coverage
+
+lint: $(READY)
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@echo "== lint: formatted, clean, layered"
+
+types: $(READY)
+	@echo "== types"
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+coverage: $(READY)
 	@echo "== coverage of the definitions and the engine"
 	@$(BIN)/coverage run --data-file=$(VENV)/coverage --source=skene/definitions,skene/engine \
 		-m pytest -q tests/definitions tests/engine

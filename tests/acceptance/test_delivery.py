@@ -1,4 +1,4 @@
-"""200 messages due, workers that are killed, and a mail API that fails in every way it can."""
+"""Many messages due, workers that are killed, and a mail API that fails in every way it can."""
 
 import json
 import signal
@@ -12,18 +12,19 @@ import asyncpg
 import pytest
 
 from tests.definitions.seeds import ACTIVATION, seed_with
+from tests.support.extent import amount
 from tests.support.sign_ups import TABLES, address_of, faults_of
 from tests.support.workers import Workers, report, run_skene, skene_command
 
-MESSAGES = 200
+MESSAGES = amount(100, full=200)
 WORKERS = 3
-KILLS = 15
+KILLS = amount(8, full=15)
 PER_SECOND = 20
 WINDOW = 5.0
 JITTER = 1.0
 """Seconds that a request may be on its way: turns are given out exactly, arrivals are not exact."""
 RETRIES = 10
-"""The seed's three are not enough for 200 messages when more than a quarter of all requests fails."""
+"""The seed's three are not enough for so many messages when more than a quarter of all requests fails."""
 UNSENT = "SELECT count(*) FROM skene_outbox WHERE due_at IS NOT NULL"
 CLAIMED = """
 SELECT (SELECT count(*) FROM skene_outbox WHERE state = 'claimed')
@@ -104,9 +105,9 @@ async def test_all_are_delivered_and_none_twice(driver, resend, working, seed):
     assert faults_of(list(range(1, MESSAGES + 1)), mails) == [], measured
     assert rows == {"sent": MESSAGES}, measured
     assert set(resend.accepted.values()) == {1}, measured
-    assert workers.kills >= 15, measured
-    assert answers[429] > 5, measured
-    assert answers[500] > 5, measured
+    assert workers.kills >= KILLS, measured
+    assert answers[429] > MESSAGES // 40, measured
+    assert answers[500] > MESSAGES // 40, measured
     assert busiest(resend.calls, WINDOW) <= PER_SECOND * (WINDOW + JITTER), measured
 
 

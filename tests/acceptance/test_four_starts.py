@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from skene.adapters.sql.migrate import KNOWN
+from tests.support.extent import amount
 from tests.support.processes import ROOT
 
 PROCESSES = 4
@@ -37,7 +38,7 @@ def start_together(address: str) -> list[str]:
     return [output.strip() for output, _ in ended]
 
 
-@pytest.mark.parametrize("round_", range(4))
+@pytest.mark.parametrize("round_", range(amount(1, full=4)))
 def test_on_a_new_file(tmp_path, round_):
     assert sorted(start_together(f"sqlite:///{tmp_path / 'new.db'}")) == ["0", "0", "0", ALL]
 

@@ -1,6 +1,5 @@
 """The seed's retention loop on a table with very many dormant users, in little memory."""
 
-import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +10,11 @@ import pytest
 
 from skene.testing.resend_server import FakeResend
 from tests.definitions.seeds import RETENTION
+from tests.support.extent import amount
 from tests.support.loops_at_work import FileClock
 from tests.support.workers import Workers, report, run_skene, skene_command
 
-FULL = os.environ.get("SKENE_TEST_FULL") == "1"
-ROWS = 1_000_000 if FULL else 100_000
+ROWS = amount(100_000, full=1_000_000)
 """The whole million takes minutes, and the memory is the same: SKENE_TEST_FULL=1 reads it."""
 MOST_MEMORY = 50 * 2**20
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)

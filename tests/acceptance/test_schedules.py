@@ -1,4 +1,4 @@
-"""Ten ticks of a schedule, and four schedulers of which none can be relied upon."""
+"""The ticks of a schedule, and four schedulers of which none can be relied upon."""
 
 import json
 import sys
@@ -16,10 +16,13 @@ from skene.testing.clock import ManualClock
 from skene.testing.resend_server import FakeResend
 from skene.wiring import Skene
 from tests.chaos.frame.ticking import DONE, LATE, PEOPLE, QUERY, START, Ticks, by_minute, every_minute
+from tests.support.extent import FULL
 from tests.support.loops_at_work import FileClock
 from tests.support.workers import Workers, report, run_skene, skene_command
 
-TEN = Ticks(10, killed_at=(1, 3, 4, 6, 8), stopped_at=5)
+TICKS = Ticks(5, killed_at=(1, 3), stopped_at=2)
+if FULL:
+    TICKS = Ticks(10, killed_at=(1, 3, 4, 6, 8), stopped_at=5)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
         await workers.all_at_work()
         while not await driver.fetchval("SELECT count(*) FROM skene_ticks"):  # where the schedule begins
             await anyio.sleep(0.05)
-        await TEN.pass_by(workers, clock, seed, acted)
+        await TICKS.pass_by(workers, clock, seed, acted)
         run_skene(envs[LATE], "worker", "--once")  # one more look, by one who remembers nothing
     firings = await driver.fetchval("SELECT count(*) FROM skene_firings WHERE tick IS NOT NULL")
     rows = await driver.fetchval("SELECT count(*) FROM skene_outbox")
@@ -72,8 +75,8 @@ async def test_each_tick_acts_once(driver, resend, clock, envs, seed):
         "mails": len(resend.emails),
     }
     measured = report(numbers)
-    assert TEN.faults(resend) == {}, measured
-    assert (firings, rows, workers.kills) == (TEN.count, TEN.count, len(TEN.killed_at)), measured
+    assert TICKS.faults(resend) == {}, measured
+    assert (firings, rows, workers.kills) == (TICKS.count, TICKS.count, len(TICKS.killed_at)), measured
 
 
 async def test_one_that_remembers_ticks_in_memory_acts_twice(resend, mail, clock, tmp_path, seed):
@@ -84,8 +87,8 @@ async def test_one_that_remembers_ticks_in_memory_acts_twice(resend, mail, clock
     command = [sys.executable, "-m", "tests.support.naive_scheduler"]
     with anyio.fail_after(180), Workers(command, [env] * 4) as workers:
         await workers.all_at_work()
-        await TEN.pass_by(workers, clock, seed, acted)
-    assert max(TEN.faults(resend).values()) > 1, f"seed {seed}"
+        await TICKS.pass_by(workers, clock, seed, acted)
+    assert max(TICKS.faults(resend).values()) > 1, f"seed {seed}"
 
 
 # -- the days on which clocks are moved ----------------------------------------------------------------------

@@ -4,7 +4,6 @@ Stripe moves on while they arrive: an event comes when what it tells of has happ
 since. Whatever the order, the plan ends as Stripe's, nobody converts twice, and no answer is a 5xx.
 """
 
-import os
 from collections import Counter
 from contextlib import AsyncExitStack
 
@@ -14,9 +13,10 @@ from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
 from tests.chaos.frame.orders import EVENTS, ORDERS, Receiver, deal, deliveries, live
 from tests.runtime.till import PLANS, NewestWins
+from tests.support.extent import amount
 
-STEP = 1 if os.environ.get("SKENE_TEST_FULL") == "1" else 2
-"""The usual run takes every second order, each with all five duplicates; SKENE_TEST_FULL=1 takes all 120."""
+STEP = amount(3, full=1)
+"""The usual run takes every third order, each with all five duplicates; SKENE_TEST_FULL=1 takes all 120."""
 
 
 def test_there_are_120_orders_and_each_event_comes_twice_in_one_of_five() -> None:

@@ -18,11 +18,12 @@ from skene.adapters.stripe import StripeBilling
 from skene.testing.serve import serving
 from skene.testing.stripe_server import FakeStripe
 from tests.cli.project import SKENE
+from tests.support.extent import amount
 from tests.support.processes import ROOT
 from tests.support.stripe_account import API_KEY, PLANS, WEBHOOK_SECRET
 
-COUNT = 1_000 if os.environ.get("SKENE_TEST_FULL") == "1" else 200
-"""A thousand take minutes, and two hundred go the same way: SKENE_TEST_FULL=1 puts all right."""
+COUNT = amount(60, full=1_000)
+"""A thousand take minutes, and sixty go the same way: SKENE_TEST_FULL=1 puts all right."""
 FAST = 100_000
 TABLES = (
     "skene_customers",

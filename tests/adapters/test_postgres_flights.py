@@ -8,7 +8,7 @@ from itertools import count
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
@@ -23,6 +23,7 @@ from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import call, charge, used
 from skene.testing.conformance.features import entitle
+from tests.support.extent import extent
 from tests.support.histories import START
 
 pytestmark = pytest.mark.anyio
@@ -140,7 +141,7 @@ History = list[tuple[Happening | None, timedelta, list[One], bool]]
 
 
 @given(rules=st.tuples(st.sampled_from(RULES), st.sampled_from(RULES)), history=stages)
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@extent(40, 400)
 async def test_a_flight_is_decided_as_one_call_after_the_other(
     storage: PostgresStorage, clock: ManualClock, rules: tuple[WindowRule, WindowRule], history: History
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from skene.adapters.postgres import PostgresStorage
 from skene.testing.conformance.base import call, charge, gather
 from tests.support.postgres import PostgresAddress, PostgresServer
+from tests.support.sql_stores import PATIENT
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ async def test_counters_change_in_place(spoiled: str | None) -> None:
 
 
 async def _changed_in_place(postgres_dsn: str, spoiled: str | None) -> None:
-    storage = PostgresStorage(postgres_dsn)
+    storage = PostgresStorage(postgres_dsn, timeout=PATIENT)
     await storage.migrate()
     connection = await asyncpg.connect(postgres_dsn)
     if spoiled:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
@@ -21,6 +21,7 @@ from skene.engine.counter import Counter
 from skene.engine.grants import Pot
 from skene.engine.window import WindowRule
 from skene.testing.clock import ManualClock
+from tests.support.extent import extent
 from tests.support.histories import (
     START,
     Charging,
@@ -163,9 +164,7 @@ async def _replay(
     assert await bills_in_sql(storage, subject) == bills_in_memory(memory, subject)
 
 
-RANDOM = settings(
-    max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+RANDOM = extent(40, 400)
 
 
 @given(

@@ -19,7 +19,7 @@ from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from skene.testing.conformance.base import call, charge, draft, used, wall
-from tests.support.sqlite_files import connected, rows_in
+from tests.support.sqlite_files import connected, prepared, rows_in
 from tests.support.sqlite_locks import write_lock
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ class TestSqliteStorage(StorageConformance):
 
     @pytest.fixture
     async def storage(self, tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStorage]:
-        storage = SqliteStorage(tmp_path / "skene.db", clock=clock)
+        storage = SqliteStorage(prepared(tmp_path / "skene.db"), clock=clock)
         await storage.start()
         yield storage
         await storage.aclose()
@@ -42,7 +42,7 @@ class TestSqliteStorage(StorageConformance):
         async with AsyncExitStack() as stack:
 
             async def open_one() -> SqliteStorage:
-                storage = SqliteStorage(tmp_path / "shared.db")
+                storage = SqliteStorage(prepared(tmp_path / "shared.db"))
                 await storage.start()
                 stack.push_async_callback(storage.aclose)
                 return storage

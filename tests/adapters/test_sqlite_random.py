@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
@@ -20,6 +20,7 @@ from skene.ports.counters import Receipt
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import call, charge
+from tests.support.extent import extent
 from tests.support.histories import LIMITS, START, Ask, Player, Refund, Step, Wait, edged_rules, rules, steps
 
 pytestmark = pytest.mark.anyio
@@ -141,11 +142,7 @@ async def replay(
             await storage.forget(name)
 
 
-RANDOM = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+RANDOM = extent(60, 600)
 
 
 @given(history=histories, rules=st.one_of(st.tuples(rules, rules), st.tuples(edged_rules, edged_rules)))

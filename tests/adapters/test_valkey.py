@@ -14,6 +14,7 @@ from skene.adapters.valkey import ValkeyStorage
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from tests.support.sql_stores import PATIENT
+from tests.support.sqlite_files import prepared
 from tests.support.valkey import ValkeyCluster, ValkeyServer
 
 _numbers = count(1)
@@ -54,7 +55,7 @@ class TestValkeyStorage(StorageConformance):
         async with AsyncExitStack() as stack:
 
             async def open_one() -> ValkeyStorage:
-                beside = SqliteStorage(tmp_path / "shared.db")
+                beside = SqliteStorage(prepared(tmp_path / "shared.db"))
                 storage = ValkeyStorage(url, storage=beside, prefix=prefix)
                 await storage.start()
                 stack.push_async_callback(storage.aclose)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skene.adapters.memory import MemoryStorage
@@ -15,6 +15,7 @@ from skene.engine.counter import Counter
 from skene.engine.merging import Meter
 from skene.engine.window import WindowRule
 from skene.testing.clock import ManualClock
+from tests.support.extent import extent
 from tests.support.histories import (
     START,
     Charging,
@@ -29,9 +30,7 @@ from tests.support.histories import (
 from tests.support.valkey import ValkeyServer
 
 subjects = count(1)
-RANDOM = settings(
-    max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+RANDOM = extent(40, 400)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from skene.definitions import (
 )
 from tests.definitions.seeds import ACTIVATION, RETENTION, SEED
 from tests.definitions.written import database, grant, hook, query, schedule, webhook
-from tests.properties.extent import extent, seeded
+from tests.support.extent import extent, seeded
 
 SECRET = "sk_live_51Marker0never0shown"
 LONGEST = 1000

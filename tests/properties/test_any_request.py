@@ -17,9 +17,9 @@ from skene.adapters.memory import MemoryStorage
 from skene.fastapi import Gate
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
-from tests.properties.extent import extent, seeded
 from tests.runtime.shop import Post, profile
 from tests.runtime.till import PLANS, billing
+from tests.support.extent import extent, seeded
 
 JSON, PROBLEM, PAGE = "application/json", "application/problem+json", "text/html"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]

@@ -18,9 +18,9 @@ from skene.adapters.memory import MemoryStorage
 from skene.fastapi import Gate
 from skene.testing.clock import ManualClock
 from skene.testing.stripe_server import FakeStripe
-from tests.properties.extent import extent, seeded
 from tests.runtime.shop import Post, freemium, profile
 from tests.runtime.till import LIMITS, PLANS, billing
+from tests.support.extent import extent, seeded
 
 PATH = "/skene/webhooks/stripe"
 ANSWERS = {200, 400, 401, 413}

@@ -13,9 +13,9 @@ from skene.adapters.sqlite import SqliteStorage
 from skene.adapters.valkey import ValkeyStorage
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
-from tests.properties.extent import extent, seeded
 from tests.properties.machine import QuotaMachine
 from tests.properties.world import START, World
+from tests.support.extent import extent, seeded
 from tests.support.sql_stores import PATIENT
 from tests.support.valkey import ValkeyServer
 
@@ -41,7 +41,7 @@ def play(portal: BlockingPortal, storage: Storage, clock: ManualClock, usual: in
     portal.call(storage.start)
     try:
         machine = machine_in(lambda: World(portal, storage, clock))
-        settings = extent(usual, 40 * usual, stateful_step_count=40)
+        settings = extent(usual, 80 * usual, stateful_step_count=40)
         seeded(run_state_machine_as_test)(machine, settings=settings)
     finally:
         portal.call(storage.aclose)
@@ -52,23 +52,23 @@ def test_in_memory(portal: BlockingPortal) -> None:
         clock = ManualClock(START)
         return World(portal, MemoryStorage(clock=clock), clock)
 
-    settings = extent(120, 5000, stateful_step_count=40)
+    settings = extent(80, 5000, stateful_step_count=40)
     seeded(run_state_machine_as_test)(machine_in(new_world), settings=settings)
 
 
 def test_on_sqlite(portal: BlockingPortal, tmp_path: Path) -> None:
     clock = ManualClock(START)
-    play(portal, SqliteStorage(tmp_path / "skene.db", clock=clock), clock, 60)
+    play(portal, SqliteStorage(tmp_path / "skene.db", clock=clock), clock, 30)
 
 
 def test_on_postgres(portal: BlockingPortal, postgres_dsn: str) -> None:
     clock = ManualClock(START)
     storage = PostgresStorage(postgres_dsn, clock=clock, timeout=PATIENT)
     portal.call(storage.migrate)
-    play(portal, storage, clock, 40)
+    play(portal, storage, clock, 25)
 
 
 def test_in_valkey(portal: BlockingPortal) -> None:
     clock = ManualClock(START)
     with ValkeyServer() as server:
-        play(portal, ValkeyStorage(server.url, storage=MemoryStorage(clock=clock), clock=clock), clock, 60)
+        play(portal, ValkeyStorage(server.url, storage=MemoryStorage(clock=clock), clock=clock), clock, 30)

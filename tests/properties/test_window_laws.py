@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skene.engine.window import EPOCH, FOREVER, Edges, WindowRule, calendar_edges, cycle_edges, window_at
-from tests.properties.extent import extent, seeded
+from tests.support.extent import extent, seeded
 
 MICROSECOND = timedelta(microseconds=1)
 Rules = Callable[[datetime], WindowRule]

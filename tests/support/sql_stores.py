@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from skene.ports.counters import Draft
 from skene.ports.firings import Entry, Firing, Journey, Outcome
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.happening import DAY, fired, mail, open_tick, take_firing
+from tests.support.sqlite_files import prepared
 
 __all__ = ["PATIENT", "STEP", "Opener", "Sql", "Statements", "counts", "open_sql", "tick", "whole"]
 
@@ -32,7 +34,7 @@ async def open_sql(where: str, clock: Clock) -> Sql:
     if "://" in where:
         storage = PostgresStorage(where, clock=clock, timeout=PATIENT)
     else:
-        storage = SqliteStorage(where, clock=clock)
+        storage = SqliteStorage(prepared(Path(where)), clock=clock)
     await storage.start()
     return storage
 

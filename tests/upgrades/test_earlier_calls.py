@@ -95,7 +95,11 @@ async def test_a_client_that_looks_first_is_noticed(storage, pool):
     """The control."""
     newest = CLIENTS[-1]
     careless = Careless(newest.versions, newest.consume, newest.many, newest.refund)
-    assert await admitted(careless, storage, pool) > LIMIT
+    for _ in range(10):  # luck is on its side now and then
+        if await admitted(careless, storage, pool) > LIMIT:
+            return
+        await storage.forget("ada")
+    pytest.fail("nobody saw that it lets too many through")
 
 
 @each

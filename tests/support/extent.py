@@ -6,17 +6,22 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 
-__all__ = ["FULL", "SEED", "extent", "seeded"]
+__all__ = ["FULL", "SEED", "amount", "extent", "seeded"]
 
 FULL = os.environ.get("SKENE_TEST_FULL") == "1"
 SEED = os.environ.get("SKENE_TEST_SEED")
+
+
+def amount(usual: int, *, full: int) -> int:
+    """How many rows, rounds or examples: in the usual run, and in the full one."""
+    return full if FULL else usual
 
 
 def extent(usual: int, full: int, **more: Any) -> settings:
     """Settings for a number of examples: in the usual run, and in the full one."""
     more.setdefault("phases", (Phase.explicit, Phase.generate, Phase.shrink))
     return settings(
-        max_examples=full if FULL else usual,
+        max_examples=amount(usual, full=full),
         deadline=None,  # a busy machine is no fault
         database=None,
         derandomize=SEED is None,

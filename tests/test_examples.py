@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.extent import FULL
+from tests.support.readers import READERS_PLUGINS
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 USUALLY = {"custom_storage": ["-k", "line or back or retry or at_once or refund"]}
@@ -25,12 +26,11 @@ def copy_of(name: str, to: Path) -> Path:
 
 def run_tests(folder: Path, *more: str) -> None:
     settings = {"COV_CORE_SOURCE", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTHONPATH"}
-    # Readers rarely have anyio's and asyncio's plugin both; tests/testing/test_plugin.py tries each.
-    options = ["-q", "-W", "error", "-p", "no:asyncio", "-p", "no:cacheprovider"]
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider"]
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pytest", *options, *more],
         cwd=folder,
-        env={key: value for key, value in os.environ.items() if key not in settings},
+        env={key: value for key, value in os.environ.items() if key not in settings} | READERS_PLUGINS,
         capture_output=True,
         text=True,
         timeout=300,

@@ -19,16 +19,19 @@ from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from skene.testing.conformance.base import call, charge, draft, used, wall
+from skene.testing.conformance.concurrency import ConcurrencyConformance
+from skene.testing.conformance.delivery import ClaimConformance
+from skene.testing.conformance.returns import RefundConformance
+from skene.testing.conformance.rushes import RushConformance
+from tests.support.extent import FULL
 from tests.support.sqlite_files import connected, prepared, rows_in
 from tests.support.sqlite_locks import write_lock
 
 pytestmark = pytest.mark.anyio
 
 
-class TestSqliteStorage(StorageConformance):
-    @pytest.fixture(params=["asyncio", "trio"])
-    def anyio_backend(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
+class Files:
+    """What the suite needs of a storage in files."""
 
     @pytest.fixture
     async def storage(self, tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStorage]:
@@ -48,6 +51,28 @@ class TestSqliteStorage(StorageConformance):
                 return storage
 
             yield open_one
+
+
+class TestSqliteStorage(Files, StorageConformance):
+    pass
+
+
+class FilesOnTrio(Files):
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "trio"
+
+
+class TestSqliteStorageOnTrio(
+    FilesOnTrio, ConcurrencyConformance, RushConformance, RefundConformance, ClaimConformance
+):
+    """Where tasks meet, wait for each other or are cancelled; the rest knows nothing of event loops."""
+
+
+if FULL:
+
+    class TestSqliteStorageWhollyOnTrio(FilesOnTrio, StorageConformance):
+        pass
 
 
 @pytest.fixture

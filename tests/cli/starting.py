@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.cli.project import SKENE, Ended
+from tests.support.readers import READERS_PLUGINS
 
 PROJECTS = Path(__file__).with_name("projects")
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ def environment(**more: str) -> dict[str, str]:
         "PATH": path,
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONDONTWRITEBYTECODE": "1",
+        **READERS_PLUGINS,
         **more,
     }
 
@@ -57,7 +59,7 @@ def init(folder: Path, *args: str, **more: str) -> Ended:
 
 def own_tests(folder: Path, *args: str, **more: str) -> Ended:
     """The project's tests, as its owner would run them."""
-    plain = ["-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    plain = ["-q", "-W", "error", "-p", "no:cacheprovider"]
     return run(folder, sys.executable, "-m", "pytest", *plain, *args, **more)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import anyio
 
 from tests.docs.markdown import ROOT, Fence, Page
+from tests.support.readers import READERS_PLUGINS
 
 # Not run: what installs from the network, and what tests of their own cover.
 NOT_RUN = ("pip install ", "make ", "python -m venv ", "cd ", "export ")
@@ -174,7 +175,8 @@ def environment() -> dict[str, str]:
         **bare,
         "PATH": f"{tools}{os.pathsep}{bare.get('PATH', '')}",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTEST_ADDOPTS": "-p no:asyncio -p no:cacheprovider",  # installed here, and not at everybody's
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        **READERS_PLUGINS,
     }
 
 

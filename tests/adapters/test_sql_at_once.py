@@ -20,7 +20,7 @@ PATIENT = timedelta(seconds=20)
 @pytest.fixture
 async def storage(postgres: str) -> AsyncIterator[PostgresStorage]:
     """On the server's clock, with the patience of production."""
-    storage = PostgresStorage(postgres)
+    storage = PostgresStorage(postgres, timeout=PATIENT)
     await storage.start()
     yield storage
     await storage.aclose()

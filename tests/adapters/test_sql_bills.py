@@ -13,6 +13,7 @@ from skene.ports.counters import Consume, Counted
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import apply
 from skene.testing.conformance.billed import billed_call, billing, reports
+from tests.support.sql_stores import PATIENT
 from tests.support.sqlite_files import connected
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +28,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def storage(postgres: str, clock: ManualClock) -> AsyncIterator[PostgresStorage]:
-    storage = PostgresStorage(postgres, clock=clock)
+    storage = PostgresStorage(postgres, clock=clock, timeout=PATIENT)
     await storage.start()
     await apply(storage)
     yield storage

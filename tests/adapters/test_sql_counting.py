@@ -33,7 +33,7 @@ from tests.support.histories import (
     rules,
     steps,
 )
-from tests.support.sql_stores import Sql
+from tests.support.sql_stores import PATIENT, Sql
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -42,7 +42,7 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualC
     if request.param == "sqlite":
         storage = SqliteStorage(tmp_path / "skene.db", clock=clock)
     else:
-        storage = PostgresStorage(request.getfixturevalue("postgres"), clock=clock)
+        storage = PostgresStorage(request.getfixturevalue("postgres"), clock=clock, timeout=PATIENT)
     await storage.start()
     yield storage
     await storage.aclose()

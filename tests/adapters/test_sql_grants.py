@@ -30,7 +30,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def storage(postgres: str, clock: ManualClock) -> AsyncIterator[PostgresStorage]:
-    storage = PostgresStorage(postgres, clock=clock)
+    storage = PostgresStorage(postgres, clock=clock, timeout=PATIENT)
     await storage.start()
     yield storage
     await storage.aclose()
@@ -107,7 +107,7 @@ async def test_a_session_goes_on_through_the_migration(
     postgres_dsn: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its statements are prepared, and its functions planned, before the columns are there."""
-    storage = PostgresStorage(postgres_dsn, clock=clock)
+    storage = PostgresStorage(postgres_dsn, clock=clock, timeout=PATIENT)
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "KNOWN", ("0001",))
         patch.setattr(migrate, "HEAD", "0001")

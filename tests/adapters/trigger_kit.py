@@ -10,6 +10,7 @@ from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sqlite import SqliteStorage
 from skene.engine.rowtrigger import RowTrigger
 from tests.support.postgres import PostgresAddress
+from tests.support.sql_stores import PATIENT
 
 USERS = """
 CREATE TABLE users (
@@ -73,11 +74,11 @@ class PostgresShop(Shop):
         self.server = server
         self.dsn = dsn
         self.name = dsn.partition("?")[0].rpartition("/")[2]
-        self.storage = PostgresStorage(dsn)
+        self.storage = PostgresStorage(dsn, timeout=PATIENT)
         self.run(USERS.format(key="BIGINT PRIMARY KEY", bytes="BYTEA"))
 
     def again(self) -> PostgresStorage:
-        return PostgresStorage(self.dsn)
+        return PostgresStorage(self.dsn, timeout=PATIENT)
 
     def run(self, statement: str) -> None:
         self.server.execute(statement, self.name)

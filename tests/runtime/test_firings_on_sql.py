@@ -19,6 +19,7 @@ from skene.testing.clock import ManualClock
 from tests.runtime.reacting import loop, mail
 from tests.runtime.shop import Post, freemium, profile
 from tests.support.postgres import PostgresAddress
+from tests.support.sql_stores import PATIENT
 from tests.support.sqlite_files import connected
 
 IDLE = "SELECT id FROM users WHERE idle ORDER BY id"
@@ -75,7 +76,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         name = urlsplit(dsn).path.removeprefix("/")
         made = Database(
             lambda statement: server.execute(statement, name),
-            lambda clock: PostgresStorage(dsn, clock=clock, migrate=True),
+            lambda clock: PostgresStorage(dsn, clock=clock, migrate=True, timeout=PATIENT),
         )
     async with made.stack:
         yield made

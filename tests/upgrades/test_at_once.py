@@ -7,6 +7,7 @@ from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql import migrate
 from skene.testing.conformance.base import call as unit
 from tests.support.processes import ROOT
+from tests.support.sql_stores import PATIENT
 from tests.upgrades.rolling import LIMIT, call, mailed, plan, served, upgrading
 
 FUNCTIONS = """
@@ -51,7 +52,7 @@ async def test_four_upgrades_at_once(known, postgres_dsn, owner, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(migrate, "KNOWN", migrate.KNOWN[:known])
             patch.setattr(migrate, "HEAD", migrate.KNOWN[-1])
-            await PostgresStorage(postgres_dsn).migrate()
+            await PostgresStorage(postgres_dsn, timeout=PATIENT).migrate()
         await owner.execute("""
             INSERT INTO skene_usage (subject, meter, plan, window_start, window_end, used)
             VALUES ('ada', 'calls', 'free', now() - interval '1 day', now() + interval '29 days', 41)
@@ -61,7 +62,7 @@ async def test_four_upgrades_at_once(known, postgres_dsn, owner, monkeypatch):
     assert [row[0] for row in rows] == [migrate.HEAD]
     functions, names = await owner.fetchrow(FUNCTIONS)
     assert functions == names
-    storage = PostgresStorage(postgres_dsn)
+    storage = PostgresStorage(postgres_dsn, timeout=PATIENT)
     assert (await storage.consume(unit())).tallies[0].used == (42 if known else 1)
     await storage.aclose()
 
@@ -77,7 +78,7 @@ async def test_a_role_that_owns_its_schema_alone_is_enough(tenant, owner, enviro
         stripe.connect(f"{app}/skene/webhooks/stripe")
         await stripe.subscribe("ada", "price_pro")
         assert await plan(app, "ada") == "pro"
-    storage = PostgresStorage(tenant)
+    storage = PostgresStorage(tenant, timeout=PATIENT)
     await storage.start()
     await storage.prune()
     assert await storage.forget("ada") > 0

@@ -12,6 +12,7 @@ import pytest
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sql import migrate
 from skene.testing.conformance.base import call, charge
+from tests.support.sql_stores import PATIENT
 from tests.upgrades.earlier import CLIENTS, Client
 
 LIMIT = 100
@@ -23,7 +24,7 @@ each = pytest.mark.parametrize("client", CLIENTS, ids=[one.versions[-1] for one 
 
 @pytest.fixture
 async def storage(postgres_dsn):
-    storage = PostgresStorage(postgres_dsn, migrate=True)
+    storage = PostgresStorage(postgres_dsn, migrate=True, timeout=PATIENT)
     await storage.start()
     yield storage
     await storage.aclose()

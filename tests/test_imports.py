@@ -1,7 +1,10 @@
 """`import skene`: light, and with exactly these names."""
 
+import ast
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -144,3 +147,40 @@ def test_nothing_else_looks_public() -> None:
     """What is reachable besides is a submodule, not a name somebody may come to rely on."""
     others = {name for name in vars(skene) if not name.startswith("_")} - set(PUBLIC)
     assert {name for name in others if type(getattr(skene, name)).__name__ != "module"} == set()
+
+
+def test_names_are_loaded_when_they_are_asked_for() -> None:
+    seen = "print(*sorted(name for name in sys.modules if name.startswith('skene')))"
+    ways = {
+        "import skene": {"skene"},
+        "import skene; skene.define_loop": {"skene", "skene.definitions"},
+        "from skene import Skene": {"skene", "skene.definitions", "skene.runtime"},
+    }
+    for code, expected in ways.items():
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; {code}; {seen}"], capture_output=True, text=True, check=True
+        )
+        layers = {".".join(name.split(".")[:2]) for name in done.stdout.split()}
+        assert expected - layers == set()
+        assert ("skene.runtime" in layers) == ("skene.runtime" in expected), code
+
+
+def test_what_type_checkers_see_is_what_is_loaded() -> None:
+    tree = ast.parse(inspect.getsource(skene))
+    (seen,) = [part for part in tree.body if isinstance(part, ast.If) and not part.orelse][:1]
+    imported = {
+        name.name: part.module
+        for part in seen.body
+        if isinstance(part, ast.ImportFrom)
+        for name in part.names
+    }
+    assert sorted(imported) == sorted(skene.__all__)
+    for name, home in imported.items():
+        assert home is not None
+        assert getattr(skene, name) is getattr(import_module(home), name)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'skene' has no attribute 'define_lop'"):
+        _ = skene.define_lop  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue] - that is what is tried
+    assert set(skene.__all__) <= set(dir(skene))

@@ -22,6 +22,7 @@ SUBJECTS = {
     "import pydantic": "import pydantic",
     "pydantic.BaseModel": "import pydantic; pydantic.BaseModel",
     "one small model": "import pydantic; pydantic.create_model('Small', x=int)",
+    "a configuration's imports": "from skene import Skene, action, condition, define_loop, step",
     "import skene": "import skene",
 }
 

@@ -144,9 +144,10 @@ class Shop:
         self.mail: Post = options.pop("mail", None) or Post()
         options.setdefault("profile", profile)
         options.setdefault("notifiers", {"mail": self.mail})
+        storage: Any = self.wire  # it answers every verb
         self.skene = Skene(
             *(loops or (freemium(),)),
-            storage=self.wire,  # type: ignore[arg-type] # it answers every verb
+            storage=storage,
             clock=self.clock,
             **options,
         )

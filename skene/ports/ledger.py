@@ -158,11 +158,17 @@ class FunnelRow:
 class Ledger(Protocol):
     """Keeps what a conversion is proven with."""
 
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+    async def open_wall(
+        self, wall: Wall, drafts: tuple[Draft, ...], *, within: timedelta | None = None
+    ) -> str:
         """Record a wall and its messages in one transaction, once per subject, step, plan and window.
 
         A wall stands when there is one with the same subject, step and plan whose `window_end` lies in the
         future. One that is recorded now also gets a row in the log (GATE, `REFUSED` or `SHADOW`).
+
+        Args:
+            wall, drafts: what is recorded.
+            within: how long it may take; None for as long as any answer.
 
         Returns:
             The id of the wall that stands: the proposed one, or that of an earlier refusal.

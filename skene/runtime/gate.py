@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from time import monotonic
 
 import anyio
 
@@ -22,22 +25,24 @@ from skene.engine.program import CompiledStep
 from skene.engine.spent import Spent
 from skene.errors import StorageUnavailable
 from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
-from skene.ports.ledger import Wall
 from skene.ports.observers import Work, WorkKind
 from skene.runtime.asks import Ask, stored
 from skene.runtime.held import count_held, peek_held, take_held
 from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
 from skene.runtime.parts import Parts
-from skene.runtime.refusing import has_wall, is_held_out, wall_window
+from skene.runtime.refusing import has_wall, is_held_out, proposed_wall
 from skene.runtime.single import SingleFlight
 from skene.runtime.spending import Plain, PlainSteps
-from skene.runtime.telling import wall_opened
 from skene.runtime.watching import watched
 
 __all__ = ["Admission", "Gatekeeper"]
 
 REFUND_TIMEOUT = 2.0
+ANSWERED = 2.0
+"""Seconds in which a call is answered, with all that has to be recorded for the answer."""
+LEAST = 0.2
+"""Of these, what is left for the record of a refusal, however long the count took."""
 
 
 @light
@@ -105,13 +110,14 @@ class Gatekeeper:
     async def _admit(
         self, subject: str, asks: Sequence[Ask], idempotency_key: str | None, fingerprint: str
     ) -> Admission:
+        deadline = monotonic() + ANSWERED
         call = self._call(subject, asks, idempotency_key, fingerprint)
         parts, only = self._parts, asks[0].step if len(asks) == 1 else None
         try:
             counted = await self._count(call, only)
             if not counted.admitted and await self._lookups.learned_of_payment(counted):
                 counted = await self._count(call, only)
-            return await self._conclude(subject, asks, idempotency_key, counted)
+            return await self._conclude(subject, asks, idempotency_key, counted, deadline)
         except StorageUnavailable:
             if parts.on_storage_error != "allow":
                 raise
@@ -121,12 +127,11 @@ class Gatekeeper:
 
     async def warn(self, plain: Plain, subject: str, cost: int, spent: Spent) -> Admission:
         """Record the warnings that a plain call has made due; gives its units back if it is cut off."""
-        return await self._conclude(
-            subject, (Ask(plain.step, cost),), None, plain.counted(subject, cost, spent)
-        )
+        counted, deadline = plain.counted(subject, cost, spent), monotonic() + ANSWERED
+        return await self._conclude(subject, (Ask(plain.step, cost),), None, counted, deadline)
 
     async def _conclude(
-        self, subject: str, asks: Sequence[Ask], key: str | None, counted: Counted
+        self, subject: str, asks: Sequence[Ask], key: str | None, counted: Counted, deadline: float
     ) -> Admission:
         """From the count to the answer, recording the warnings or the wall that follow from it."""
         if counted.held_plan is not None:
@@ -140,10 +145,10 @@ class Gatekeeper:
         admission = Admission(decisions[index], subject, receipts, key)
         try:
             if counted.admitted and not counted.replayed:
-                await self._notice(asks, subject, decisions, counted)
+                await self._notice(asks, subject, decisions, counted, deadline)
             if admission.decision.allowed:
                 return admission
-            refused = await self._refused(asks[index].step, subject, decisions[index], counted)
+            refused = await self._refused(asks[index].step, subject, decisions[index], counted, deadline)
             return replace(admission, decision=refused)
         except BaseException:
             # Charged, and now cancelled or cut off: the call will not run, so it costs nothing.
@@ -261,7 +266,7 @@ class Gatekeeper:
         )
 
     async def _refused(
-        self, step: CompiledStep, subject: str, decision: Decision, counted: Counted
+        self, step: CompiledStep, subject: str, decision: Decision, counted: Counted, deadline: float
     ) -> Decision:
         if decision.reason is Reason.MEMBER_LIMIT_REACHED:
             return decision  # paying more helps nobody: the team has units left
@@ -269,59 +274,40 @@ class Gatekeeper:
             # Whoever set the cap did so for their own sake: no wall, and nobody is asked to upgrade.
             return replace(decision, upgrade_url=self._parts.links.upgrade(subject=subject))
         tally = _tally(counted, step)
-        wall = tally.wall or await self._single.share(
-            ("wall", step.key, subject, decision.plan),
-            lambda: self._open_wall(step, subject, decision, tally, shadow=False),
-        )
+        wall = tally.wall
+        if wall is None:
+            key = "wall", step.key, subject, decision.plan
+            work = partial(self._open_wall, step, subject, decision, tally, deadline, shadow=False)
+            try:
+                wall = await self._single.share(key, work, within=_left(deadline).total_seconds())
+            except TimeoutError:
+                raise StorageUnavailable("a refusal was not recorded in time") from None
         return replace(decision, wall=wall, upgrade_url=self._parts.links.upgrade(wall=wall))
 
     async def _open_wall(
-        self, step: CompiledStep, subject: str, decision: Decision, tally: Tally, *, shadow: bool
+        self,
+        step: CompiledStep,
+        subject: str,
+        decision: Decision,
+        tally: Tally,
+        deadline: float,
+        *,
+        shadow: bool,
     ) -> str:
         parts = self._parts
-        wall_id = parts.clock.new_id()
-        start, end = wall_window(step, decision, tally)
-        out = is_held_out(step, subject)
-        wall = Wall(
-            id=wall_id,
-            loop=step.loop,
-            step=shadow_name(step) if shadow else step.key,
-            subject=subject,
-            plan=decision.plan,
-            meter=step.meter,
-            limit=decision.limit or 0,
-            used=decision.used,
-            window_start=start,
-            window_end=end,
-            held_out=out,
-            shadow=shadow,
-        )
-        drafts: tuple[Draft, ...] = ()
-        if step.prompt is not None and not out and not shadow:
-            url = parts.links.upgrade(wall=wall_id)
-            data = message_data(decision, step.message, step.prompt, upgrade_url=url)
-            drafts = (
-                Draft(
-                    key=unique_key("upgrade_prompt", step.key, subject, decision.plan, start.isoformat()),
-                    kind="upgrade_prompt",
-                    loop=step.loop,
-                    step=step.key,
-                    subject=subject,
-                    plan=decision.plan,
-                    channel=parts.channel(step.prompt),
-                    template=step.prompt.template,
-                    data=data,
-                    wall=wall_id,
-                ),
-            )
-        drafts += wall_opened(parts, wall)
-        opened = await parts.storage.open_wall(wall, drafts)
-        if opened == wall_id and drafts:
+        wall, drafts = proposed_wall(parts, step, subject, decision, tally, shadow=shadow)
+        opened = await parts.storage.open_wall(wall, drafts, within=_left(deadline))
+        if opened == wall.id and drafts:
             parts.wake()
         return opened
 
     async def _notice(
-        self, asks: Sequence[Ask], subject: str, decisions: Sequence[Decision], counted: Counted
+        self,
+        asks: Sequence[Ask],
+        subject: str,
+        decisions: Sequence[Decision],
+        counted: Counted,
+        deadline: float,
     ) -> None:
         """Record what an admitted call has made due. If that fails, the next call makes it due again."""
         for ask, decision in zip(asks, decisions, strict=True):
@@ -330,7 +316,7 @@ class Gatekeeper:
             tally = _tally(counted, ask.step)
             try:
                 if decision.reason is Reason.SHADOW:
-                    await self._watch(ask.step, subject, decision, tally)
+                    await self._watch(ask.step, subject, decision, tally, deadline)
                 elif ask.step.enforce and not is_held_out(ask.step, subject):
                     await self._warn(ask.step, subject, decision, tally)
             except StorageUnavailable:
@@ -338,14 +324,16 @@ class Gatekeeper:
                     "storage unavailable: a warning or shadow wall waits for the next call"
                 )
 
-    async def _watch(self, step: CompiledStep, subject: str, decision: Decision, tally: Tally) -> None:
+    async def _watch(
+        self, step: CompiledStep, subject: str, decision: Decision, tally: Tally, deadline: float
+    ) -> None:
         """Record the wall of a loop that only watches, once per window."""
         name = shadow_name(step)
         if decision.plan in step.billed:
             return  # a cap opens no walls, see `_refused`
 
         async def record() -> bool:
-            await self._open_wall(step, subject, decision, tally, shadow=True)
+            await self._open_wall(step, subject, decision, tally, deadline, shadow=True)
             plan = step.counted_as(decision.plan)
             notice = Notice(subject, step.meter, plan, tally.start, (name,), ())
             return await self._counters.record_notice(notice)
@@ -386,6 +374,11 @@ class Gatekeeper:
         notice = Notice(subject, step.meter, plan, tally.start, names, (draft,))
         if await self._single.share(draft.key, lambda: self._counters.record_notice(notice)):
             self._parts.wake()
+
+
+def _left(deadline: float) -> timedelta:
+    """Until a deadline."""
+    return timedelta(seconds=max(LEAST, deadline - monotonic()))
 
 
 def _tally(counted: Counted, step: CompiledStep) -> Tally:

@@ -29,16 +29,25 @@ class SingleFlight:
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
 
-    async def share(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+    async def share(
+        self, key: Hashable, work: Callable[[], Awaitable[T]], *, within: float | None = None
+    ) -> T:
         """Do `work`, or wait for somebody who is doing it under the same key.
 
         The work is seen through even if the request that began it is cancelled; it has to end by itself.
 
+        Args:
+            key: what is wanted.
+            work: how to get it.
+            within: seconds to wait for somebody else's; None for as long as they take.
+
         Raises:
+            TimeoutError: somebody else's took longer.
             Exception: whatever the work failed with, for everyone who waited for it.
         """
         while (flight := self._flights.get(key)) is not None:
-            await flight.landed.wait()
+            with anyio.fail_after(within):
+                await flight.landed.wait()
             if flight.error is not None:
                 raise flight.error.with_traceback(None)
             if flight.done:

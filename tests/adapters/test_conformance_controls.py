@@ -109,9 +109,9 @@ class RefundsIntoTheRunningWindow(MemoryStorage):
 
 
 class WallPerRefusal(MemoryStorage):
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...], **how: Any) -> str:
         self._state.standing.clear()
-        return await super().open_wall(wall, drafts)
+        return await super().open_wall(wall, drafts, **how)
 
 
 class NewestEventWins(MemoryStorage):
@@ -173,8 +173,8 @@ class RendersAgain(MemoryStorage):
 
 
 class CountsWatchedLoops(MemoryStorage):
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
-        return await super().open_wall(replace(wall, shadow=False), drafts)
+    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...], **how: Any) -> str:
+        return await super().open_wall(replace(wall, shadow=False), drafts, **how)
 
 
 class CountsHeldOutApart(MemoryStorage):

@@ -323,3 +323,14 @@ async def test_tasks_that_asyncio_cancels(storage: PostgresStorage, dsn: str) ->
         async with anyio.create_task_group() as group:
             for _ in range(20):
                 group.start_soon(storage.consume, call())
+
+
+async def test_a_refusal_is_recorded_within_the_time_it_is_given(storage: PostgresStorage, dsn: str) -> None:
+    clock = ManualClock()
+    async with stranger(dsn) as lock, lock.transaction():
+        await lock.execute("LOCK TABLE skene_walls IN SHARE MODE")
+        began = anyio.current_time()
+        with pytest.raises(StorageUnavailable):
+            await storage.open_wall(wall(clock), (), within=timedelta(seconds=0.3))
+        assert 0.2 < anyio.current_time() - began < 1.2
+    assert await storage.open_wall(wall(clock), (), within=timedelta(seconds=5)) == "w1"

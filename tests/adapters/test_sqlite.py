@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -136,10 +137,16 @@ async def test_a_busy_file_is_unavailable_in_time(storage: SqliteStorage, path: 
             await verb()
         failed += 1
 
-    with write_lock(path), anyio.fail_after(2.2):
+    started = anyio.current_time()
+    with write_lock(path), anyio.fail_after(3.2):
         async with anyio.create_task_group() as group:
             for number in range(20):
                 group.start_soon(one, number)
+        assert anyio.current_time() - started < 2.2
+        began = anyio.current_time()
+        with pytest.raises(StorageUnavailable):
+            await storage.open_wall(wall(ManualClock()), (), within=timedelta(seconds=0.2))
+        assert anyio.current_time() - began < 1
     assert failed == 20
     assert await used(storage) == 1
     assert (await storage.consume(call())).admitted

@@ -7,12 +7,15 @@ import anyio
 import pytest
 
 import skene.runtime.gate as gate
-from skene import Reason
+from skene import Reason, Skene
 from skene.adapters.manual import ManualBilling
+from skene.adapters.memory import MemoryStorage
 from skene.engine.standing import Standing, Subscription
 from skene.errors import BillingUnavailable, IdempotencyConflict, StorageUnavailable, SubjectInvalid
 from skene.ports.billing import Account
-from tests.runtime.shop import BACKENDS, Shop, ask, freemium
+from skene.ports.counters import Consume, Counted, Draft
+from skene.ports.ledger import Wall
+from tests.runtime.shop import BACKENDS, Post, Shop, ask, freemium, profile
 
 # -- the look-up before a refusal --------------------------------------------------------------------------
 
@@ -303,3 +306,64 @@ async def test_an_unlimited_subject_is_counted_and_never_refused() -> None:
     told = await shop.call(times=20)
     assert (told.reason, told.used, told.limit) == (Reason.UNLIMITED, 20, None)
     assert (shop.memory.walls, shop.kinds) == ((), [])
+
+
+# -- a slow storage ----------------------------------------------------------------------------------------
+
+
+class Slow(MemoryStorage):
+    """Takes its time for the count, and all the time it is given for the record of a refusal."""
+
+    def __init__(self, counting: float) -> None:
+        super().__init__()
+        self.counting = counting
+        self.given: list[float] = []
+
+    async def consume(self, call: Consume) -> Counted:
+        counted = await super().consume(call)
+        if not counted.admitted:
+            await anyio.sleep(self.counting)
+        return counted
+
+    async def open_wall(
+        self, wall: Wall, drafts: tuple[Draft, ...], *, within: timedelta | None = None
+    ) -> str:
+        assert within is not None
+        self.given.append(within.total_seconds())
+        await anyio.sleep(self.given[-1])
+        raise StorageUnavailable("no answer in time")
+
+
+@pytest.mark.parametrize(("counting", "left"), [(0, 2.0), (1.2, 0.8), (2.5, 0.2)])
+async def test_a_refusal_is_recorded_in_the_time_that_the_count_has_left(
+    counting: float, left: float
+) -> None:
+    storage = Slow(counting)
+    async with Skene(freemium(1), storage=storage, notifiers={"mail": Post()}, profile=profile) as skene:
+        assert (await skene.consume("ada", "calls")).allowed
+        began = anyio.current_time()
+        with pytest.raises(StorageUnavailable):
+            await skene.consume("ada", "calls")
+        assert anyio.current_time() - began < max(2.0, counting + 0.2) + 0.5
+    assert storage.given == [pytest.approx(left, abs=0.3)]
+
+
+async def test_whoever_waits_for_anothers_record_waits_no_longer_than_for_their_own() -> None:
+    storage = Slow(0)
+    async with Skene(freemium(1), storage=storage, notifiers={"mail": Post()}, profile=profile) as skene:
+        assert (await skene.consume("ada", "calls")).allowed
+        took: list[float] = []
+
+        async def one(counting: float) -> None:
+            storage.counting = counting
+            began = anyio.current_time()
+            with pytest.raises(StorageUnavailable):
+                await skene.consume("ada", "calls")
+            took.append(anyio.current_time() - began)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one, 1.5)
+            await anyio.sleep(0.1)  # it counts
+            tasks.start_soon(one, 0.7)  # and this one records, until 2.1 s after the start
+    assert max(took) < 2.4
+    assert len(storage.given) == 1

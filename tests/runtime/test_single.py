@@ -110,3 +110,19 @@ async def test_who_waited_for_work_that_was_torn_down_does_it_again():
             tasks.start_soon(ask)
     assert len(tries) == 2
     assert sorted(results, key=str) == [7, 7, 7, None]
+
+
+async def test_nobody_waits_longer_for_somebody_elses_work_than_they_can():
+    single, begun = SingleFlight(), anyio.Event()
+
+    async def work() -> int:
+        begun.set()
+        await anyio.sleep(0.3)
+        return 7
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(single.share, "key", work)
+        await begun.wait()
+        with anyio.fail_after(0.2), pytest.raises(TimeoutError):
+            await single.share("key", work, within=0.02)
+        assert await single.share("key", work, within=1) == 7

@@ -70,10 +70,10 @@ class KnowsPrunedMessages(MemoryStorage):
 
 
 class GuardsWithMessagesAlone(MemoryStorage):
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...], **how: Any) -> str:
         if any(draft.key not in self._state.draft_keys for draft in drafts):
             self._state.standing.pop(wall.subject, None)
-        return await super().open_wall(wall, drafts)
+        return await super().open_wall(wall, drafts, **how)
 
     async def record_notice(self, notice: Notice) -> bool:
         if any(draft.key not in self._state.draft_keys for draft in notice.drafts):

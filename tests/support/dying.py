@@ -45,8 +45,8 @@ class MortalStorage:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
-        opened: str = await self._inner.open_wall(wall, drafts)
+    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...], **how: Any) -> str:
+        opened: str = await self._inner.open_wall(wall, drafts, **how)
         die_at("wall", wall.subject)
         return opened
 

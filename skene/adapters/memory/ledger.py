@@ -1,6 +1,6 @@
 """Walls and conversions in memory."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from skene.adapters.memory.funnels import funnel, within
@@ -16,7 +16,9 @@ __all__ = ["MemoryLedger"]
 class MemoryLedger(Part):
     """The port `Ledger`."""
 
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+    async def open_wall(
+        self, wall: Wall, drafts: tuple[Draft, ...], *, within: timedelta | None = None
+    ) -> str:
         """Record a wall and its messages, once per subject, step, plan and window."""
         state, now = self._state, self._state.clock.now()
         latest = state.standing.setdefault(wall.subject, {})

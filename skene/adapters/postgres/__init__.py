@@ -249,8 +249,11 @@ class PostgresStorage(SqlStorage):
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._write(work, *args, **kwargs)
 
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._answer(lambda: self._transact(self._patience, work, *args, **kwargs))
+    async def _write_within(
+        self, seconds: float | None, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        most = self._seconds if seconds is None else min(seconds, self._seconds)
+        return await self._answer(lambda: self._transact(self._patience, work, *args, **kwargs), most)
 
     async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         longer = {**self._patience, "statement_ms": f"{REPORT_SECONDS * 1000}"}

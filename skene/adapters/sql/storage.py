@@ -159,9 +159,12 @@ class SqlStorage(SqlSyncs):
 
     # --- ledger ---
 
-    async def open_wall(self, wall: Wall, drafts: tuple[Draft, ...]) -> str:
+    async def open_wall(
+        self, wall: Wall, drafts: tuple[Draft, ...], *, within: timedelta | None = None
+    ) -> str:
         """Record a wall and its messages, once per subject, step, plan and window."""
-        return await self._write(ledger.open_wall, wall, drafts)
+        seconds = None if within is None else within.total_seconds()
+        return await self._write_within(seconds, ledger.open_wall, wall, drafts)
 
     async def get_wall(self, wall: str) -> Wall | None:
         """A wall by its id."""

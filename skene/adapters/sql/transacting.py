@@ -24,8 +24,19 @@ class Transacting(ABC):
         """Run work that only reads, against one state of the database."""
 
     @abstractmethod
+    async def _write_within(
+        self, seconds: float | None, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run work in one transaction: all of it happens, or nothing.
+
+        Args:
+            seconds: how long it may take, if that is less than any answer may; None for as long.
+            work, args, kwargs: what is done.
+        """
+
     async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work in one transaction: all of it happens, or nothing."""
+        """Run work in one transaction that may take as long as any answer."""
+        return await self._write_within(None, work, *args, **kwargs)
 
     async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that only reads, and that may take longer, since it reads much."""

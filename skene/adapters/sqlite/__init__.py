@@ -110,14 +110,19 @@ class SqliteStorage(SqlStorage):
         await self._writer.send(GivenBack(subject, receipts, idempotency_key))
 
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._transact("BEGIN", work, *args, **kwargs)
+        return await self._transact("BEGIN", ANSWER_SECONDS, work, *args, **kwargs)
 
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._transact("BEGIN IMMEDIATE", work, *args, **kwargs)
+    async def _write_within(
+        self, seconds: float | None, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        most = ANSWER_SECONDS if seconds is None else min(seconds, ANSWER_SECONDS)
+        return await self._transact("BEGIN IMMEDIATE", most, work, *args, **kwargs)
 
-    async def _transact(self, begin: str, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _transact(
+        self, begin: str, seconds: float, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Work that is no counting has a transaction for itself."""
-        deadline, database = time.monotonic() + ANSWER_SECONDS, self._database
+        deadline, database = time.monotonic() + seconds, self._database
 
         def transact() -> T:
             with (
@@ -127,4 +132,4 @@ class SqliteStorage(SqlStorage):
             ):
                 return work(connection, self._clock.now(), *args, **kwargs)
 
-        return await self._writer.alone(transact, ANSWER_SECONDS)
+        return await self._writer.alone(transact, seconds)

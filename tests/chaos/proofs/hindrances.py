@@ -21,7 +21,7 @@ PAUSE = 0.02
 POOL = 3
 """The fewest connections of a process that skene takes."""
 TOLD = 2.3
-"""Seconds: an answer of the storage's may take 1.8, and a refusal asks it twice, of which one is quick."""
+"""Seconds: a call has 2 for its count and the record of its refusal together; it is sent and read besides."""
 LOCKS = {
     "skene_usage": "SELECT FROM skene_usage WHERE subject = 'locked' FOR UPDATE",
     "counters": "SELECT FROM counters WHERE subject = 'locked' FOR UPDATE",

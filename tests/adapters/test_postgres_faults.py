@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Thread
 
 import anyio
 import asyncpg
 import pytest
+import sqlalchemy as sa
 
 from skene.adapters.postgres import PostgresStorage
 from skene.errors import StorageUnavailable
@@ -334,3 +336,28 @@ async def test_a_refusal_is_recorded_within_the_time_it_is_given(storage: Postgr
             await storage.open_wall(wall(clock), (), within=timedelta(seconds=0.3))
         assert 0.2 < anyio.current_time() - began < 1.2
     assert await storage.open_wall(wall(clock), (), within=timedelta(seconds=5)) == "w1"
+
+
+async def test_whoever_is_frozen_in_a_transaction_holds_up_nobody_for_long(dsn: str) -> None:
+    """Its locks are let go of while it still stands there, as a paused container would."""
+    storage = PostgresStorage(dsn)
+    await storage.consume(call())
+    locked = sa.text("SELECT FROM skene_usage FOR UPDATE")
+    waited: list[float] = []
+
+    async def lock() -> None:
+        async with stranger(dsn) as other:
+            began = anyio.current_time()
+            await other.execute("SELECT FROM skene_usage FOR UPDATE")
+            waited.append(anyio.current_time() - began)
+
+    def freeze(connection: sa.Connection, now: object) -> None:
+        connection.execute(locked)
+        thread = Thread(target=anyio.run, args=(lock,))
+        thread.start()
+        thread.join(10)  # all of this process's event loop stands still
+
+    with suppress(StorageUnavailable):
+        await storage._write(freeze)  # pyright: ignore[reportPrivateUsage] - no verb freezes
+    assert 1.0 < waited[0] < 4.0
+    await storage.aclose()

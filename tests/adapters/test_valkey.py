@@ -45,7 +45,9 @@ class TestValkeyStorage(StorageConformance):
 
     @pytest.fixture
     async def storage(self, url: str, prefix: str, clock: ManualClock) -> AsyncIterator[ValkeyStorage]:
-        storage = ValkeyStorage(url, storage=MemoryStorage(clock=clock), clock=clock, prefix=prefix)
+        storage = ValkeyStorage(
+            url, storage=MemoryStorage(clock=clock), clock=clock, prefix=prefix, timeout=PATIENT
+        )
         await storage.start()
         yield storage
         await storage.aclose()
@@ -56,7 +58,7 @@ class TestValkeyStorage(StorageConformance):
 
             async def open_one() -> ValkeyStorage:
                 beside = SqliteStorage(prepared(tmp_path / "shared.db"))
-                storage = ValkeyStorage(url, storage=beside, prefix=prefix)
+                storage = ValkeyStorage(url, storage=beside, prefix=prefix, timeout=PATIENT)
                 await storage.start()
                 stack.push_async_callback(storage.aclose)
                 return storage
@@ -77,7 +79,7 @@ class TestValkeyClusterStorage(TestValkeyStorage):
 
             async def open_one() -> ValkeyStorage:
                 beside = PostgresStorage(postgres, timeout=PATIENT)
-                storage = ValkeyStorage(url, storage=beside, prefix=prefix)
+                storage = ValkeyStorage(url, storage=beside, prefix=prefix, timeout=PATIENT)
                 await storage.start()
                 stack.push_async_callback(storage.aclose)
                 return storage

@@ -91,7 +91,7 @@ class PostgresStorage(SqlStorage):
         self._chance = (clock or SystemClock()).chance
         self._pool_size = pool_size
         self._seconds = timeout.total_seconds()
-        shares = {"lock_ms": 0.6, "statement_ms": 0.85}
+        shares = {"lock_ms": 0.6, "statement_ms": 0.85, "idle_ms": 1.0}
         self._patience = {name: f"{self._seconds * share * 1000:.0f}" for name, share in shares.items()}
         self._migrate = migrate
         prefix = f'"{schema.replace(chr(34), chr(34) * 2)}".' if schema else ""

@@ -41,11 +41,13 @@ REPORT_SECONDS = 30
 """How long a report over everything may take; people wait for it, and no request does."""
 
 # The first statement of every transaction but the counting ones: what time it is, and how long it may wait.
-# What is set ends with the transaction, so that it works behind a pooler too.
+# What is set ends with the transaction, so that it works behind a pooler too. A process that is frozen in the
+# middle of one, as a paused container is, loses it: its locks would hold up all the others until it goes on.
 OPEN = sa.text("""
 SELECT clock_timestamp(),
        set_config('lock_timeout', :lock_ms, true),
-       set_config('statement_timeout', :statement_ms, true)
+       set_config('statement_timeout', :statement_ms, true),
+       set_config('idle_in_transaction_session_timeout', :idle_ms, true)
 """)
 
 

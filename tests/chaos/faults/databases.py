@@ -39,6 +39,12 @@ DATABASES = (
         "adapters/test_postgres_faults::test_a_give_back_waits_out_a_lock",
     ),
     fault(
+        "frozen-in-transaction",
+        "A process is frozen in the middle of a transaction, as a paused container is",
+        "the database takes its locks away after two seconds, and the others go on",
+        "adapters/test_postgres_faults::test_whoever_is_frozen_in_a_transaction_holds_up_nobody_for_long",
+    ),
+    fault(
         "network-cut",
         "A connection breaks in the middle of a statement, or after it",
         "nothing is counted twice, nothing acknowledged is lost",

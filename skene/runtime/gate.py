@@ -279,7 +279,7 @@ class Gatekeeper:
             key = "wall", step.key, subject, decision.plan
             work = partial(self._open_wall, step, subject, decision, tally, deadline, shadow=False)
             try:
-                wall = await self._single.share(key, work, within=_left(deadline).total_seconds())
+                wall = await self._single.share(key, work, within=_left(deadline))
             except TimeoutError:
                 raise StorageUnavailable("a refusal was not recorded in time") from None
         return replace(decision, wall=wall, upgrade_url=self._parts.links.upgrade(wall=wall))
@@ -296,7 +296,7 @@ class Gatekeeper:
     ) -> str:
         parts = self._parts
         wall, drafts = proposed_wall(parts, step, subject, decision, tally, shadow=shadow)
-        opened = await parts.storage.open_wall(wall, drafts, within=_left(deadline))
+        opened = await parts.storage.open_wall(wall, drafts, within=timedelta(seconds=_left(deadline)))
         if opened == wall.id and drafts:
             parts.wake()
         return opened
@@ -376,9 +376,9 @@ class Gatekeeper:
             self._parts.wake()
 
 
-def _left(deadline: float) -> timedelta:
-    """Until a deadline."""
-    return timedelta(seconds=max(LEAST, deadline - monotonic()))
+def _left(deadline: float) -> float:
+    """Seconds until a deadline."""
+    return max(LEAST, deadline - monotonic())
 
 
 def _tally(counted: Counted, step: CompiledStep) -> Tally:

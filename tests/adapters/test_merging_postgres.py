@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -15,11 +14,10 @@ from skene.engine.window import Rolling
 from skene.ports.counters import Charge
 from skene.ports.grants import Grant
 from skene.testing.conformance.base import MONTH, call, charge, gather, used
-from tests.support.sql_stores import Statements
+from tests.support.sql_stores import PATIENT, Statements
 
 pytestmark = pytest.mark.anyio
 
-PATIENT = timedelta(seconds=20)
 VISITOR, USER = "visitor", "ada"
 NAMES = (VISITOR, USER)
 OLD = charge(None, meter="old")

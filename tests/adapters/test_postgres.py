@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 import anyio
 import asyncpg
@@ -19,12 +18,9 @@ from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
 from skene.testing.conformance.base import apply, call, charge, draft, refuse_once, used, wall
 from tests.support.postgres import PostgresAddress
+from tests.support.sql_stores import PATIENT
 
 pytestmark = pytest.mark.anyio
-
-
-PATIENT = timedelta(seconds=20)
-"""What is counted does not depend on how busy the machine is; test_postgres_faults.py is about time."""
 
 
 class TestPostgresStorage(StorageConformance):

@@ -23,13 +23,13 @@ from skene.testing.conformance.billed import billed_call
 from skene.testing.conformance.features import entitle
 from tests.support.merging import merge
 from tests.support.postgres import PostgresAddress, PostgresServer
+from tests.support.sql_stores import PATIENT
 from tests.support.wire import wire
 
 pytestmark = pytest.mark.anyio
 
 MONTH = Edges(calendar_edges("month", "Europe/Helsinki", datetime(2026, 5, 5, tzinfo=UTC)))
 ROLLING = Rolling(timedelta(days=30))
-PATIENT = timedelta(seconds=20)
 
 
 @pytest.fixture

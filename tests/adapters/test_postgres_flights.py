@@ -25,10 +25,10 @@ from skene.testing.conformance.base import call, charge, used
 from skene.testing.conformance.features import entitle
 from tests.support.extent import extent
 from tests.support.histories import START
+from tests.support.sql_stores import PATIENT
 
 pytestmark = pytest.mark.anyio
 
-PATIENT = timedelta(seconds=20)
 RULES: tuple[WindowRule, ...] = (
     Anchored(timedelta(hours=1)),
     Edges(calendar_edges("month", "Europe/Helsinki", START)),

@@ -11,10 +11,9 @@ from skene.adapters.postgres import PostgresStorage
 from skene.engine.standing import Standing
 from skene.ports.firings import Entry, Journey, Outcome, Watcher
 from skene.testing.conformance.happening import ACTED, DAY, fired, take_firing
-from tests.support.sql_stores import counts, whole
+from tests.support.sql_stores import PATIENT, counts, whole
 
 pytestmark = pytest.mark.anyio
-PATIENT = timedelta(seconds=20)
 
 
 @pytest.fixture

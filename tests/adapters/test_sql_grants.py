@@ -1,7 +1,6 @@
 """Grants while a release is rolled out: processes of the one before go on counting on the new tables."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -16,11 +15,10 @@ from skene.ports.counters import Consume
 from skene.ports.grants import Grant
 from skene.testing.clock import ManualClock
 from skene.testing.conformance.base import MONTH, call, charge, used
+from tests.support.sql_stores import PATIENT
 from tests.support.sqlite_files import connected
 
 pytestmark = pytest.mark.anyio
-
-PATIENT = timedelta(seconds=20)
 
 
 @pytest.fixture

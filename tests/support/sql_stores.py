@@ -22,6 +22,7 @@ from tests.support.sqlite_files import prepared
 __all__ = ["PATIENT", "STEP", "Opener", "Sql", "Statements", "counts", "open_sql", "tick", "whole"]
 
 PATIENT = timedelta(seconds=20)
+"""What is counted does not depend on how busy the machine is; test_postgres_faults.py is about time."""
 STEP = "digest.0"
 Sql = PostgresStorage | SqliteStorage
 Opener = Callable[[], Awaitable[Sql]]

@@ -8,6 +8,7 @@ from skene.ports.counters import Counters
 from skene.ports.firings import Firings
 from skene.ports.grants import Grants
 from skene.ports.history import History
+from skene.ports.holdings import Holdings
 from skene.ports.ledger import Ledger
 from skene.ports.merging import Merging
 from skene.ports.outbox import Outbox
@@ -19,6 +20,7 @@ __all__ = ["Storage"]
 
 class Storage(
     Counters,
+    Holdings,
     Grants,
     Overrides,
     Accounts,

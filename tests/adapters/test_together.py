@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from skene.adapters.postgres.together import CROWD, Together, Waiting
+from skene.adapters.together import CROWD, Together, Waiting
 from skene.errors import StorageUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def test_no_more_flights_than_lanes_and_no_larger_than_a_batch() -> None:
 
 
 async def test_a_flight_that_hangs_holds_up_only_those_aboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skene.adapters.postgres.together.LATE", -1.0)
+    monkeypatch.setattr("skene.adapters.together.LATE", -1.0)
     sky = Sky(open_skies=False)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sky.together.send, 1)

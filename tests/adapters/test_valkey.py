@@ -1,4 +1,4 @@
-"""ValkeyStorage keeps the contract of a storage: on one server, and on a cluster of three."""
+"""ValkeyStorage keeps the contract of a storage: on a cluster of three, and on one server."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -12,7 +12,16 @@ from skene.adapters.postgres import PostgresStorage
 from skene.adapters.sqlite import SqliteStorage
 from skene.adapters.valkey import ValkeyStorage
 from skene.testing.clock import ManualClock
-from skene.testing.conformance import StorageConformance, StorageFactory
+from skene.testing.conformance import ConformanceBase, StorageConformance, StorageFactory
+from skene.testing.conformance.concurrency import ConcurrencyConformance
+from skene.testing.conformance.counting import LimitConformance
+from skene.testing.conformance.erasure import ForgetConformance
+from skene.testing.conformance.grants import GrantConformance
+from skene.testing.conformance.merging import MergeConcurrencyConformance
+from skene.testing.conformance.pruning import PruneConformance
+from skene.testing.conformance.returns import KeyConformance, RefundConformance
+from skene.testing.conformance.rushes import RushConformance
+from tests.support.extent import FULL
 from tests.support.sql_stores import PATIENT
 from tests.support.sqlite_files import prepared
 from tests.support.valkey import ValkeyCluster, ValkeyServer
@@ -38,7 +47,7 @@ def prefix() -> str:
     return f"test{next(_numbers)}"
 
 
-class TestValkeyStorage(StorageConformance):
+class OneServer(ConformanceBase):
     @pytest.fixture
     def url(self, server: ValkeyServer) -> str:
         return server.url
@@ -66,7 +75,28 @@ class TestValkeyStorage(StorageConformance):
             yield open_one
 
 
-class TestValkeyClusterStorage(TestValkeyStorage):
+class TestValkeyStorage(
+    OneServer,
+    LimitConformance,
+    GrantConformance,
+    KeyConformance,
+    RefundConformance,
+    ForgetConformance,
+    PruneConformance,
+    ConcurrencyConformance,
+    RushConformance,
+    MergeConcurrencyConformance,
+):
+    """What reads and writes keys in every way, and where calls meet; the cluster passes all of it."""
+
+
+if FULL:
+
+    class TestValkeyStorageWholly(OneServer, StorageConformance):
+        pass
+
+
+class TestValkeyClusterStorage(OneServer, StorageConformance):
     """With PostgreSQL beside it, as in most apps that need one."""
 
     @pytest.fixture

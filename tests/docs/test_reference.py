@@ -53,6 +53,7 @@ from skene.definitions import Definition, parse_duration
 from skene.fastapi import Gate
 from skene.fastapi.routes import make_routes
 from skene.ports.hooks import EventKind
+from skene.ports.storage import Storage
 from skene.wiring import _VARIABLES
 from tests.docs.markdown import ROOT, Page, tables
 
@@ -62,6 +63,7 @@ HTTP = Page(REFERENCE / "http.md")
 CLI = Page(REFERENCE / "cli.md")
 EVENTS = Page(REFERENCE / "events.md")
 TABLES = Page(REFERENCE / "tables.md")
+VERBS = Page(ROOT / "docs" / "how-to" / "write-a-storage.md")
 
 DESCRIBED = {
     "define_loop": define_loop,
@@ -251,6 +253,15 @@ COMMANDS = {
 
 def parameters(path: str, kind: str) -> list[Any]:
     return [one for one in COMMANDS[path].params if one.param_type_name == kind]
+
+
+def test_the_verbs_of_a_storage():
+    ports = [port for port in (*Storage.__bases__, Storage) if port.__module__.startswith("skene.")]
+    told = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in tables(VERBS.text)[0][1:]}
+    assert told == {
+        f"{port.__module__}.{port.__name__}": {name for name in vars(port) if not name.startswith("_")}
+        for port in ports
+    }
 
 
 def test_every_command_has_its_section():

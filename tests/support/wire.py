@@ -1,13 +1,49 @@
 """What goes over the wire to PostgreSQL: a proxy that counts round trips."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio  # a unix socket of anyio's may fail when it is closed while something arrives
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Protocol
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream, SocketAttribute, SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 
 ASKS = b"QS"
 """Query, and Sync after the messages of the extended protocol: now the client waits for the server."""
+
+
+class _End(Protocol):
+    """One end of a connection."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def send(self, data: bytes, /) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class _UnixSocket:
+    """The server's end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while data := await self._reader.read(65536):
+                yield data
+        except OSError as error:
+            raise anyio.BrokenResourceError from error
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise anyio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        self._writer.close()
 
 
 class Wire:
@@ -24,13 +60,13 @@ class Wire:
 
     async def serve(self, client: SocketStream) -> None:
         """Carry one connection both ways."""
-        server = await anyio.connect_unix(self._socket_path)
-        async with client, server, anyio.create_task_group() as group:
+        server = _UnixSocket(*await asyncio.open_unix_connection(self._socket_path))
+        async with client, aclosing(server), anyio.create_task_group() as group:
             group.start_soon(self._forward, client, server, True)
             await self._forward(server, client, False)
             group.cancel_scope.cancel()
 
-    async def _forward(self, source: ByteReceiveStream, target: ByteSendStream, counting: bool) -> None:
+    async def _forward(self, source: _End, target: _End, counting: bool) -> None:
         buffer = b""
         begun = False
         try:

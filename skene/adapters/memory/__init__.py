@@ -7,6 +7,7 @@ from skene.adapters.memory.firings import MemoryFirings
 from skene.adapters.memory.forgetting import MemoryForgetting
 from skene.adapters.memory.grants import MemoryGrants
 from skene.adapters.memory.history import MemoryHistory
+from skene.adapters.memory.holdings import MemoryHoldings
 from skene.adapters.memory.ledger import MemoryLedger
 from skene.adapters.memory.merging import MemoryMerging
 from skene.adapters.memory.outbox import MemoryOutbox
@@ -23,6 +24,7 @@ __all__ = ["Conversion", "MemoryStorage"]
 class MemoryStorage(
     MemoryCounters,
     MemoryBills,
+    MemoryHoldings,
     MemoryGrants,
     MemoryMerging,
     MemoryLedger,

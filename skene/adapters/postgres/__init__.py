@@ -27,11 +27,11 @@ from skene.adapters.postgres.faults import FAULTS, Stale, is_worth_repeating, re
 from skene.adapters.postgres.flights import Flights
 from skene.adapters.postgres.lines import Lines, Rows, fetch_once
 from skene.adapters.postgres.queries import PostgresQueries
-from skene.adapters.postgres.together import LANES
 from skene.adapters.postgres.triggers import PostgresTriggers
 from skene.adapters.sql.migrate import revision_of, upgrade, verify
 from skene.adapters.sql.storage import SqlStorage, Work
 from skene.adapters.system import SystemClock
+from skene.adapters.together import LANES
 from skene.adapters.undoing import unless_cancelled
 from skene.errors import ConfigurationError, SchemaOutdated
 from skene.ports.clock import Clock

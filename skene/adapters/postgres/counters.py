@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from skene.adapters.postgres.counting import MOST, Shape
-from skene.adapters.postgres.together import Waiting
+from skene.adapters.together import Waiting
 from skene.ports.counters import Consume, Counted, Receipt, Tally
 
 __all__ = ["CallsOnCounter"]

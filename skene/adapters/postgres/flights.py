@@ -13,7 +13,7 @@ from skene.adapters.postgres.counters import CallsOnCounter
 from skene.adapters.postgres.counting import MOST, Queries, Shape, Shapes, consume_arguments, counted
 from skene.adapters.postgres.faults import FAULTS, explain, is_worth_repeating, sqlstate, told
 from skene.adapters.postgres.lines import Lines
-from skene.adapters.postgres.together import Together, Waiting
+from skene.adapters.together import Together, Waiting
 from skene.errors import IdempotencyConflict, StorageUnavailable
 from skene.ports.counters import Consume, Counted, Receipt
 

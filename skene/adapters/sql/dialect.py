@@ -1,9 +1,20 @@
 """The few things that PostgreSQL and SQLite spell differently."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["insert", "serialise"]
+__all__ = ["among", "insert", "serialise"]
+
+
+def among(
+    connection: sa.Connection, column: sa.Column[str], values: Collection[str]
+) -> sa.ColumnElement[bool]:
+    """That a column is one of some values: one prepared statement in PostgreSQL, however many there are."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
+    return column.in_(values)
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:

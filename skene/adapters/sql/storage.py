@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from skene.adapters.sql import (
@@ -25,6 +25,7 @@ from skene.adapters.sql import (
     watching,
 )
 from skene.adapters.sql import firings as firing_verbs
+from skene.adapters.sql import holdings as holding_verb
 from skene.adapters.sql.spells import Terms
 from skene.adapters.sql.sync_verbs import SqlSyncs
 from skene.adapters.sql.transacting import Work
@@ -36,6 +37,7 @@ from skene.ports.firings import Closing, DecisionRow, Entry, Firing, NewFiring, 
 from skene.ports.firings import Outcome as DecisionOutcome
 from skene.ports.grants import Grant, Granted
 from skene.ports.history import Change, WhatIf
+from skene.ports.holdings import Holding
 from skene.ports.ledger import Conversion, FunnelRow, Span, Wall
 from skene.ports.merging import Merged
 from skene.ports.notifier import Body
@@ -70,6 +72,10 @@ class SqlStorage(SqlSyncs):
     async def report_billed(self, use: BilledUse, limit: int) -> int:
         """Put reports of billed use into the outbox, at most `limit`."""
         return await self._write(billed.report_billed, use, limit)
+
+    async def holdings(self, subjects: Sequence[str]) -> tuple[Holding, ...]:
+        """What counting must know of some subjects, in their order."""
+        return await self._read(holding_verb.holdings, subjects)
 
     # --- grants ---
 

@@ -1,6 +1,7 @@
 """Counting in Valkey, or Redis: for teams that run one already. Everything else stays in SQL."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from skene.adapters.valkey import erasing, wire
 from skene.adapters.valkey.beside import Beside
 from skene.adapters.valkey.billing import Reports
 from skene.adapters.valkey.kept import Kept
-from skene.adapters.valkey.mirror import Mirrors, find_wall, whoever
+from skene.adapters.valkey.mirror import Mirrors, find_wall, mirror, whoever
 from skene.adapters.valkey.moving import Moving
 from skene.adapters.valkey.scripts import CONSUME, NOTICE, REFUND
 from skene.adapters.valkey.servers import Servers
@@ -21,6 +22,7 @@ from skene.ports.clock import Clock
 from skene.ports.counters import BilledUse, Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.firings import Watcher
 from skene.ports.grants import Granted
+from skene.ports.holdings import Holding
 from skene.ports.merging import Merged
 from skene.ports.storage import Storage
 
@@ -94,6 +96,7 @@ class ValkeyStorage(Beside):
 
     async def aclose(self) -> None:
         """Release everything. May be called twice; the next use connects again."""
+        await self._mirrors.aclose()
         await self._servers.aclose()
         await self._storage.aclose()
 
@@ -129,14 +132,14 @@ class ValkeyStorage(Beside):
                     alone = True
                 case _:
                     version, at, into = rest
-                    mirror = await self._mirrors.look_up(subject, call.default_plan, version, at)
-                    if mirror.subject != subject:
-                        await self._moving.move(subject, mirror.subject)
-                        subject = mirror.subject
+                    holding = await self._mirrors.look_up(subject)
+                    if holding.subject != subject:
+                        await self._moving.move(subject, holding.subject)
+                        subject = holding.subject
                         continue
                     if into:  # it was merged into somebody who is forgotten
                         await self._kept.swap(subject, wire.change(expect={"into": into}, gone=("into",)))
-                    brought = mirror.text
+                    brought = mirror(holding, at)
         raise StorageUnavailable("what holds for this subject changes all the time")
 
     async def _answer(self, call: Consume, subject: str, told: list[Any]) -> Counted:
@@ -237,14 +240,29 @@ class ValkeyStorage(Beside):
 
     # --- what is kept on both sides ---
 
+    async def holdings(self, subjects: Sequence[str]) -> tuple[Holding, ...]:
+        """What counting must know of some subjects, in their order."""
+        found = await self._storage.holdings(subjects)
+        return tuple([await self._after_spending(one) if one.grants else one for one in found])
+
+    async def _after_spending(self, holding: Holding) -> Holding:
+        spent = await self._spent(holding.subject, [one.key for one in holding.grants])
+        left = [replace(one, left=one.left - units) for one, units in zip(holding.grants, spent, strict=True)]
+        return replace(holding, grants=tuple(one for one in left if one.left > 0))
+
+    async def _spent(self, subject: str, keys: Sequence[str]) -> list[int]:
+        """What was spent here of a subject's grants."""
+        pots = await self._kept.fields(subject, [f"s:{key}" for key in keys])
+        return [int(json.loads(pot)[1]) if pot else 0 for pot in pots]
+
     async def grants(self, subject: str) -> tuple[Granted, ...]:
         """All grants of a subject, oldest first."""
         found = await self._storage.grants(subject)
         who = found[0].subject if found else subject
-        pots = await self._kept.fields(who, [f"s:{one.key}" for one in found])
+        spent = await self._spent(who, [one.key for one in found])
         return tuple(
-            replace(one, spent=one.spent + int(json.loads(pot)[1])) if pot else one
-            for one, pot in zip(found, pots, strict=True)
+            replace(one, spent=one.spent + units) if units else one
+            for one, units in zip(found, spent, strict=True)
         )
 
     async def merge(

@@ -1,144 +1,109 @@
 """What SQL says of a subject, as counting needs it."""
 
 import json
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-import anyio
 from anyio.lowlevel import RunVar
 
-from skene.adapters.at_once import at_once
-from skene.adapters.valkey.wire import micros
-from skene.engine.window import EPOCH, FOREVER, Edges
-from skene.ports.counters import Charge, Consume, Counted
+from skene.adapters.together import Together, Waiting
+from skene.adapters.valkey.wire import from_micros, micros
+from skene.engine.window import EPOCH, FOREVER, Edges, window_at
+from skene.ports.counters import Charge, Consume
+from skene.ports.holdings import Holding
 from skene.ports.storage import Storage
 
-__all__ = ["Mirror", "Mirrors", "find_wall", "whoever"]
+__all__ = ["Mirrors", "find_wall", "mirror", "whoever"]
 
 _PROBE = "valkey:probe"
-"""A counter that nobody counts, asked about to see what holds for everything of a subject."""
+"""A counter that nobody counts, asked about to see what else SQL says of a subject."""
+_CYCLE = Edges((), billing_cycle=True)
+_PATIENCE = 0.5
+"""Seconds that a question waits for those asked before it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """What SQL said.
-
-    Attributes:
-        subject: who is counted: the one asked about, or whom that one was merged into.
-        text: the rest, as the function in the server reads it.
-    """
-
-    subject: str
-    text: str
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A reading that is under way."""
-
-    landed: anyio.Event
-    mirror: Mirror | None = None
+_Asking: TypeAlias = Waiting[str, Holding]
 
 
 class Mirrors:
-    """Reads what SQL says, once for all who ask at the same time: of a busy subject many do."""
+    """Reads what SQL says, in one go for all subjects that are asked about at the same time."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._loops: RunVar[dict[tuple[str, ...], _Flight]] = RunVar("skene_valkey_flights")
+        self._loops: RunVar[Together[str, Holding]] = RunVar("skene_valkey_mirrors")
 
-    async def look_up(self, subject: str, default_plan: str, version: str, at: str) -> Mirror:
-        """Read what holds for a subject now.
+    async def look_up(self, subject: str) -> Holding:
+        """Read what holds for a subject: at an instant after this was asked.
 
-        Args:
-            subject: who is asked about.
-            default_plan: the plan of those who hold none.
-            version: of what SQL says; if another one has come since, nobody will take what is read.
-            at: an instant before now, by Valkey's clock: what is read is at least so new.
+        Raises:
+            StorageUnavailable: SQL does not answer.
         """
         try:
-            flights = self._loops.get()
+            together = self._loops.get()
         except LookupError:
-            flights = dict[tuple[str, ...], _Flight]()
-            self._loops.set(flights)
-        name = (subject, default_plan, version)
-        while (flight := flights.get(name)) is not None:
-            await flight.landed.wait()
-            if flight.mirror is not None:
-                return flight.mirror
-        flight = flights[name] = _Flight(anyio.Event())
+            together = Together(self._fly, undo=_forget, patience=_PATIENCE)
+            self._loops.set(together)
+        return await together.send(subject)
+
+    async def aclose(self) -> None:
+        """Wait until what was asked is answered."""
         try:
-            flight.mirror = await _look_up(self._storage, subject, default_plan, at)
-            return flight.mirror
-        finally:
-            del flights[name]
-            flight.landed.set()
+            together = self._loops.get()
+        except LookupError:
+            return
+        await together.aclose()
+
+    async def _fly(self, aboard: Sequence[_Asking]) -> None:
+        subjects = list(dict.fromkeys(waiting.item for waiting in aboard))  # of a busy one, many ask
+        found = dict(zip(subjects, await self._storage.holdings(subjects), strict=True))
+        for waiting in aboard:
+            waiting.settle(found[waiting.item])
 
 
-async def _look_up(storage: Storage, subject: str, default_plan: str, at: str) -> Mirror:
-    seen: list[Counted] = []
-    mirror: dict[str, Any] = {"at": at, "features": [], "cycle": [], "own": {}, "pots": []}
-
-    async def read_holding() -> None:
-        cycle = Charge("", _PROBE, 1, {default_plan: None}, Edges((), billing_cycle=True))
-        counted = await storage.peek(Consume(subject, default_plan, (cycle,)))
-        seen.append(counted)
-        held = counted.held_plan or counted.plan
-        mirror["plan"] = held
-        if counted.checked_at is not None:
-            mirror["checked"] = micros(counted.checked_at)
-        (tally,) = counted.tallies
-        mirror["cycle"] = [micros(edge) for edge in (tally.start, tally.end) if edge not in (EPOCH, FOREVER)]
-        mirror["turns"] = micros(tally.end)
-        if counted.customer is not None or held != default_plan:
-            await _read_customer(storage, subject, held, mirror)
-
-    await at_once(
-        read_holding,
-        partial(_read_overrides, storage, subject, mirror),
-        partial(_read_grants, storage, subject, mirror),
-    )
-    return Mirror(seen[0].subject, json.dumps(mirror))
+async def _forget(subject: str, holding: Holding) -> None:
+    """Nobody waits for it any more, and nothing was changed."""
 
 
-async def _read_customer(storage: Storage, subject: str, held: str, mirror: dict[str, Any]) -> None:
-    known = await storage.get_customer(subject)
-    if known is None:
-        return
-    if known.customer is not None:
-        mirror["customer"] = known.customer
-    mirror["features"] = list(known.features)
-    if known.until is not None and known.plan == held:
-        mirror["ends"] = micros(known.until)
+def mirror(holding: Holding, at: str) -> str:
+    """What holds, as the function in the server reads it.
 
-
-async def _read_overrides(storage: Storage, subject: str, mirror: dict[str, Any]) -> None:
-    for one in await storage.overrides(subject):
-        if one.ended_at is None:
-            limit = "" if one.limit is None else str(one.limit)
-            mirror["own"][one.meter] = [limit, "" if one.expires_at is None else micros(one.expires_at)]
-
-
-async def _read_grants(storage: Storage, subject: str, mirror: dict[str, Any]) -> None:
+    Args:
+        holding: what SQL says.
+        at: an instant before it was asked, by Valkey's clock.
+    """
+    told: dict[str, Any] = {"at": at, "features": holding.features, "cycle": [], "own": {}}
+    if holding.plan is not None:
+        told["plan"] = holding.plan
+    if holding.until is not None:
+        told["ends"] = micros(holding.until)
+    if holding.customer is not None:
+        told["customer"] = holding.customer
+    if holding.checked_at is not None:
+        told["checked"] = micros(holding.checked_at)
+    if holding.cycle:  # of its edges those around now, until they do not lie around it any more
+        edges = window_at(_CYCLE, from_micros(at), holding.cycle)
+        told["cycle"] = [micros(edge) for edge in edges if edge not in (EPOCH, FOREVER)]
+        told["turns"] = micros(edges[1])
+    for meter, own in holding.limits.items():
+        limit = "" if own.limit is None else str(own.limit)
+        told["own"][meter] = [limit, "" if own.until is None else micros(own.until)]
     # SQL knows of what was spent before the subject was counted here.
-    mirror["pots"] = [
+    told["pots"] = [
         [
             one.key,
             one.meter,
-            str(one.units - one.spent),
+            str(one.left),
             "" if one.expires_at is None else micros(one.expires_at),
-            number,
+            one.number,
         ]
-        for number, one in enumerate(await storage.grants(subject))
-        if one.spent < one.units
+        for one in holding.grants
     ]
+    return json.dumps(told)
 
 
 async def whoever(storage: Storage, subject: str) -> str:
     """Whom a subject counts as."""
-    nothing = Charge("", _PROBE, 1, {"": None}, Edges(()))
-    return (await storage.peek(Consume(subject, "", (nothing,)))).subject
+    (holding,) = await storage.holdings((subject,))
+    return holding.subject
 
 
 async def find_wall(storage: Storage, subject: str, step: str, plan: str) -> str | None:

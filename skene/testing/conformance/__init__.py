@@ -40,6 +40,7 @@ _PARTS = (
     "happening",
     "history",
     "held",
+    "holdings",
     "journeys",
     "keeping",
     "merging",
@@ -94,6 +95,7 @@ from skene.testing.conformance.grant_returns import (  # noqa: E402 - see above
 from skene.testing.conformance.grants import GrantConformance  # noqa: E402 - see above
 from skene.testing.conformance.held import HeldConformance  # noqa: E402 - see above
 from skene.testing.conformance.history import HistoryConformance  # noqa: E402 - see above
+from skene.testing.conformance.holdings import HoldingConformance  # noqa: E402 - see above
 from skene.testing.conformance.journeys import (  # noqa: E402 - see above
     GoalConformance,
     JourneyConformance,
@@ -173,6 +175,7 @@ class StorageConformance(
     KeyConformance,
     NoticeConformance,
     HeldConformance,
+    HoldingConformance,
     GrantConformance,
     GrantRollingConformance,
     GrantReturnConformance,

@@ -261,6 +261,7 @@ class _RouteCharge:
         plain, cost = found
         spent = plain.spend(subject, cost)
         if spent is None:
+            visit.asked = (plain, subject, cost) if plain.short and subject else None
             return False
         visit.charged, visit.plain = (plain.step.key,), (plain, subject, cost, spent)
         visit.due = plain.warns and plain.due(spent)
@@ -269,8 +270,12 @@ class _RouteCharge:
     async def __call__(self, visit: Visit) -> Response | None:
         assert visit.connection is not None  # set on arrival
         scope = visit.connection.scope
-        path = self._route.path or str(getattr(scope.get("route"), "path", ""))
-        answer = await self._charging.charge(visit, self._route.steps_for(scope), path)
+        asked, visit.asked = visit.asked, None
+        if asked is not None:
+            answer = await self._charging.spend(visit, *asked)
+        else:
+            path = self._route.path or str(getattr(scope.get("route"), "path", ""))
+            answer = await self._charging.charge(visit, self._route.steps_for(scope), path)
         if answer is not None and scope["type"] == "websocket":
             raise Refused(answer)
         return answer

@@ -22,6 +22,8 @@ from skene.runtime.spending import Plain
 __all__ = ["Charging", "subject_text"]
 
 MAX_KEY = 256
+UNANSWERED = (StorageUnavailable, SubjectInvalid, IdempotencyConflict)
+"""Why a call is not decided, without anything being broken."""
 
 
 class Charging:
@@ -74,17 +76,36 @@ class Charging:
                 return _unusable_key(self._header or "")
         try:
             return await self._admit(visit, connection, subject, due, route, key, same)
-        except StorageUnavailable as error:
+        except UNANSWERED as error:
+            return self._unanswered(error)
+
+    async def spend(self, visit: Visit, plain: Plain, subject: str, cost: int) -> Response | None:
+        """As `charge`, the short way for a plain call."""
+        visit.charged = (plain.step.key,)
+        try:
+            answer = await self._gatekeeper.spend(plain, subject, cost)
+            if not isinstance(answer, Admission):
+                visit.plain = (plain, subject, cost, answer)
+                if not plain.warns or not plain.due(answer):
+                    return None
+                visit.plain = None  # `warn` gives it back from here on
+                answer = await self._gatekeeper.warn(plain, subject, cost, answer)
+            return self._note(visit, answer)
+        except UNANSWERED as error:
+            return self._unanswered(error)
+
+    def _unanswered(self, error: Exception) -> Response:
+        """The answer where nothing could be decided."""
+        if isinstance(error, StorageUnavailable):
             return unavailable(error.retry_after.total_seconds())
-        except SubjectInvalid:
+        if isinstance(error, SubjectInvalid):
             return unknown_subject()
-        except IdempotencyConflict:
-            return problem(
-                422,
-                "idempotency_key_reused",
-                "Idempotency key reused",
-                f"This {self._header} was used before for another request. Use a new key for a new request.",
-            )
+        return problem(
+            422,
+            "idempotency_key_reused",
+            "Idempotency key reused",
+            f"This {self._header} was used before for another request. Use a new key for a new request.",
+        )
 
     async def _admit(
         self,

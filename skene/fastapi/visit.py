@@ -30,6 +30,7 @@ class Visit:
         admissions: what to give back if the request fails.
         plain: the same, of a plain call: the step, whom and how much it was charged, how the counter stands.
         due: the plain call has made a warning due, which is to be recorded.
+        asked: a plain call that was not charged at once: the step, whom and how much to charge.
         started: the answer has begun; from here on nothing is given back.
     """
 
@@ -38,6 +39,7 @@ class Visit:
         "_gatekeeper",
         "_send",
         "admissions",
+        "asked",
         "charged",
         "connection",
         "due",
@@ -56,6 +58,7 @@ class Visit:
         self.admissions: tuple[Admission, ...] = ()
         self.plain: tuple[Plain, str, int, Spent] | None = None
         self.due = False
+        self.asked: tuple[Plain, str, int] | None = None
         self._decision: Decision | None = None
         self.started = False
 

@@ -1,14 +1,18 @@
 """What a call asks: which steps, for how many units, and for whom."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from skene.definitions.faults import describe
+from skene.definitions.units import LARGEST
 from skene.engine.light import light
 from skene.engine.program import CompiledStep, for_member
 from skene.engine.subject import storable_id
 from skene.errors import SubjectInvalid
+from skene.ports.counters import Charge, Consume
+from skene.runtime.parts import Parts
 
-__all__ = ["Ask", "asks_of", "stored"]
+__all__ = ["Ask", "asks_of", "call_of", "stored"]
 
 
 @light
@@ -45,3 +49,40 @@ def stored(subject: object) -> str:
     if not isinstance(subject, str) or not subject:
         raise SubjectInvalid(f"a subject is a non-empty string; got {describe(subject)}")
     return storable_id(subject)
+
+
+def call_of(parts: Parts, subject: object, asks: Sequence[Ask], key: str | None, fingerprint: str) -> Consume:
+    """A call as the storage is asked.
+
+    Raises:
+        SubjectInvalid: as `stored`.
+    """
+    who = stored(subject)
+    now = parts.clock.now()
+    by_meter: dict[str, Charge] = {}
+    for ask in asks:
+        step = ask.step
+        first = by_meter.get(step.meter)
+        if first is None:
+            by_meter[step.meter] = Charge(
+                step.key,
+                step.meter,
+                ask.cost,
+                _limits(parts, step),
+                step.rule(now),
+                step.feature,
+                step.reported,
+                not step.enforce,
+            )
+        elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
+            by_meter[step.meter] = replace(first, cost=ask.cost)
+    return Consume(who, parts.default_plan, tuple(by_meter.values()), key, fingerprint)
+
+
+def _limits(parts: Parts, step: CompiledStep) -> Mapping[str, int | None]:
+    """What the storage holds against the count."""
+    if step.feature is None:
+        return step.counted_limits
+    # Nothing for anybody but those who hold the feature. Where it only watches, the storage refuses nobody,
+    # and tells by the limit who does.
+    return dict.fromkeys(parts.plans, 0 if step.enforce else LARGEST)

@@ -63,8 +63,14 @@ class CountingVerbs:
             ValueError: units that cannot be counted, or an empty key.
         """
         plain = self._plain.get(meter)
-        if plain is not None and member is None and idempotency_key is None and type(units) is int:
-            spent = plain.spend(subject, units) if 0 < units <= LARGEST else None
+        simple = member is None and idempotency_key is None and type(units) is int and 0 < units <= LARGEST
+        if plain is not None and simple:
+            spent = plain.spend(subject, units)
+            if spent is None and plain.short:
+                answer = await self._gatekeeper.spend(plain, subject, units)
+                if isinstance(answer, Admission):
+                    return answer.decision
+                spent = answer
             if spent is not None:
                 if plain.warns and plain.due(spent):
                     return (await self._gatekeeper.warn(plain, subject, units, spent)).decision

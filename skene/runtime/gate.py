@@ -1,6 +1,6 @@
 """Asking the loops: may this subject do this now?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -8,7 +8,6 @@ from time import monotonic
 
 import anyio
 
-from skene.definitions.units import LARGEST
 from skene.engine.decide import (
     crossed,
     decide,
@@ -24,9 +23,9 @@ from skene.engine.light import light
 from skene.engine.program import CompiledStep
 from skene.engine.spent import Spent
 from skene.errors import StorageUnavailable
-from skene.ports.counters import Charge, Consume, Counted, Draft, Notice, Receipt, Tally
+from skene.ports.counters import Consume, Counted, Draft, Notice, Receipt, Tally
 from skene.ports.observers import Work, WorkKind
-from skene.runtime.asks import Ask, stored
+from skene.runtime.asks import Ask, call_of, stored
 from skene.runtime.held import count_held, peek_held, take_held
 from skene.runtime.leases import Leases
 from skene.runtime.lookup import LookUps
@@ -111,19 +110,41 @@ class Gatekeeper:
         self, subject: str, asks: Sequence[Ask], idempotency_key: str | None, fingerprint: str
     ) -> Admission:
         deadline = monotonic() + ANSWERED
-        call = self._call(subject, asks, idempotency_key, fingerprint)
-        parts, only = self._parts, asks[0].step if len(asks) == 1 else None
+        call = call_of(self._parts, subject, asks, idempotency_key, fingerprint)
+        only = asks[0].step if len(asks) == 1 else None
         try:
             counted = await self._count(call, only)
             if not counted.admitted and await self._lookups.learned_of_payment(counted):
                 counted = await self._count(call, only)
             return await self._conclude(subject, asks, idempotency_key, counted, deadline)
-        except StorageUnavailable:
-            if parts.on_storage_error != "allow":
-                raise
-            parts.log.warning("storage unavailable: %s let through uncounted", asks[0].step.key)
-            first = asks[0]
-            return Admission(unavailable(first.step, subject, parts.default_plan, first.cost), call.subject)
+        except StorageUnavailable as error:
+            return self._uncounted(subject, asks[0], call, error)
+
+    async def spend(self, plain: Plain, subject: str, cost: int) -> Spent | Admission:
+        """As `admit`, the short way for a plain call: how the counter stands, where that says all of it.
+
+        Of a call that has made a warning due the numbers are told, too; then `warn` is to follow.
+        """
+        deadline, call = monotonic() + ANSWERED, plain.call(stored(subject), cost)
+        ask = Ask(plain.step, cost)
+        try:
+            counted = await self._counters.consume(call)
+            spent = plain.spent(subject, counted)
+            if spent is not None:
+                return spent
+            if not counted.admitted and await self._lookups.learned_of_payment(counted):
+                counted = await self._counters.consume(call)
+            return await self._conclude(subject, (ask,), None, counted, deadline)
+        except StorageUnavailable as error:
+            return self._uncounted(subject, ask, call, error)
+
+    def _uncounted(self, subject: str, ask: Ask, call: Consume, error: StorageUnavailable) -> Admission:
+        """Let a call through that could not be counted, if the app says so."""
+        parts = self._parts
+        if parts.on_storage_error != "allow":
+            raise error
+        parts.log.warning("storage unavailable: %s let through uncounted", ask.step.key)
+        return Admission(unavailable(ask.step, subject, parts.default_plan, ask.cost), call.subject)
 
     async def warn(self, plain: Plain, subject: str, cost: int, spent: Spent) -> Admission:
         """Record the warnings that a plain call has made due; gives its units back if it is cut off."""
@@ -163,11 +184,11 @@ class Gatekeeper:
         decided: dict[Ask, Decision] = {}
         flows = [ask for ask in asks if not ask.step.held]
         if flows:
-            call = self._call(subject, flows, None, "")
+            call = call_of(self._parts, subject, flows, None, "")
             decided |= self._looked(subject, flows, await self._counters.peek(call))
         for ask in asks:
             if ask.step.held:
-                call = self._call(subject, (ask,), None, "")
+                call = call_of(self._parts, subject, (ask,), None, "")
                 decided |= self._looked(subject, (ask,), await peek_held(self._counters, call))
         return tuple(decided[ask] for ask in asks)
 
@@ -179,7 +200,7 @@ class Gatekeeper:
 
     async def take(self, subject: str, ask: Ask) -> None:
         """Charge a gauge, over its limit if need be."""
-        await take_held(self._counters, self._call(subject, (ask,), None, ""))
+        await take_held(self._counters, call_of(self._parts, subject, (ask,), None, ""))
 
     async def _count(self, call: Consume, only: CompiledStep | None) -> Counted:
         if only is not None and only.held:
@@ -210,36 +231,6 @@ class Gatekeeper:
                 self._parts.log.warning("storage unavailable: units of a failed call stay charged")
         if scope.cancelled_caught:
             self._parts.log.warning("storage too slow: units of a failed call may stay charged")
-
-    def _call(self, subject: object, asks: Sequence[Ask], key: str | None, fingerprint: str) -> Consume:
-        who = stored(subject)
-        now = self._parts.clock.now()
-        by_meter: dict[str, Charge] = {}
-        for ask in asks:
-            step = ask.step
-            first = by_meter.get(step.meter)
-            if first is None:
-                by_meter[step.meter] = Charge(
-                    step.key,
-                    step.meter,
-                    ask.cost,
-                    self._limits(step),
-                    step.rule(now),
-                    step.feature,
-                    step.reported,
-                    not step.enforce,
-                )
-            elif ask.cost > first.cost:  # one call, counted once: at what its most expensive step asks
-                by_meter[step.meter] = replace(first, cost=ask.cost)
-        return Consume(who, self._parts.default_plan, tuple(by_meter.values()), key, fingerprint)
-
-    def _limits(self, step: CompiledStep) -> Mapping[str, int | None]:
-        """What the storage holds against the count."""
-        if step.feature is None:
-            return step.counted_limits
-        # Nothing for anybody but those who hold the feature. Where it only watches, the storage refuses
-        # nobody, and tells by the limit who does.
-        return dict.fromkeys(self._parts.plans, 0 if step.enforce else LARGEST)
 
     def _decisions(
         self, subject: str, asks: Sequence[Ask], counted: Counted, *, looked: bool = False

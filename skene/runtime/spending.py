@@ -1,4 +1,4 @@
-"""Plain calls, which most are: admitted at once where the storage can, by what was prepared at the start."""
+"""Plain calls, which most are: charged by what was prepared at the start, at once where the storage can."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -7,8 +7,8 @@ from skene.definitions import FixedPeriod
 from skene.engine.decide import crossed
 from skene.engine.program import CompiledStep
 from skene.engine.spent import MASK, UNITS, WIDTH, Spent, instant, nanos, span_of
-from skene.engine.window import Anchored
-from skene.ports.counters import Charge, Counted, PlainLimit, Receipt, Spend, Spender, Tally
+from skene.engine.window import EPOCH, Anchored
+from skene.ports.counters import Charge, Consume, Counted, PlainLimit, Receipt, Spend, Spender, Tally
 from skene.runtime.parts import Parts
 
 __all__ = ["Plain", "PlainSteps"]
@@ -20,23 +20,48 @@ class Plain:
     Attributes:
         step: it.
         warns: it warns of its limit.
-        spend: charges a call, see `ports.counters.Spend`; where that is all one has, it never does.
+        spend: charges a call at once, see `ports.counters.Spend`; where that is all one has, it never does.
+        short: calls that are not charged at once may go the short way, `Gatekeeper.spend`.
     """
 
-    __slots__ = ("_limit", "spend", "step", "warns")
+    __slots__ = ("_charges", "_default", "_limit", "short", "spend", "step", "warns")
 
     def __init__(self, step: CompiledStep, limit: PlainLimit) -> None:
         self.step, self.warns, self._limit = step, bool(step.warnings), limit
         self.spend: Spend = _never
+        self.short = False
+        self._default = ""
+        self._charges = self._charge(1)
 
     def prepare(self, parts: Parts) -> None:
         """Look at the back-ends; again when others have taken their place."""
-        default = parts.default_plan
+        self._default = default = parts.default_plan
+        # Who wants to see every call sees them go the longer way.
+        self.short = default in self._limit.limits and not parts.observers
         # Asked of the class: what stands around a storage and passes everything on must not be got round.
-        able = hasattr(type(parts.storage), "spender") and default in self._limit.limits
-        able = able and not parts.observers  # who wants to see every call sees them go the longer way
+        able = self.short and hasattr(type(parts.storage), "spender")
         spender = cast(Spender, parts.storage).spender if able else None
         self.spend = (spender and spender(default, self._limit)) or _never
+
+    def call(self, subject: str, cost: int) -> Consume:
+        """A call as the storage is asked."""
+        charges = self._charges
+        return Consume(subject, self._default, charges if charges[0].cost == cost else self._charge(cost))
+
+    def spent(self, subject: str, counted: Counted) -> Spent | None:
+        """How the counter stands after a call that the storage has answered.
+
+        None: more is to be said of it than that it was admitted.
+        """
+        tally = counted.tallies[0]
+        receipt = tally.receipt
+        if receipt is None or not counted.admitted or counted.held_plan is not None:
+            return None
+        if tally.notices or counted.subject != subject or receipt.at != tally.start:
+            return None
+        start, end = nanos(tally.start - EPOCH), nanos(tally.end - EPOCH)
+        counter = tally.used << UNITS | start << WIDTH | end
+        return receipt.plan, tally.limit, counter, nanos(counted.now - EPOCH)
 
     def due(self, spent: Spent) -> bool:
         """Whether a call has made a warning due. None was recorded before, or it would be no plain call."""
@@ -45,11 +70,9 @@ class Plain:
     def counted(self, subject: str, cost: int, spent: Spent) -> Counted:
         """A call as `Storage.consume` would have answered it."""
         plan, limit, counter, now = spent
-        step = self.step
-        rule = Anchored(span_of(self._limit.length))
-        charge = Charge(step.key, step.meter, cost, step.counted_limits, rule)
+        (charge,) = self._charge(cost)
         start, end = instant(counter >> WIDTH & MASK), instant(counter & MASK)
-        receipt = Receipt(step.meter, plan, start, cost)
+        receipt = Receipt(charge.meter, plan, start, cost)
         tally = Tally(charge, limit, counter >> UNITS, True, start, end, receipt=receipt)
         return Counted(True, False, instant(now), plan, None, None, None, (tally,), subject)
 
@@ -58,6 +81,10 @@ class Plain:
         if self.step.charge == "attempt":
             return ()
         return (Receipt(self.step.meter, spent[0], instant(spent[2] >> WIDTH & MASK), cost),)
+
+    def _charge(self, cost: int) -> tuple[Charge]:
+        step, rule = self.step, Anchored(span_of(self._limit.length))
+        return (Charge(step.key, step.meter, cost, step.counted_limits, rule),)
 
 
 def _never(subject: str, cost: int) -> None:

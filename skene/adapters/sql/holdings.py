@@ -6,9 +6,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from skene.adapters.sql.dialect import among
+from skene.adapters.sql.overrides import own_limits
 from skene.adapters.sql.tables import customers, grants
-from skene.adapters.sql.types import from_text
-from skene.engine.limits import OwnLimit
 from skene.ports.holdings import HeldGrant, Holding
 
 __all__ = ["holdings"]
@@ -54,9 +53,6 @@ def _told(subject: str, row: sa.RowMapping | None, held: tuple[HeldGrant, ...]) 
         row["checked_at"],
         tuple(row["features"] or ()),
         tuple(row["cycle"]),
-        {
-            meter: OwnLimit(one["limit"], from_text(one["until"]) if "until" in one else None)
-            for meter, one in (row["overrides"] or {}).items()
-        },
+        own_limits(row["overrides"]),
         held,
     )

@@ -1,5 +1,6 @@
 """The verbs of `ports.overrides`, each in the caller's transaction. Counting reads skene_customers alone."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,13 @@ from skene.adapters.sql.dialect import insert
 from skene.adapters.sql.outbox import post
 from skene.adapters.sql.tables import customers
 from skene.adapters.sql.tables import overrides as kept
-from skene.adapters.sql.types import to_text
+from skene.adapters.sql.types import from_text, to_text
 from skene.engine.lasting import end_of
+from skene.engine.limits import OwnLimit
 from skene.ports.counters import Draft
 from skene.ports.overrides import Overridden, Override
 
-__all__ = ["end_override", "hold_in_force", "in_force", "overrides", "set_override"]
+__all__ = ["end_override", "hold_in_force", "in_force", "overrides", "own_limits", "set_override"]
 
 
 def set_override(
@@ -75,6 +77,14 @@ def hold_in_force(connection: sa.Connection, now: datetime, subject: str) -> Non
     change = {"overrides": held or None, "updated_at": now}
     write = insert(connection, customers).values(subject=subject, paying=False, cycle=[], **change)
     connection.execute(write.on_conflict_do_update(index_elements=[customers.c.subject], set_=change))
+
+
+def own_limits(written: Mapping[str, Mapping[str, Any]] | None) -> dict[str, OwnLimit]:
+    """A subject's own limits by meter, as `hold_in_force` writes them."""
+    return {
+        meter: OwnLimit(one["limit"], from_text(one["until"]) if "until" in one else None)
+        for meter, one in (written or {}).items()
+    }
 
 
 def _limit(row: sa.Row[Any]) -> dict[str, Any]:

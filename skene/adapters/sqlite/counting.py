@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from skene.adapters.sql.overrides import own_limits
 from skene.adapters.sql.types import from_text, to_text
 from skene.adapters.sqlite import bills
 from skene.engine.bill import Bill
@@ -24,7 +25,7 @@ from skene.engine.counter import (
     returned,
 )
 from skene.engine.grants import Pot, draw, put_back, unspent
-from skene.engine.limits import OwnLimit, applied_plan, limit_for
+from skene.engine.limits import applied_plan, limit_for
 from skene.engine.window import Rolling
 from skene.errors import IdempotencyConflict
 from skene.ports.counters import Charge, Consume, Counted, Receipt, Tally
@@ -152,7 +153,7 @@ def _look(db: sqlite3.Connection, now: datetime, call: Consume) -> _Sight:
     replayed = call.idempotency_key is not None and _replayed(db, call)
     cycle = [from_text(edge) for edge in json.loads(edges)] if edges != "[]" else ()
     features = json.loads(features_json) if features_json else ()
-    own = _own_limits(overrides_json) if overrides_json else {}
+    own = own_limits(json.loads(overrides_json)) if overrides_json else {}
     lines: list[_Line] = []
     for item in call.charges:
         plan = applied_plan(item.limits, held, call.default_plan)
@@ -234,13 +235,6 @@ def _resolve(db: sqlite3.Connection, subject: str) -> tuple[str, tuple[Any, ...]
         return subject, row
     subject = row[-1]  # which never was merged itself
     return subject, db.execute(_CUSTOMER, (subject,)).fetchone() or _NOBODY
-
-
-def _own_limits(overrides: str) -> dict[str, OwnLimit]:
-    return {
-        meter: OwnLimit(one["limit"], from_text(one["until"]) if "until" in one else None)
-        for meter, one in json.loads(overrides).items()
-    }
 
 
 def _replayed(db: sqlite3.Connection, call: Consume) -> bool:

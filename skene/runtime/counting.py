@@ -63,19 +63,24 @@ class CountingVerbs:
             ValueError: units that cannot be counted, or an empty key.
         """
         plain = self._plain.get(meter)
-        simple = member is None and idempotency_key is None and type(units) is int and 0 < units <= LARGEST
-        if plain is not None and simple:
-            spent = plain.spend(subject, units)
-            if spent is None and plain.short:
-                answer = await self._gatekeeper.spend(plain, subject, units)
-                if isinstance(answer, Admission):
-                    return answer.decision
-                spent = answer
+        if plain is not None and member is None and idempotency_key is None and type(units) is int:
+            spent = plain.spend(subject, units) if 0 < units <= LARGEST else None
             if spent is not None:
                 if plain.warns and plain.due(spent):
                     return (await self._gatekeeper.warn(plain, subject, units, spent)).decision
                 return put_off((decide_spent, plain.step, subject, units, spent))
+            if plain.short and 0 < units <= LARGEST:
+                return await self._spend(plain, subject, units)
         return (await self._admit(subject, meter, units, member, idempotency_key)).decision
+
+    async def _spend(self, plain: Plain, subject: str, units: int) -> Decision:
+        """Charge a plain call that the storage has to be asked about."""
+        answer = await self._gatekeeper.spend(plain, subject, units)
+        if not isinstance(answer, Admission):
+            if not plain.warns or not plain.due(answer):
+                return put_off((decide_spent, plain.step, subject, units, answer))
+            answer = await self._gatekeeper.warn(plain, subject, units, answer)
+        return answer.decision
 
     @asynccontextmanager
     async def reserve(

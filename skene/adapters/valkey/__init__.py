@@ -104,7 +104,7 @@ class ValkeyStorage(Beside):
 
     async def consume(self, call: Consume) -> Counted:
         """Charge a call if every one of its counters admits it, in one round trip."""
-        with anyio.CancelScope(shield=True):  # each of its steps ends in time
+        with anyio.fail_after(None, shield=True):  # each of its steps ends in time
             counted = await self._decide(call, spend=True)
         return await unless_cancelled(self, call, counted)
 

@@ -2,7 +2,7 @@
 
 There is no timer. A call that finds nothing in flight goes at once, with whatever else arrived in the same
 turn of the event loop; the others wait for a flight that is under way anyway. So a lone call waits for
-nothing, and many calls share a statement, a commit and its flush.
+nothing, and many calls share a statement, and what they write a commit and its flush.
 """
 
 import asyncio  # noqa: TID251 - asyncpg's event loop; anyio's events and scopes cost more than a call's share of a flight

@@ -140,12 +140,14 @@ def plain_fields(plan: str, limit: int | None, counter: int, now: int) -> tuple[
         return ()
     end = counter & MASK
     policy, state = _policy(plan, limit, end - (counter >> WIDTH & MASK))
-    return policy, (b"ratelimit", state % (limit - (counter >> UNITS), -((now - end) // SECOND)))
+    left, seconds = limit - (counter >> UNITS), -((now - end) // SECOND)
+    # Less than nothing is left where a limit was lowered under what was used, and a grant has paid.
+    return policy, (b"ratelimit", state % (max(0, left), max(0, seconds)))
 
 
 @lru_cache(maxsize=1024)
 def _policy(plan: str, limit: int, length: int) -> tuple[tuple[bytes, bytes], bytes]:
-    """The field that is the same for all subjects of a plan, and what the other one is made of."""
+    """The field that is the same for all who have a plan's limit, and what the other one is made of."""
     name = _quoted(plan)
     policy = f"{name};q={limit};w={-(-length // SECOND)}"
     state = f"{name.replace('%', '%%')};r=%d;t=%d"

@@ -68,7 +68,7 @@ class Gatekeeper:
     One round trip for an admitted call; a refusal writes only the first time in a window.
 
     Attributes:
-        plain: what is prepared for steps whose calls may be admitted at once.
+        plain: what is prepared for steps whose calls may be plain.
     """
 
     def __init__(self, parts: Parts, lookups: LookUps, leases: Leases) -> None:
@@ -124,6 +124,9 @@ class Gatekeeper:
         """As `admit`, the short way for a plain call: how the counter stands, where that says all of it.
 
         Of a call that has made a warning due the numbers are told, too; then `warn` is to follow.
+
+        Raises:
+            SubjectInvalid, StorageUnavailable: as `admit`.
         """
         deadline, call = monotonic() + ANSWERED, plain.call(stored(subject), cost)
         ask = Ask(plain.step, cost)

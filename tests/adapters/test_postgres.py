@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 
 import anyio
 import asyncpg
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from skene.adapters.postgres import PostgresStorage
 from skene.adapters.postgres.dsn import asyncpg_dsn
 from skene.adapters.sql.migrate import KNOWN
+from skene.adapters.sql.tables import customers
 from skene.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from skene.testing.clock import ManualClock
 from skene.testing.conformance import StorageConformance, StorageFactory
@@ -248,4 +250,26 @@ async def test_finished_windows_go_to_the_history(postgres: str, postgres_server
     assert await connection.fetchval("SELECT array_agg(used) FROM skene_usage_history") == [0]
     assert await used(storage) == 1
     await connection.close()
+    await storage.aclose()
+
+
+async def test_what_is_read_is_one_state_of_the_database(
+    postgres: str, migrated_database: str, postgres_server: PostgresAddress
+) -> None:
+    """Whatever is committed between two statements of it; what writes sees that, since it waits for locks."""
+    storage = PostgresStorage(postgres)
+
+    def look_twice(connection: sa.Connection, now: datetime, subject: str) -> tuple[int, int]:
+        counted = sa.select(sa.func.count()).select_from(customers)
+        before = connection.execute(counted).scalar_one()
+        postgres_server.execute(
+            "INSERT INTO skene_customers (subject, paying, cycle, updated_at)"
+            f" VALUES ('{subject}', false, '{{}}', now())",
+            migrated_database,
+        )
+        return before, connection.execute(counted).scalar_one()
+
+    assert await storage._read(look_twice, "ada") == (0, 0)
+    assert await storage._report(look_twice, "bob") == (1, 1)
+    assert await storage._write(look_twice, "eve") == (2, 3)
     await storage.aclose()

@@ -237,40 +237,6 @@ async def test_while_sql_is_away(
         await storage.consume(call(charge(None)))
 
 
-async def test_those_who_ask_at_the_same_time_are_read_in_one_go(
-    storage: ValkeyStorage, beside: MemoryStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each subject once, while the first is read; what fails fails those who are in it, and nobody else."""
-    read, goes = beside.holdings, list[Sequence[str]]()
-
-    async def slow(subjects: Sequence[str]) -> tuple[Holding, ...]:
-        goes.append(subjects)
-        await anyio.sleep(0.2)
-        if len(goes) == 1:
-            raise StorageUnavailable("away")
-        return await read(subjects)
-
-    monkeypatch.setattr(beside, "holdings", slow)
-    failed, admitted = list[str](), list[str]()
-
-    async def one(subject: str) -> None:
-        try:
-            admitted.extend([subject] if (await storage.consume(call(subject=subject))).admitted else [])
-        except StorageUnavailable:
-            failed.append(subject)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(one, "first")
-        while not goes:
-            await anyio.sleep(0.001)
-        for number in range(30):
-            group.start_soon(one, ("ada", "bob", "eve")[number % 3])
-    assert failed == ["first"] == goes[0]
-    assert len(goes) <= 3  # the second, and one beside it where this machine is slow
-    assert all(len(subjects) == len(set(subjects)) for subjects in goes)
-    assert sorted(admitted) == ["ada"] * 10 + ["bob"] * 10 + ["eve"] * 10
-
-
 async def test_a_change_by_this_storage_counts_at_once(storage: ValkeyStorage) -> None:
     assert not (await storage.consume(call(charge(0)))).admitted
     await storage.grant(Grant("k", "ada", "calls", 1))

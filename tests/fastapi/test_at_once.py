@@ -18,7 +18,7 @@ from skene.fastapi import Gate
 from skene.fastapi.answers import plain_fields, rate_limit_fields
 from skene.fastapi.freezing import OWN
 from tests.fastapi.conftest import freemium, header_user
-from tests.runtime.shop import Wire
+from tests.runtime.shop import Watching, Wire
 
 PATH = "/api/features/x"
 User = Annotated[str | None, Depends(header_user)]
@@ -62,21 +62,40 @@ async def test_an_ordinary_request_asks_the_storage_once_and_waits_for_nothing(h
         assert h.storage.calls == 2, "a key needs a closer look"
 
 
-async def test_headers_and_giving_back_are_the_same_both_ways(house):
-    seen = []
-    for wired in (False, True):
-        h = house(freemium(5))
-        h.storage = MemoryStorage(clock=h.clock)
-        build(h)
-        with h.skene.override(storage=Wire(h.storage) if wired else h.storage):
-            async with h.running() as client:
-                for path in (PATH, "/api/features/fails", "/api/features/sync", PATH):
-                    answer = await client.post(path)
-                    fields = {name: answer.headers.get(name) for name in ("ratelimit", "ratelimit-policy")}
-                    seen.append((wired, answer.status_code, fields, await h.used()))
-    half = len(seen) // 2
-    assert [one[1:] for one in seen[:half]] == [one[1:] for one in seen[half:]]
-    assert [one[3] for one in seen[:half]] == [1, 1, 2, 3]
+WAYS: dict[str, dict[str, Any]] = {
+    "at once": {},
+    "short": {"wired": True},
+    "long": {"observers": (Watching(),)},
+}
+
+
+async def answers_of(house, *, wired: bool = False, **options: Any) -> list[Any]:
+    """What a client sees, and what is used, one request after the other."""
+    seen: list[Any] = []
+    h = house(freemium(5), **options)
+    h.storage = MemoryStorage(clock=h.clock)
+    build(h)
+    with h.skene.override(storage=Wire(h.storage) if wired else h.storage):
+        async with h.running() as client:
+            for path in (PATH, "/api/features/fails", "/api/features/sync", PATH):
+                answer = await client.post(path)
+                fields = {name: answer.headers.get(name) for name in ("ratelimit", "ratelimit-policy")}
+                seen.append((answer.status_code, fields, await h.used()))
+            # From here on more is used than the limit is, and a grant pays.
+            await h.skene.grant("ada", "freemium", 1, key="gift")
+            await h.skene.override("ada", "freemium", 1)
+            for _ in range(2):
+                answer = await client.post(PATH)
+                fields = {name: answer.headers.get(name) for name in ("ratelimit", "ratelimit-policy")}
+                seen.append((answer.status_code, fields, await h.used()))
+    return seen
+
+
+async def test_headers_and_giving_back_are_the_same_whatever_the_way(house):
+    seen = [await answers_of(house, **options) for options in WAYS.values()]
+    assert seen[0] == seen[1] == seen[2]
+    assert [used for _, _, used in seen[0]] == [1, 1, 2, 3, 4, 4]
+    assert [status for status, _, _ in seen[0]] == [200, 503, 200, 200, 200, 402]
 
 
 @pytest.mark.parametrize("path", [PATH, "/api/features/sync"])

@@ -12,6 +12,7 @@ from skene.adapters.memory import MemoryStorage
 from skene.adapters.memory_notifier import MemoryNotifier
 from skene.errors import StorageUnavailable
 from skene.ports.notifier import Body
+from skene.ports.observers import Work
 from skene.ports.outbox import MessageState
 from skene.runtime.asks import Ask
 from skene.testing.clock import ManualClock
@@ -132,6 +133,13 @@ def freemium(limit: Any = 3, *, paid: Any = UNLIMITED, period: Any = "30d", **op
 
 async def profile(subject: str) -> Profile | None:
     return Profile(email=f"{subject}@acme.test", name=subject.title())
+
+
+class Watching:
+    """An observer, on whose account every call goes the long way."""
+
+    def begin(self, work: Work) -> Callable[[], None]:
+        return list
 
 
 class Shop:

@@ -10,19 +10,11 @@ from skene import Decision
 from skene.engine.standing import Standing
 from skene.errors import StorageUnavailable
 from skene.ports.counters import Consume, Counted
-from skene.ports.observers import Work
 from skene.runtime.gate import Gatekeeper
 from skene.testing.conformance.base import set_plan
-from tests.runtime.shop import Shop, freemium
+from tests.runtime.shop import Shop, Watching, freemium
 
 Script = Callable[[Shop], Awaitable[list[Decision]]]
-
-
-class Watching:
-    """An observer, on whose account every call goes the long way."""
-
-    def begin(self, work: Work) -> Callable[[], None]:
-        return list
 
 
 async def to_the_limit_and_beyond(shop: Shop) -> list[Decision]:

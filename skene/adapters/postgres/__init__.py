@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 MIGRATION_SECONDS = 60.0
 TRIES = 4
+EACH_ITS_OWN, ONE_STATE = "READ COMMITTED", "REPEATABLE READ"
+"""What the statements of a transaction see: for work that waits for locks, and for work that only reads."""
 
 
 class PostgresStorage(SqlStorage):
@@ -247,25 +249,28 @@ class PostgresStorage(SqlStorage):
     # --- everything else ---
 
     async def _read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._write(work, *args, **kwargs)
+        return await self._answer(lambda: self._transact(ONE_STATE, self._patience, work, *args, **kwargs))
 
     async def _write_within(
         self, seconds: float | None, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         most = self._seconds if seconds is None else min(seconds, self._seconds)
-        return await self._answer(lambda: self._transact(self._patience, work, *args, **kwargs), most)
+        return await self._answer(
+            lambda: self._transact(EACH_ITS_OWN, self._patience, work, *args, **kwargs), most
+        )
 
     async def _report(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         longer = {**self._patience, "statement_ms": f"{REPORT_SECONDS * 1000}"}
         seconds = REPORT_SECONDS + self._seconds
-        return await self._answer(lambda: self._transact(longer, work, *args, **kwargs), seconds)
+        return await self._answer(lambda: self._transact(ONE_STATE, longer, work, *args, **kwargs), seconds)
 
     async def _transact(
-        self, patience: Mapping[str, str], work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+        self, isolation: str, patience: Mapping[str, str], work: Work[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         engine = await self._started()
         async with engine.connect() as connection:
             try:
+                await connection.execution_options(isolation_level=isolation)
                 now = (await connection.execute(OPEN, patience)).scalar_one()
                 if self._clock is not None:
                     now = self._clock.now()

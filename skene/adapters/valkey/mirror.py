@@ -1,14 +1,18 @@
 """What SQL says of a subject, as counting needs it."""
 
+import asyncio  # noqa: TID251 - Valkey's client needs its event loop, and so does what asks together
 import json
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+import anyio
 from anyio.lowlevel import RunVar
 
 from skene.adapters.together import Together, Waiting
 from skene.adapters.valkey.wire import from_micros, micros
-from skene.engine.window import EPOCH, FOREVER, Edges, window_at
+from skene.engine.window import FOREVER, Edges
+from skene.errors import StorageUnavailable
 from skene.ports.counters import Charge, Consume
 from skene.ports.holdings import Holding
 from skene.ports.storage import Storage
@@ -17,11 +21,35 @@ __all__ = ["Mirrors", "find_wall", "mirror", "whoever"]
 
 _PROBE = "valkey:probe"
 """A counter that nobody counts, asked about to see what else SQL says of a subject."""
-_CYCLE = Edges((), billing_cycle=True)
-_PATIENCE = 0.5
-"""Seconds that a question waits for those asked before it."""
+_ANSWERED = 1.8
+"""Seconds in which a question is answered, with its wait for those that were asked before it."""
 
 _Asking: TypeAlias = Waiting[str, Holding]
+
+
+class _Here:
+    """What belongs to one event loop: those who are asked about, and who is not on the way yet."""
+
+    def __init__(self, fly: Callable[[Sequence[_Asking]], Awaitable[None]]) -> None:
+        self.together = Together(fly, undo=_forget, patience=_ANSWERED)
+        self.queued: dict[str, asyncio.Task[Holding]] = {}
+
+    def ask(self, subject: str) -> "asyncio.Task[Holding]":
+        """The question about a subject that all who ask meanwhile share."""
+        asked = self.queued.get(subject)
+        if asked is None:
+            asked = self.queued[subject] = asyncio.ensure_future(self.together.send(subject))
+            asked.add_done_callback(self._heard)
+        return asked
+
+    def off(self, aboard: Sequence[_Asking]) -> None:
+        """Whoever asks from now on wants to know what is so later."""
+        for waiting in aboard:
+            self.queued.pop(waiting.item, None)
+
+    def _heard(self, asked: "asyncio.Task[Holding]") -> None:
+        if not asked.cancelled():
+            asked.exception()  # it is told to those who wait; perhaps nobody does any more
 
 
 class Mirrors:
@@ -29,7 +57,7 @@ class Mirrors:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._loops: RunVar[Together[str, Holding]] = RunVar("skene_valkey_mirrors")
+        self._loops: RunVar[_Here] = RunVar("skene_valkey_mirrors")
 
     async def look_up(self, subject: str) -> Holding:
         """Read what holds for a subject: at an instant after this was asked.
@@ -37,26 +65,42 @@ class Mirrors:
         Raises:
             StorageUnavailable: SQL does not answer.
         """
+        asked = self._here().ask(subject)
         try:
-            together = self._loops.get()
-        except LookupError:
-            together = Together(self._fly, undo=_forget, patience=_PATIENCE)
-            self._loops.set(together)
-        return await together.send(subject)
+            with anyio.fail_after(_ANSWERED):
+                return await asyncio.shield(asked)  # others may wait for it, too
+        except TimeoutError:
+            raise StorageUnavailable(f"SQL did not answer within {_ANSWERED} s") from None
+        except StorageUnavailable as error:
+            raise error.with_traceback(None)  # noqa: B904 - shared by all who asked: it must not grow
 
     async def aclose(self) -> None:
         """Wait until what was asked is answered."""
+        with anyio.move_on_after(_ANSWERED, shield=True):
+            await self._here().together.aclose()
+
+    def _here(self) -> _Here:
         try:
-            together = self._loops.get()
+            return self._loops.get()
         except LookupError:
-            return
-        await together.aclose()
+            here = _Here(self._fly)
+            self._loops.set(here)
+            return here
 
     async def _fly(self, aboard: Sequence[_Asking]) -> None:
-        subjects = list(dict.fromkeys(waiting.item for waiting in aboard))  # of a busy one, many ask
-        found = dict(zip(subjects, await self._storage.holdings(subjects), strict=True))
-        for waiting in aboard:
-            waiting.settle(found[waiting.item])
+        self._here().off(aboard)
+        try:
+            found = await self._storage.holdings([waiting.item for waiting in aboard])
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one of them cannot be read: raised to who asked for it
+            if len(aboard) == 1:
+                aboard[0].fail(error)
+            for waiting in aboard if len(aboard) > 1 else ():
+                await self._fly((waiting,))
+            return
+        for waiting, holding in zip(aboard, found, strict=True):
+            waiting.settle(holding)
 
 
 async def _forget(subject: str, holding: Holding) -> None:
@@ -79,10 +123,13 @@ def mirror(holding: Holding, at: str) -> str:
         told["customer"] = holding.customer
     if holding.checked_at is not None:
         told["checked"] = micros(holding.checked_at)
-    if holding.cycle:  # of its edges those around now, until they do not lie around it any more
-        edges = window_at(_CYCLE, from_micros(at), holding.cycle)
-        told["cycle"] = [micros(edge) for edge in edges if edge not in (EPOCH, FOREVER)]
-        told["turns"] = micros(edges[1])
+    if holding.cycle:
+        # Of its edges those around now, until they do not lie around it any more; and one more, for a turn
+        # between now and the charge.
+        last = bisect_right(holding.cycle, from_micros(at))
+        edges = holding.cycle[max(0, last - 1) : last + 2]
+        told["cycle"] = [micros(edge) for edge in edges]
+        told["turns"] = micros(holding.cycle[last] if last < len(holding.cycle) else FOREVER)
     for meter, own in holding.limits.items():
         limit = "" if own.limit is None else str(own.limit)
         told["own"][meter] = [limit, "" if own.until is None else micros(own.until)]

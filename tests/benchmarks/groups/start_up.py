@@ -15,6 +15,9 @@ async def run(options: Options) -> Outcome:
     heat = await measure(options.scaled(max(15, options.rounds), 3), options.tell)
     rows = [[f"`{name}`", shown(heat.figure(name, "ms"))] for name in SUBJECTS]
     return Outcome(
-        [Result("import", heat.difference("import skene", "import pydantic", "ms"))],
+        [
+            Result("import", heat.difference("import skene", "import pydantic", "ms")),
+            Result("import-all", heat.difference("a configuration's imports", "import pydantic", "ms")),
+        ],
         [Table("In a new interpreter", "Compiled, as pip installs it.", ["", "ms (lowest–highest)"], rows)],
     )

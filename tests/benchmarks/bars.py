@@ -96,7 +96,7 @@ BARS = (
     Bar(
         "import-all",
         "start_up",
-        "the same with all that a configuration takes from it, which is loaded when it is asked for",
+        "the same with all that a configuration imports from it, which is loaded when it is asked for",
         "at most",
         150,
         "ms",

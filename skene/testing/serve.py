@@ -40,6 +40,7 @@ def serving(app: Any, *, port: int = 0, log_level: str = "warning", root_path: s
                 app,
                 log_level=log_level,
                 access_log=False,
+                loop="none",  # older releases would choose the event loops of the whole process
                 timeout_graceful_shutdown=5,
                 root_path=root_path,
             )

@@ -44,9 +44,9 @@ BAD = {
     "no such meter": Bad(
         ("explain", "ada", "--meter", "cals"), ("no meter is called 'cals'", "did you mean calls?")
     ),
-    "no units": Bad((*CALL, "--units", "0"), ("--units", "greater than or equal to 1"), 2),
-    "units that are no number": Bad((*CALL, "--units", "many"), ("--units", "valid integer"), 2),
-    "too many units": Bad((*CALL, "--units", str(2**63)), ("--units", "less than or equal to"), 2),
+    "no units": Bad((*CALL, "--units", "0"), ("Invalid value for '--units'", "1"), 2),
+    "units that are no number": Bad((*CALL, "--units", "many"), ("--units", "valid int"), 2),
+    "too many units": Bad((*CALL, "--units", str(2**63)), ("Invalid value for '--units'", str(2**63 - 1)), 2),
     "no app": Bad((*CALL, "--app", "ap:app"), ("--app: there is no module ap",), files={"app.py": APP}),
     "no gate": Bad(
         (*CALL, "--app", "app"),

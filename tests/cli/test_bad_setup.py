@@ -140,8 +140,8 @@ LOGIN = {
     ),
 }
 REST = {
-    "no processes": Bad(("doctor", "--workers", "0"), ("--workers", "greater than or equal to 1"), 2),
-    "processes that are no number": Bad(("doctor", "--workers", "many"), ("valid integer",), 2),
+    "no processes": Bad(("doctor", "--workers", "0"), ("Invalid value for '--workers'", "1"), 2),
+    "processes that are no number": Bad(("doctor", "--workers", "many"), ("valid int",), 2),
     "too much for doctor": Bad(("doctor", "now"), ("unexpected extra argument",), 2),
     "a prompt for no place": Bad(("prompt", "--agents-md", "--app", "a b"), ("--app: got 'a b'",), 2),
     "a prompt for no configuration": Bad(("prompt", "--agents-md", "--config", ""), ("--config: got ''",), 2),

@@ -26,11 +26,6 @@ def server() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def beside(clock: ManualClock) -> MemoryStorage:
     return MemoryStorage(clock=clock)
 
@@ -121,6 +116,20 @@ async def test_sql_that_hangs_is_not_waited_for_long(reads: Reads) -> None:
     with anyio.fail_after(3.4):
         await reads.behind("ada", "bob")
     assert reads.failed == [("ada", "StorageUnavailable"), ("bob", "StorageUnavailable")]
+
+
+async def test_who_was_turned_away_is_asked_about_again(reads: Reads) -> None:
+    """A question that never was on its way is nobody's answer later on."""
+    reads.seconds = 2.5
+    async with anyio.create_task_group() as group:
+        for subject in ("ada", "bob", "eve"):  # two are read, and the third waits in vain
+            group.start_soon(reads.call, subject)
+            await anyio.sleep(0.1)
+    assert [subject for subjects in reads.goes for subject in subjects] == ["ada", "bob"]
+    assert len(reads.failed) == 3
+    reads.seconds = 0.0
+    await reads.call("eve")
+    assert reads.admitted == ["eve"]
 
 
 async def test_who_goes_away_takes_nobody_along(reads: Reads) -> None:

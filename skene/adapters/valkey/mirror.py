@@ -4,6 +4,7 @@ import asyncio  # noqa: TID251 - Valkey's client needs its event loop, and so do
 import json
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
@@ -39,7 +40,7 @@ class _Here:
         asked = self.queued.get(subject)
         if asked is None:
             asked = self.queued[subject] = asyncio.ensure_future(self.together.send(subject))
-            asked.add_done_callback(self._heard)
+            asked.add_done_callback(partial(self._heard, subject))
         return asked
 
     def off(self, aboard: Sequence[_Asking]) -> None:
@@ -47,7 +48,9 @@ class _Here:
         for waiting in aboard:
             self.queued.pop(waiting.item, None)
 
-    def _heard(self, asked: "asyncio.Task[Holding]") -> None:
+    def _heard(self, subject: str, asked: "asyncio.Task[Holding]") -> None:
+        if self.queued.get(subject) is asked:  # it was turned away, and never on the way
+            del self.queued[subject]
         if not asked.cancelled():
             asked.exception()  # it is told to those who wait; perhaps nobody does any more
 
@@ -76,8 +79,12 @@ class Mirrors:
 
     async def aclose(self) -> None:
         """Wait until what was asked is answered."""
+        try:
+            here = self._loops.get()
+        except LookupError:
+            return
         with anyio.move_on_after(_ANSWERED, shield=True):
-            await self._here().together.aclose()
+            await here.together.aclose()
 
     def _here(self) -> _Here:
         try:
@@ -89,6 +96,9 @@ class Mirrors:
 
     async def _fly(self, aboard: Sequence[_Asking]) -> None:
         self._here().off(aboard)
+        await self._read(aboard)
+
+    async def _read(self, aboard: Sequence[_Asking]) -> None:
         try:
             found = await self._storage.holdings([waiting.item for waiting in aboard])
         except StorageUnavailable:
@@ -96,11 +106,12 @@ class Mirrors:
         except Exception as error:  # noqa: BLE001 - one of them cannot be read: raised to who asked for it
             if len(aboard) == 1:
                 aboard[0].fail(error)
-            for waiting in aboard if len(aboard) > 1 else ():
-                await self._fly((waiting,))
-            return
-        for waiting, holding in zip(aboard, found, strict=True):
-            waiting.settle(holding)
+                return
+            for waiting in aboard:
+                await self._read((waiting,))
+        else:
+            for waiting, holding in zip(aboard, found, strict=True):
+                waiting.settle(holding)
 
 
 async def _forget(subject: str, holding: Holding) -> None:

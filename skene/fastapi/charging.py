@@ -84,15 +84,12 @@ class Charging:
         visit.charged = (plain.step.key,)
         try:
             answer = await self._gatekeeper.spend(plain, subject, cost)
-            if not isinstance(answer, Admission):
-                visit.plain = (plain, subject, cost, answer)
-                if not plain.warns or not plain.due(answer):
-                    return None
-                visit.plain = None  # `warn` gives it back from here on
-                answer = await self._gatekeeper.warn(plain, subject, cost, answer)
-            return self._note(visit, answer)
         except UNANSWERED as error:
             return self._unanswered(error)
+        if isinstance(answer, Admission):
+            return self._note(visit, answer)
+        visit.plain = (plain, subject, cost, answer)
+        return None
 
     def _unanswered(self, error: Exception) -> Response:
         """The answer where nothing could be decided."""

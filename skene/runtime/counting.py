@@ -76,11 +76,9 @@ class CountingVerbs:
     async def _spend(self, plain: Plain, subject: str, units: int) -> Decision:
         """Charge a plain call that the storage has to be asked about."""
         answer = await self._gatekeeper.spend(plain, subject, units)
-        if not isinstance(answer, Admission):
-            if not plain.warns or not plain.due(answer):
-                return put_off((decide_spent, plain.step, subject, units, answer))
-            answer = await self._gatekeeper.warn(plain, subject, units, answer)
-        return answer.decision
+        if isinstance(answer, Admission):
+            return answer.decision
+        return put_off((decide_spent, plain.step, subject, units, answer))
 
     @asynccontextmanager
     async def reserve(

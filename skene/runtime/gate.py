@@ -111,35 +111,35 @@ class Gatekeeper:
     ) -> Admission:
         deadline = monotonic() + ANSWERED
         call = call_of(self._parts, subject, asks, idempotency_key, fingerprint)
-        only = asks[0].step if len(asks) == 1 else None
         try:
-            counted = await self._count(call, only)
-            if not counted.admitted and await self._lookups.learned_of_payment(counted):
-                counted = await self._count(call, only)
-            return await self._conclude(subject, asks, idempotency_key, counted, deadline)
+            counted = await self._count(call, asks)
+            return await self._decided(subject, asks, call, counted, deadline)
         except StorageUnavailable as error:
             return self._uncounted(subject, asks[0], call, error)
 
     async def spend(self, plain: Plain, subject: str, cost: int) -> Spent | Admission:
         """As `admit`, the short way for a plain call: how the counter stands, where that says all of it.
 
-        Of a call that has made a warning due the numbers are told, too; then `warn` is to follow.
-
         Raises:
             SubjectInvalid, StorageUnavailable: as `admit`.
         """
         deadline, call = monotonic() + ANSWERED, plain.call(stored(subject), cost)
-        ask = Ask(plain.step, cost)
         try:
             counted = await self._counters.consume(call)
             spent = plain.spent(subject, counted)
             if spent is not None:
                 return spent
-            if not counted.admitted and await self._lookups.learned_of_payment(counted):
-                counted = await self._counters.consume(call)
-            return await self._conclude(subject, (ask,), None, counted, deadline)
+            return await self._decided(subject, (Ask(plain.step, cost),), call, counted, deadline)
         except StorageUnavailable as error:
-            return self._uncounted(subject, ask, call, error)
+            return self._uncounted(subject, Ask(plain.step, cost), call, error)
+
+    async def _decided(
+        self, subject: str, asks: Sequence[Ask], call: Consume, counted: Counted, deadline: float
+    ) -> Admission:
+        """From the first count to the answer: who has paid meanwhile is counted once more."""
+        if not counted.admitted and await self._lookups.learned_of_payment(counted):
+            counted = await self._count(call, asks)
+        return await self._conclude(subject, asks, call.idempotency_key, counted, deadline)
 
     def _uncounted(self, subject: str, ask: Ask, call: Consume, error: StorageUnavailable) -> Admission:
         """Let a call through that could not be counted, if the app says so."""
@@ -205,7 +205,8 @@ class Gatekeeper:
         """Charge a gauge, over its limit if need be."""
         await take_held(self._counters, call_of(self._parts, subject, (ask,), None, ""))
 
-    async def _count(self, call: Consume, only: CompiledStep | None) -> Counted:
+    async def _count(self, call: Consume, asks: Sequence[Ask]) -> Counted:
+        only = asks[0].step if len(asks) == 1 else None
         if only is not None and only.held:
             return await count_held(self._counters, call)
         return await self._counters.consume(call, only)

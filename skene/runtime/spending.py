@@ -61,7 +61,8 @@ class Plain:
             return None
         start, end = nanos(tally.start - EPOCH), nanos(tally.end - EPOCH)
         counter = tally.used << UNITS | start << WIDTH | end
-        return receipt.plan, tally.limit, counter, nanos(counted.now - EPOCH)
+        spent = receipt.plan, tally.limit, counter, nanos(counted.now - EPOCH)
+        return None if self.warns and self.due(spent) else spent
 
     def due(self, spent: Spent) -> bool:
         """Whether a call has made a warning due. None was recorded before, or it would be no plain call."""

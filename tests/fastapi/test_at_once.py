@@ -75,19 +75,21 @@ async def answers_of(house, *, wired: bool = False, **options: Any) -> list[Any]
     h = house(freemium(5), **options)
     h.storage = MemoryStorage(clock=h.clock)
     build(h)
+
+    async def post(path: str) -> None:
+        answer = await client.post(path)
+        fields = {name: answer.headers.get(name) for name in ("ratelimit", "ratelimit-policy")}
+        seen.append((answer.status_code, fields, await h.used()))
+
     with h.skene.override(storage=Wire(h.storage) if wired else h.storage):
         async with h.running() as client:
             for path in (PATH, "/api/features/fails", "/api/features/sync", PATH):
-                answer = await client.post(path)
-                fields = {name: answer.headers.get(name) for name in ("ratelimit", "ratelimit-policy")}
-                seen.append((answer.status_code, fields, await h.used()))
+                await post(path)
             # From here on more is used than the limit is, and a grant pays.
             await h.skene.grant("ada", "freemium", 1, key="gift")
             await h.skene.override("ada", "freemium", 1)
             for _ in range(2):
-                answer = await client.post(PATH)
-                fields = {name: answer.headers.get(name) for name in ("ratelimit", "ratelimit-policy")}
-                seen.append((answer.status_code, fields, await h.used()))
+                await post(PATH)
     return seen
 
 

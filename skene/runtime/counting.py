@@ -63,13 +63,19 @@ class CountingVerbs:
             ValueError: units that cannot be counted, or an empty key.
         """
         plain = self._plain.get(meter)
-        if plain is not None and member is None and idempotency_key is None and type(units) is int:
-            spent = plain.spend(subject, units) if 0 < units <= LARGEST else None
+        if (
+            plain is not None
+            and member is None
+            and idempotency_key is None
+            and type(units) is int
+            and 0 < units <= LARGEST
+        ):
+            spent = plain.spend(subject, units)
             if spent is not None:
                 if plain.warns and plain.due(spent):
                     return (await self._gatekeeper.warn(plain, subject, units, spent)).decision
                 return put_off((decide_spent, plain.step, subject, units, spent))
-            if plain.short and 0 < units <= LARGEST:
+            if plain.short:
                 return await self._spend(plain, subject, units)
         return (await self._admit(subject, meter, units, member, idempotency_key)).decision
 
